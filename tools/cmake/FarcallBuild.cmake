@@ -1,0 +1,77 @@
+# Compiler settings and the two functions every folder uses: farcall_library and farcall_tests.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+# Everything that runs lands in one place, as it would in an installation.
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1 -DNDEBUG")
+
+option(FARCALL_FUZZ "Build the fuzzers (clang only)" OFF)
+set(FARCALL_SANITIZE "" CACHE STRING "Sanitizers: empty, 'address,undefined' or 'thread'")
+if(FARCALL_SANITIZE)
+  add_compile_options(-fsanitize=${FARCALL_SANITIZE} -fno-omit-frame-pointer
+                      -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${FARCALL_SANITIZE})
+endif()
+
+add_compile_options(-Wall -Wextra -Wconversion -Werror)
+if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  add_compile_options(-Wthread-safety)
+endif()
+
+find_program(FARCALL_CCACHE ccache)
+if(FARCALL_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${FARCALL_CCACHE})
+endif()
+
+find_package(Threads REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED)
+
+# --- CUDA: the build needs cuda.h only; programs under test need nvcc ------------------------------
+find_path(FARCALL_CUDA_INCLUDE cuda.h
+  HINTS ${CUDA_HOME} $ENV{CUDA_HOME} /usr/local/cuda PATH_SUFFIXES include
+  DOC "Folder of cuda.h")
+if(NOT FARCALL_CUDA_INCLUDE)
+  message(FATAL_ERROR "cuda.h not found. Set CUDA_HOME to a CUDA toolkit, or run ./tools/setup.")
+endif()
+get_filename_component(FARCALL_CUDA_HOME ${FARCALL_CUDA_INCLUDE} DIRECTORY)
+find_program(FARCALL_NVCC nvcc HINTS ${FARCALL_CUDA_HOME}/bin)
+
+add_library(farcall_cuda_headers INTERFACE)
+target_include_directories(farcall_cuda_headers SYSTEM INTERFACE ${FARCALL_CUDA_INCLUDE})
+
+# farcall_library(NAME [LINK target…] [EXCLUDE file…])
+# A static library of every .cpp in the calling folder (not below it), less EXCLUDE.
+function(farcall_library name)
+  cmake_parse_arguments(ARG "" "" "LINK;EXCLUDE" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  foreach(excluded ${ARG_EXCLUDE})
+    list(REMOVE_ITEM sources ${CMAKE_CURRENT_SOURCE_DIR}/${excluded})
+  endforeach()
+  add_library(${name} STATIC ${sources})
+  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${name} PUBLIC ${ARG_LINK})
+endfunction()
+
+# farcall_tests(NAME FOLDER [LINK target…])
+# One doctest program of tests/FOLDER/*_test.cpp; every TEST_CASE becomes a ctest of its own.
+function(farcall_tests name folder)
+  cmake_parse_arguments(ARG "" "" "LINK;LABELS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${folder}/*_test.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(${name} ${sources})
+  target_link_libraries(${name} PRIVATE farcall_test_main ${ARG_LINK})
+  doctest_discover_tests(${name} TEST_PREFIX "${folder}: "
+    PROPERTIES TIMEOUT 120 LABELS "${ARG_LABELS}")
+endfunction()
