@@ -7,8 +7,7 @@
 namespace farcall {
 namespace {
 
-void print_and_abort(const char* file, int line, const char* condition,
-                     const std::string& values) {
+void print_and_abort(const char* file, int line, const char* condition, const std::string& values) {
   std::fprintf(stderr, "farcall: %s:%d: CHECK(%s) failed; values: %s\n", file, line, condition,
                values.c_str());
   std::abort();

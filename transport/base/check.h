@@ -28,9 +28,9 @@ std::string check_values(const V&... values) {
 
 }  // namespace farcall
 
-#define FARCALL_CHECK(condition, ...)                                                       \
-  do {                                                                              \
-    if (!(condition)) [[unlikely]]                                                  \
-      ::farcall::check_failed(__FILE__, __LINE__, #condition,                       \
-                              ::farcall::check_values(__VA_ARGS__));                \
+#define FARCALL_CHECK(condition, ...)                                \
+  do {                                                               \
+    if (!(condition)) [[unlikely]]                                   \
+      ::farcall::check_failed(__FILE__, __LINE__, #condition,        \
+                              ::farcall::check_values(__VA_ARGS__)); \
   } while (false)

@@ -16,12 +16,11 @@ template <class R, class... A>
 class FunctionRef<R(A...)> {
  public:
   template <class F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>)
-  FunctionRef(F&& callable)  // NOLINT: conversion is the point
+  requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>)
+      FunctionRef(F&& callable)  // NOLINT: conversion is the point
       : object_(const_cast<void*>(static_cast<const void*>(&callable))),
         invoke_([](void* object, A... arguments) -> R {
-          return (*static_cast<std::remove_reference_t<F>*>(object))(
-              std::forward<A>(arguments)...);
+          return (*static_cast<std::remove_reference_t<F>*>(object))(std::forward<A>(arguments)...);
         }) {}
   R operator()(A... arguments) const { return invoke_(object_, std::forward<A>(arguments)...); }
 

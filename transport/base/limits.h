@@ -33,17 +33,18 @@ inline constexpr std::size_t kKernelParamBytesMax = 32 * 1024;
 
 // --- session -------------------------------------------------------------------------------------
 inline constexpr std::size_t kModuleBytesMax = std::size_t{2} << 30;  // a cuBLASLt image is 500 MB
-inline constexpr std::size_t kHandlesMax = 1 << 20;       // live handles of one session
-inline constexpr std::size_t kClientThreadsMax = 4096;    // threads of one client process
-inline constexpr std::size_t kDevicesMax = 64;            // devices of one server
-inline constexpr std::size_t kStagingBytes = 4 << 20;     // pinned staging, two halves
+inline constexpr std::size_t kHandlesMax = 1 << 20;                   // live handles of one session
+inline constexpr std::size_t kClientThreadsMax = 4096;  // threads of one client process
+inline constexpr std::size_t kDevicesMax = 64;          // devices of one server
+inline constexpr std::size_t kStagingBytes = 4 << 20;   // pinned staging, two halves
 
 // --- handshake -----------------------------------------------------------------------------------
-inline constexpr int kHandshakeMs = 10'000;               // TLS, hello and lanes, all of it
+inline constexpr int kHandshakeMs = 10'000;  // TLS, hello and lanes, all of it
 inline constexpr std::size_t kHelloBytesMax = 4096;
 inline constexpr std::size_t kUnauthenticatedConnectionsMax = 64;
 
-// --- rekeying (RFC 8446 section 5.5 allows about 390 GB per AES-GCM key) --------------------------
+// --- rekeying (RFC 8446 section 5.5 allows about 390 GB per AES-GCM key)
+// --------------------------
 inline constexpr std::uint64_t kRekeyBytes = std::uint64_t{64} << 30;
 inline constexpr std::uint64_t kRekeyRecords = std::uint64_t{1} << 32;
 

@@ -68,8 +68,8 @@ void log_line(LogLevel level, const char* format, ...) {
                            kWords[static_cast<int>(level)]);
   va_list values;
   va_start(values, format);
-  int more = std::vsnprintf(line + used, sizeof line - 1 - static_cast<std::size_t>(used), format,
-                            values);
+  int more =
+      std::vsnprintf(line + used, sizeof line - 1 - static_cast<std::size_t>(used), format, values);
   va_end(values);
   int bytes = used + (more > 0 ? more : 0);
   if (bytes > kLineBytesMax - 2) bytes = kLineBytesMax - 2;

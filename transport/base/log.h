@@ -6,7 +6,8 @@
 //
 // error = cannot go on; warn = odd but goes on; info per session; debug per object; trace per call.
 // Programs log to stderr at info. The shim is silent unless FARCALL_LOG=level[:file] is set.
-// Threads: any; one write(2) per line.  Never log payloads, keys or tokens; kernel names at debug only.
+// Threads: any; one write(2) per line.  Never log payloads, keys or tokens; kernel names at debug
+// only.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -43,9 +44,9 @@ class LogLimit {
 
 }  // namespace farcall
 
-#define FARCALL_LOG_AT(level, ...)                                                \
-  do {                                                                            \
-    if (::farcall::log_enabled(level)) ::farcall::log_line(level, __VA_ARGS__);   \
+#define FARCALL_LOG_AT(level, ...)                                              \
+  do {                                                                          \
+    if (::farcall::log_enabled(level)) ::farcall::log_line(level, __VA_ARGS__); \
   } while (false)
 #define FARCALL_LOG_ERROR(...) FARCALL_LOG_AT(::farcall::LogLevel::kError, __VA_ARGS__)
 #define FARCALL_LOG_WARN(...) FARCALL_LOG_AT(::farcall::LogLevel::kWarn, __VA_ARGS__)

@@ -84,8 +84,8 @@ class [[nodiscard]] Result {
 }  // namespace farcall
 
 // Returns early with the Status of a failed expression.
-#define FARCALL_TRY(expression)                                        \
-  do {                                                                 \
+#define FARCALL_TRY(expression)                                                  \
+  do {                                                                           \
     if (::farcall::Status farcall_status_ = (expression); !farcall_status_.ok()) \
-      return farcall_status_;                                          \
+      return farcall_status_;                                                    \
   } while (false)
