@@ -1,0 +1,97 @@
+// Device memory of the software GPU: where kernels may read and write, and nothing else.
+//
+//   Result<std::unique_ptr<Memory>> memory = Memory::create(std::size_t{4} << 30);
+//   Result<std::uint64_t> a = memory.value()->allocate(1024);
+//   std::memcpy(reinterpret_cast<void*>(a.value()), source, 1024);   // device address == host
+//   address
+//
+// One large PROT_NONE reservation is made at the start; an allocation makes its pages accessible, a
+// release takes them away again. So a stray host access to freed memory faults at once, and a
+// kernel's access is checked against the allocations themselves.
+// Owner: one per device; outlives every Program and Engine built on it.  Threads: any.
+// It never clears memory on allocation beyond what the kernel gives (fresh pages read as zero).
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "transport/base/guarded.h"
+#include "transport/base/status.h"
+
+namespace farcall::softgpu {
+
+class Memory {
+ public:
+  struct Range {
+    std::uint64_t base = 0;
+    std::uint64_t bytes = 0;
+  };
+
+  // limit_bytes: what allocate() may hand out in total; the reservation is larger, so that
+  // fragmentation does not refuse what the limit allows.  Errors: kSystem.
+  static Result<std::unique_ptr<Memory>> create(std::size_t limit_bytes);
+  ~Memory();
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  // bytes 1 …, align a power of two up to 2 MiB.  Errors: kOverQuota (limit reached), kSystem.
+  Result<std::uint64_t> allocate(std::size_t bytes, std::size_t align = 256);
+  // Pages a running launch may still touch go away when that launch ends.
+  // Errors: kNotFound when no allocation starts there.
+  Status release(std::uint64_t base);
+
+  // Host memory that kernels may touch as well, at its own address (pinned, registered). It stays
+  // the caller's, who must unmap it here before it goes away. It does not count as used.
+  // Errors: kBusy when it overlaps a known range.
+  Status map_host(void* base, std::size_t bytes);
+  void unmap_host(void* base);
+
+  // The allocation or mapped host range that holds `address`.
+  std::optional<Range> find(std::uint64_t address) const;
+  bool contains(std::uint64_t address, std::size_t bytes) const;
+
+  std::size_t used() const;  // bytes handed out, in whole pages
+  std::size_t limit() const { return limit_; }
+
+  // Held by the engine for the length of a launch; keeps released pages readable until it ends.
+  class Pin {
+   public:
+    explicit Pin(Memory& memory);
+    ~Pin();
+    Pin(const Pin&) = delete;
+    Pin& operator=(const Pin&) = delete;
+
+   private:
+    Memory& memory_;
+    std::uint64_t ticket_;
+  };
+
+ private:
+  struct Doomed {
+    Range pages;
+    std::uint64_t ticket;  // launches with a smaller ticket may still touch them
+  };
+  struct Books {
+    std::map<std::uint64_t, Range> ranges;        // by base; what kernels may touch
+    std::map<std::uint64_t, Range> pages;         // by base of an allocation: its whole pages
+    std::map<std::uint64_t, std::uint64_t> free;  // by base: bytes; inside the reservation
+    std::vector<Doomed> doomed;
+    std::set<std::uint64_t> pins;
+    std::uint64_t next_ticket = 1;
+    std::size_t used = 0;
+  };
+  Memory(std::uint64_t base, std::size_t reserved, std::size_t limit);
+  static void bury(Books& books);
+  static void give_back(Books& books, Range pages);
+
+  const std::uint64_t base_;
+  const std::size_t reserved_;
+  const std::size_t limit_;
+  mutable Guarded<Books> books_;
+};
+
+}  // namespace farcall::softgpu
