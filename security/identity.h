@@ -1,0 +1,58 @@
+// Identity: who a certificate says its holder is.
+//
+//   Result<PeerIdentity> who = parse_identity_uri("spiffe://lab/tenant/acme/user/ann");
+//   who.value().tenant == "acme"
+//
+// A certificate of this pool carries exactly one URI name:
+//   spiffe://<pool>/tenant/<tenant>/user/<user>   a client
+//   spiffe://<pool>/server/<host>                 a server
+//   spiffe://<pool>                               the pool's CA
+// Each <…> is 1 … 64 of [A-Za-z0-9._-].  Threads: plain values.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "transport/base/status.h"
+
+namespace farcall::security {
+
+enum class IdentityKind : std::uint8_t { kClient, kServer, kAuthority };
+
+struct PeerIdentity {
+  IdentityKind kind = IdentityKind::kClient;
+  std::string pool;
+  std::string tenant;          // clients
+  std::string user;            // clients
+  std::string host;            // servers
+  std::string serial;          // of the certificate, hexadecimal
+  std::int64_t not_after = 0;  // Unix seconds
+};
+
+// Errors: kDenied with what is wrong.
+Result<PeerIdentity> parse_identity_uri(std::string_view uri);
+std::string identity_uri(const PeerIdentity& who);
+// True for a word that may stand in an identity.
+bool is_identity_word(std::string_view word);
+
+// Where an identity lies: PEM files.
+struct IdentityFiles {
+  std::string certificate_path;
+  std::string key_path;
+  std::string ca_path;
+};
+
+// What a PEM certificate says: identity, purpose, validity; for `farcall ca show` and for logs.
+struct CertificateFacts {
+  PeerIdentity who;
+  std::string subject;
+  std::string issuer;
+  std::int64_t not_before = 0;  // Unix seconds
+  std::int64_t not_after = 0;
+  bool for_server = false;  // extended key usage
+  bool for_client = false;
+  std::string fingerprint;  // SHA-256, hexadecimal
+};
+Result<CertificateFacts> describe_certificate(const std::string& certificate_path);
+
+}  // namespace farcall::security

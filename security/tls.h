@@ -1,0 +1,41 @@
+// TlsContext: one identity made ready for TLS 1.3, mutual, nothing else.
+//
+//   Result<TlsContext> tls = TlsContext::load({cert, key, ca}, TlsContext::Side::kServer);
+//
+// TLS 1.3 only; both sides show a certificate of the pool's CA with the right extended key usage;
+// no tickets, no resumption, no 0-RTT, no renegotiation, no compression.
+// Owner: the caller, for as long as connections are made.  Threads: any, once loaded.
+#pragma once
+#include <memory>
+
+#include "security/identity.h"
+#include "transport/base/status.h"
+
+struct ssl_ctx_st;
+
+namespace farcall::security {
+
+class TlsContext {
+ public:
+  enum class Side { kClient, kServer };
+
+  // Errors, with path, cause and fix: kNotFound (no file), kDenied (not PEM, key does not fit the
+  // certificate, expired, not issued by this CA, wrong purpose for this side).
+  static Result<TlsContext> load(const IdentityFiles& files, Side side);
+
+  TlsContext(TlsContext&&) noexcept;
+  TlsContext& operator=(TlsContext&&) noexcept;
+  ~TlsContext();
+
+  Side side() const { return side_; }
+  const PeerIdentity& own() const { return own_; }
+  ssl_ctx_st* native() const { return context_; }  // for tls_channel.cpp
+
+ private:
+  TlsContext(ssl_ctx_st* context, Side side, PeerIdentity own);
+  ssl_ctx_st* context_ = nullptr;
+  Side side_ = Side::kClient;
+  PeerIdentity own_;
+};
+
+}  // namespace farcall::security

@@ -1,0 +1,52 @@
+// dial: from a host name to an open session, on the client.
+//
+//   DialOptions options;
+//   FARCALL_TRY(parse_server("gpu1.example:7717", &options));
+//   options.certificate_path = …;  options.table_fingerprint = api::kFingerprint;
+//   Result<std::unique_ptr<Session>> session = dial(options, nullptr);
+//
+// TCP, mutual TLS 1.3, hello, keys by the TLS exporter, two lanes, a sealed confirmation each way.
+// transport/README.md has the bytes.  Threads: any; blocks until done or timeout_ms have passed.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "security/identity.h"
+#include "transport/base/limits.h"
+#include "transport/base/status.h"
+#include "transport/link/session.h"
+
+namespace farcall::link {
+
+struct DialOptions {
+  std::string host;  // name or address
+  std::uint16_t port = 0;
+  std::string certificate_path;  // PEM: the leaf, then intermediates
+  std::string key_path;          // PEM
+  std::string ca_path;           // PEM
+  std::string server_name;       // DNS name or IP address the certificate must carry; empty: host
+  std::uint64_t table_fingerprint = 0;
+  std::string version;  // of the program, for error texts; up to 64 bytes
+  bool strict = false;  // FARCALL_STRICT=1, told to the server
+  std::int64_t timeout_ms = limits::kHandshakeMs;
+};
+
+struct HelloInfo {
+  std::string server_version;
+  security::PeerIdentity server;
+  SessionId session_id;
+  std::string tls;  // "TLSv1.3, TLS_AES_256_GCM_SHA384"
+};
+
+// "gpu1:7717", "10.0.0.2:7717", "[::1]:7717" into host and port.
+// Errors: kUnsupported with what is wrong.
+Status parse_server(std::string_view text, DialOptions* options);
+
+// out: may be null; filled on success only.
+// Errors, each with its cause and what to do: kDenied (certificates, refusal by the server, table
+// mismatch), kTimeout, kClosed, kSystem, kMalformed, kNotFound (no such file or host).
+Result<std::unique_ptr<Session>> dial(const DialOptions& options, HelloInfo* out);
+
+}  // namespace farcall::link

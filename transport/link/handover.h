@@ -1,0 +1,34 @@
+// Handover: the supervisor, which holds the private key, gives a worker one session and no more.
+//
+//   Handover gift{…};  send_session(worker_socket, gift);        // supervisor
+//   Result<Handover> mine = receive_session(3, deadline);        // worker
+//   auto session = session_from_lanes(std::move(mine.calls), std::move(mine.bulk), …);
+//
+// One message over a Unix socket pair (SOCK_STREAM or SOCK_SEQPACKET): keys and identity as bytes,
+// the two lanes' descriptors by SCM_RIGHTS.  Threads: one.
+#pragma once
+#include <string>
+
+#include "security/identity.h"
+#include "transport/base/clock.h"
+#include "transport/base/status.h"
+#include "transport/base/unique.h"
+#include "transport/link/keys.h"
+
+namespace farcall::link {
+
+struct Handover {
+  SessionId session_id;
+  SessionKeys keys;
+  Fd calls;
+  Fd bulk;
+  security::PeerIdentity peer;  // the client's, proven
+  bool strict = false;
+};
+
+// Descriptors are duplicated by the kernel; `gift` keeps its own and closes them when it dies.
+Status send_session(int socket, const Handover& gift);
+// Errors: kClosed, kTimeout, kMalformed, kSystem.
+Result<Handover> receive_session(int socket, Deadline deadline);
+
+}  // namespace farcall::link

@@ -1,0 +1,60 @@
+// The hello: fixed-layout messages that open a session, and their parsers.
+//
+//   std::array<std::byte, limits::kHelloBytesMax> room;
+//   Result<std::size_t> bytes = encode(hello, room);
+//   Result<ClientHello> back = parse_client_hello(std::span(room).first(bytes.value()));
+//
+// On the wire each hello stands after its length (u32), inside TLS. The lane hello is the one
+// message in the clear. Threads: plain values.  Parsers take hostile bytes.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "transport/base/status.h"
+#include "transport/link/keys.h"
+
+namespace farcall::link {
+
+// Changes whenever hello, lanes or records change. The table of calls has its own fingerprint.
+inline constexpr std::uint16_t kProtocolVersion = 1;
+inline constexpr std::size_t kVersionBytesMax = 64;
+inline constexpr std::size_t kRefusalBytesMax = 1024;
+
+struct ClientHello {
+  std::uint16_t protocol = kProtocolVersion;
+  bool strict = false;
+  std::uint64_t table_fingerprint = 0;
+  std::uint32_t pid = 0;  // as the client sees it; for logs
+  std::string version;    // printable, ≤ kVersionBytesMax
+};
+
+struct ServerHello {
+  std::uint16_t protocol = kProtocolVersion;
+  bool granted = false;
+  std::uint64_t table_fingerprint = 0;
+  SessionId session_id;  // zero unless granted
+  std::string version;
+  Status refusal;  // why not, when not granted
+};
+
+Result<std::size_t> encode(const ClientHello& hello, std::span<std::byte> room);
+Result<std::size_t> encode(const ServerHello& hello, std::span<std::byte> room);
+Result<ClientHello> parse_client_hello(std::span<const std::byte> bytes);
+Result<ServerHello> parse_server_hello(std::span<const std::byte> bytes);
+
+// ok when these two ends can talk; else kDenied naming both values and what to do.
+Status check_match(const ClientHello& client, std::uint64_t server_fingerprint,
+                   const std::string& server_version);
+
+// --- lanes: {"FCL1", u8 version, u8 lane, 16 bytes session id}, in the clear ---------------------
+inline constexpr std::size_t kLaneHelloBytes = 22;
+struct LaneHello {
+  std::uint8_t lane = 0;
+  SessionId session_id;
+};
+void encode(const LaneHello& hello, std::span<std::byte, kLaneHelloBytes> room);
+Result<LaneHello> parse_lane_hello(std::span<const std::byte> bytes);
+
+}  // namespace farcall::link
