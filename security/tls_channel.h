@@ -13,6 +13,7 @@
 
 #include "security/tls.h"
 #include "transport/base/clock.h"
+#include "transport/base/function_ref.h"
 #include "transport/base/status.h"
 #include "transport/base/unique.h"
 
@@ -54,7 +55,9 @@ class TlsChannel {
  private:
   explicit TlsChannel(Fd socket);
   Status handshake(const TlsContext& tls, const std::string& server_name, Deadline deadline);
-  Status advance(int result, const char* doing, Deadline deadline);
+  // Repeats an SSL_* call, moving bytes between it and the socket, until it is done or refused.
+  Status run(FunctionRef<int()> step, Deadline deadline);
+  Status refusal(int error);
   Status push(Deadline deadline);
   Status pull(Deadline deadline);
 

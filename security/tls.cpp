@@ -1,0 +1,155 @@
+#include "security/tls.h"
+
+#include <openssl/ssl.h>
+
+#include <utility>
+
+#include "security/crypto.h"
+#include "security/x509.h"
+
+namespace farcall::security {
+namespace {
+
+using ContextPtr = std::unique_ptr<SSL_CTX, FreeWith<&SSL_CTX_free>>;
+
+Status refused(const std::string& what) {
+  return {Code::kDenied, what + ": " + take_crypto_error()};
+}
+
+const char* word(TlsContext::Side side) {
+  return side == TlsContext::Side::kServer ? "server" : "client";
+}
+
+// After OpenSSL found the chain good: the purpose must be stated, not merely not forbidden, and the
+// name must be one of this pool's. A client talks to servers, a server to clients.
+int check_peer(int good, X509_STORE_CTX* verification) {
+  if (good != 1 || X509_STORE_CTX_get_error_depth(verification) != 0) return good;
+  const auto* ssl = static_cast<SSL*>(
+      X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  const IdentityKind wanted = SSL_is_server(ssl) ? IdentityKind::kClient : IdentityKind::kServer;
+  X509* certificate = X509_STORE_CTX_get_current_cert(verification);
+  if (!allows(certificate, wanted)) {
+    X509_STORE_CTX_set_error(verification, X509_V_ERR_INVALID_PURPOSE);
+    return 0;
+  }
+  Result<PeerIdentity> who = identity_of(certificate);
+  Result<PeerIdentity> own = identity_of(SSL_get_certificate(ssl));
+  if (!who.ok() || !own.ok() || who->kind != wanted || who->pool != own->pool) {
+    X509_STORE_CTX_set_error(verification, X509_V_ERR_APPLICATION_VERIFICATION);
+    return 0;
+  }
+  return 1;
+}
+
+Status harden(SSL_CTX* context) {
+  SSL_CTX_set_security_level(context, 2);
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, &check_peer);
+  SSL_CTX_set_verify_depth(context, 4);
+  const bool done = SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) == 1 &&
+                    SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) == 1 &&
+                    SSL_CTX_set_num_tickets(context, 0) == 1 &&
+                    SSL_CTX_set_max_early_data(context, 0) == 1 &&
+                    SSL_CTX_set_ciphersuites(context, "TLS_AES_256_GCM_SHA384") == 1 &&
+                    SSL_CTX_set1_groups_list(context, "X25519:P-256") == 1;
+  return done ? ok() : refused("set up TLS 1.3");
+}
+
+Status load_authorities(SSL_CTX* context, const std::string& path) {
+  Result<std::vector<X509Ptr>> authorities = read_certificates(path);
+  if (!authorities.ok()) return authorities.status();
+  X509_STORE* store = SSL_CTX_get_cert_store(context);
+  for (const X509Ptr& authority : authorities.value()) {
+    if (X509_check_ca(authority.get()) == 0) {
+      return {Code::kDenied,
+              path + " holds a certificate that is no CA's; give the pool's CA file"};
+    }
+    if (X509_STORE_add_cert(store, authority.get()) != 1) return refused(path);
+  }
+  return ok();
+}
+
+Status load_own(SSL_CTX* context, const IdentityFiles& files, X509** own) {
+  Result<std::vector<X509Ptr>> chain = read_certificates(files.certificate_path);
+  if (!chain.ok()) return chain.status();
+  Result<SecureBuffer> pem = read_file(files.key_path);
+  if (!pem.ok()) return pem.status();
+  Result<KeyPtr> key = parse_key(pem->bytes(), files.key_path);
+  if (!key.ok()) return key.status();
+  if (SSL_CTX_use_certificate(context, chain.value()[0].get()) != 1) {
+    return refused(files.certificate_path);
+  }
+  for (std::size_t i = 1; i < chain.value().size(); ++i) {
+    if (SSL_CTX_add1_chain_cert(context, chain.value()[i].get()) != 1) {
+      return refused(files.certificate_path);
+    }
+  }
+  if (SSL_CTX_use_PrivateKey(context, key.value().get()) != 1 ||
+      SSL_CTX_check_private_key(context) != 1) {
+    take_crypto_error();
+    return {Code::kDenied, files.key_path + " is not the key of " + files.certificate_path +
+                               "; give the two files that were issued together"};
+  }
+  *own = SSL_CTX_get0_certificate(context);
+  return ok();
+}
+
+// Finds our own mistakes here, where they have a path, rather than at the peer.
+Status verify_own(SSL_CTX* context, X509* own, const IdentityFiles& files, TlsContext::Side side) {
+  const bool server = side == TlsContext::Side::kServer;
+  const IdentityKind kind = server ? IdentityKind::kServer : IdentityKind::kClient;
+  if (!allows(own, kind)) {
+    return {Code::kDenied, files.certificate_path + " is no " + word(side) +
+                               " certificate; issue one with `farcall ca`"};
+  }
+  STACK_OF(X509)* chain = nullptr;
+  SSL_CTX_get0_chain_certs(context, &chain);
+  StoreContextPtr verification(X509_STORE_CTX_new());
+  X509_STORE_CTX_init(verification.get(), SSL_CTX_get_cert_store(context), own, chain);
+  X509_STORE_CTX_set_default(verification.get(), server ? "ssl_server" : "ssl_client");
+  if (X509_verify_cert(verification.get()) != 1) {
+    const int error = X509_STORE_CTX_get_error(verification.get());
+    take_crypto_error();
+    return {Code::kDenied, explain_verification(error, own, files.certificate_path)};
+  }
+  return ok();
+}
+
+}  // namespace
+
+TlsContext::TlsContext(ssl_ctx_st* context, Side side, PeerIdentity own)
+    : context_(context), side_(side), own_(std::move(own)) {}
+
+TlsContext::TlsContext(TlsContext&& other) noexcept
+    : context_(std::exchange(other.context_, nullptr)),
+      side_(other.side_),
+      own_(std::move(other.own_)) {}
+
+TlsContext& TlsContext::operator=(TlsContext&& other) noexcept {
+  if (this == &other) return *this;
+  SSL_CTX_free(context_);
+  context_ = std::exchange(other.context_, nullptr);
+  side_ = other.side_;
+  own_ = std::move(other.own_);
+  return *this;
+}
+
+TlsContext::~TlsContext() { SSL_CTX_free(context_); }
+
+Result<TlsContext> TlsContext::load(const IdentityFiles& files, Side side) {
+  init_crypto();
+  ContextPtr context(
+      SSL_CTX_new(side == Side::kServer ? TLS_server_method() : TLS_client_method()));
+  if (!context) return refused("set up TLS");
+  if (Status done = harden(context.get()); !done.ok()) return done;
+  if (Status done = load_authorities(context.get(), files.ca_path); !done.ok()) return done;
+  X509* own = nullptr;
+  if (Status done = load_own(context.get(), files, &own); !done.ok()) return done;
+  Result<PeerIdentity> who = identity_of(own);
+  if (!who.ok()) return Status(Code::kDenied, files.certificate_path + ": " + who.status().text());
+  if (Status good = verify_own(context.get(), own, files, side); !good.ok()) return good;
+  return TlsContext(context.release(), side, std::move(who).value());
+}
+
+}  // namespace farcall::security

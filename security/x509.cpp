@@ -1,0 +1,170 @@
+#include "security/x509.h"
+
+#include <fcntl.h>
+#include <openssl/pem.h>
+#include <openssl/x509_vfy.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <ctime>
+
+#include "security/crypto.h"
+#include "transport/base/unique.h"
+
+namespace farcall::security {
+namespace {
+
+constexpr std::size_t kFileBytesMax = 64 * 1024;
+constexpr std::size_t kCertificatesMax = 16;
+
+// Never asks anybody for a passphrase: there is no terminal to ask on.
+int no_passphrase(char*, int, int, void*) { return -1; }
+
+BioPtr memory(std::span<const std::byte> bytes) {
+  return BioPtr(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
+}
+
+}  // namespace
+
+Result<SecureBuffer> read_file(const std::string& path) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) {
+    const Code code = errno == ENOENT ? Code::kNotFound : Code::kDenied;
+    return Status(code, "open " + path + ": " + std::strerror(errno));
+  }
+  struct stat facts {};
+  if (::fstat(fd.get(), &facts) != 0) return Status::system("stat " + path);
+  const auto bytes = static_cast<std::size_t>(facts.st_size);
+  if (!S_ISREG(facts.st_mode) || bytes == 0 || bytes > kFileBytesMax) {
+    return Status(Code::kDenied, path + " is not a PEM file of up to 64 KiB");
+  }
+  Result<SecureBuffer> buffer = SecureBuffer::make(bytes);
+  if (!buffer.ok()) return buffer;
+  for (std::size_t at = 0; at < bytes;) {
+    const ssize_t got = ::read(fd.get(), buffer->data() + at, bytes - at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return Status::system("read " + path, got < 0 ? errno : EIO);
+    at += static_cast<std::size_t>(got);
+  }
+  return buffer;
+}
+
+Result<X509Ptr> parse_certificate(std::span<const std::byte> pem, const std::string& name) {
+  init_crypto();
+  BioPtr bio = memory(pem);
+  X509Ptr certificate(PEM_read_bio_X509(bio.get(), nullptr, &no_passphrase, nullptr));
+  if (!certificate) {
+    return Status(Code::kDenied, name + " holds no PEM certificate: " + take_crypto_error());
+  }
+  return certificate;
+}
+
+Result<KeyPtr> parse_key(std::span<const std::byte> pem, const std::string& name) {
+  init_crypto();
+  BioPtr bio = memory(pem);
+  KeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, &no_passphrase, nullptr));
+  if (!key) {
+    return Status(Code::kDenied, name + " holds no unencrypted PEM key: " + take_crypto_error());
+  }
+  return key;
+}
+
+Result<std::vector<X509Ptr>> read_certificates(const std::string& path) {
+  Result<SecureBuffer> pem = read_file(path);
+  if (!pem.ok()) return pem.status();
+  Result<X509Ptr> first = parse_certificate(pem->bytes(), path);
+  if (!first.ok()) return first.status();
+  std::vector<X509Ptr> all;
+  BioPtr bio = memory(pem->bytes());
+  while (all.size() < kCertificatesMax) {
+    X509Ptr next(PEM_read_bio_X509(bio.get(), nullptr, &no_passphrase, nullptr));
+    if (!next) break;
+    all.push_back(std::move(next));
+  }
+  take_crypto_error();  // the end of the file is one, to OpenSSL
+  return all;
+}
+
+Result<PeerIdentity> identity_of(X509* certificate) {
+  auto* names = static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr));
+  std::string uri;
+  int uris = 0;
+  for (int i = 0; i < sk_GENERAL_NAME_num(names); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names, i);
+    if (name->type != GEN_URI) continue;
+    ++uris;
+    const ASN1_IA5STRING* text = name->d.uniformResourceIdentifier;
+    uri.assign(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+               static_cast<std::size_t>(ASN1_STRING_length(text)));
+  }
+  GENERAL_NAMES_free(names);
+  if (uris != 1) {
+    return Status(Code::kDenied, "a certificate of a pool carries exactly one URI name, this one " +
+                                     std::to_string(uris));
+  }
+  Result<PeerIdentity> who = parse_identity_uri(uri);
+  if (!who.ok()) return who;
+  const ASN1_INTEGER* serial = X509_get0_serialNumber(certificate);
+  who->serial = to_hex(std::as_bytes(std::span(
+      ASN1_STRING_get0_data(serial), static_cast<std::size_t>(ASN1_STRING_length(serial)))));
+  who->not_after = unix_seconds(X509_get0_notAfter(certificate));
+  return who;
+}
+
+bool allows(X509* certificate, IdentityKind kind) {
+  const std::uint32_t usage = X509_get_extended_key_usage(certificate);
+  if (usage == UINT32_MAX) return false;  // no such extension
+  if (kind == IdentityKind::kServer) return (usage & XKU_SSL_SERVER) != 0;
+  return kind == IdentityKind::kClient && (usage & XKU_SSL_CLIENT) != 0;
+}
+
+std::int64_t unix_seconds(const ASN1_TIME* time) {
+  std::tm parts{};
+  if (ASN1_TIME_to_tm(time, &parts) != 1) return 0;
+  return ::timegm(&parts);
+}
+
+std::string date_text(std::int64_t seconds) {
+  const std::time_t time = seconds;
+  std::tm parts{};
+  ::gmtime_r(&time, &parts);
+  std::array<char, 32> text{};
+  std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M UTC", &parts);
+  return text.data();
+}
+
+std::string explain_verification(int error, X509* certificate, const std::string& whose) {
+  switch (error) {
+    case X509_V_ERR_CERT_HAS_EXPIRED: {
+      const std::int64_t end = certificate ? unix_seconds(X509_get0_notAfter(certificate)) : 0;
+      return whose + " expired on " + date_text(end) + "; issue a new one with `farcall ca`";
+    }
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+      return whose + " is not valid yet; compare the clocks of the two machines";
+    case X509_V_ERR_INVALID_PURPOSE:
+      return whose + " is of the wrong kind: a server needs a server certificate, a client a " +
+             "client certificate";
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+      return whose +
+             " does not carry the name that was dialled; dial a name it carries, or issue "
+             "it again with that name";
+    case X509_V_ERR_APPLICATION_VERIFICATION:
+      return whose + " names no member of this pool; issue it with `farcall ca`";
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+      return whose +
+             " was not issued by our CA; both machines must use certificates and the CA "
+             "file of one pool";
+    default: return whose + " was refused: " + X509_verify_cert_error_string(error);
+  }
+}
+
+}  // namespace farcall::security

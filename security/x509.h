@@ -1,0 +1,57 @@
+// What ca, identity and tls share about certificates; the one security header that knows OpenSSL's
+// types, so only .cpp files of this folder include it.
+//
+//   Result<X509Ptr> certificate = read_certificate(path);
+//   Result<PeerIdentity> who = identity_of(certificate.value().get());
+//
+// Threads: any; none of it keeps state.
+#pragma once
+#include <openssl/bio.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "security/identity.h"
+#include "transport/base/secure_arena.h"
+#include "transport/base/status.h"
+
+namespace farcall::security {
+
+template <auto kFree>
+struct FreeWith {
+  template <class T>
+  void operator()(T* held) const {
+    kFree(held);
+  }
+};
+using X509Ptr = std::unique_ptr<X509, FreeWith<&X509_free>>;
+using KeyPtr = std::unique_ptr<EVP_PKEY, FreeWith<&EVP_PKEY_free>>;
+using BioPtr = std::unique_ptr<BIO, FreeWith<&BIO_free_all>>;
+using StorePtr = std::unique_ptr<X509_STORE, FreeWith<&X509_STORE_free>>;
+using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, FreeWith<&X509_STORE_CTX_free>>;
+
+// A whole small file (≤ 64 KiB), wiped when dropped.  Errors: kNotFound, kDenied, kSystem.
+Result<SecureBuffer> read_file(const std::string& path);
+
+Result<X509Ptr> parse_certificate(std::span<const std::byte> pem, const std::string& name);
+Result<KeyPtr> parse_key(std::span<const std::byte> pem, const std::string& name);
+// Every certificate of a PEM file, in order; at least one, at most 16.
+Result<std::vector<X509Ptr>> read_certificates(const std::string& path);
+
+// The identity in the certificate's one URI name.  Errors: kDenied.
+Result<PeerIdentity> identity_of(X509* certificate);
+// Does the certificate carry an extended key usage that allows it? One without the extension is
+// good for nothing here.
+bool allows(X509* certificate, IdentityKind kind);
+std::int64_t unix_seconds(const ASN1_TIME* time);
+std::string date_text(std::int64_t unix_seconds);  // "2026-11-27 14:05 UTC"
+
+// Why verification said no, with what to do. whose: "the server's certificate".
+std::string explain_verification(int error, X509* certificate, const std::string& whose);
+
+}  // namespace farcall::security

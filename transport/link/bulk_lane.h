@@ -1,0 +1,64 @@
+// Lane 1: payloads, cut into records, in the order of the frames that announced them.
+//
+//   Lock turn(sender.turn());  …post the frame…  FARCALL_TRY(sender.send(payload));
+//   FARCALL_TRY(receiver.read(destination));
+//
+// The first record of a payload is short (limits::kBulkFirstRecordBytes), so that the far end
+// starts early; the rest are of limits::kRecordBytesMax. Records are opened straight into the
+// destination where they fit whole, else through a buffer of one record.
+// Owner: a Session.  Threads: BulkSender under turn(); BulkReceiver one at a time.
+#pragma once
+#include <atomic>
+#include <cstdint>
+
+#include "transport/base/guarded.h"
+#include "transport/base/secure_arena.h"
+#include "transport/link/lane.h"
+
+namespace farcall::link {
+
+class BulkSender {
+ public:
+  explicit BulkSender(Lane& lane) : lane_(lane) {}
+
+  // Held from before a payload's frame is posted until its last byte is sealed: this is what keeps
+  // payloads in the order of their frames. The one lock that is held over sending.
+  Mutex& turn() FARCALL_TSA(lock_returned(turn_)) { return turn_; }
+
+  Status send(std::span<const std::byte> payload) FARCALL_REQUIRES(turn_);
+  // fill_failed: set when `fill` said no and the peer has been told; the lane is intact then.
+  Status send_from(std::uint64_t bytes, Session::Fill fill, bool* fill_failed)
+      FARCALL_REQUIRES(turn_);
+  std::uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+  void wipe_in_child() { wipe(staging_.bytes()); }
+
+ private:
+  Mutex turn_;
+  Lane& lane_;
+  SecureBuffer staging_;  // made when send_from is first used
+  std::atomic<std::uint64_t> bytes_{0};
+};
+
+class BulkReceiver {
+ public:
+  explicit BulkReceiver(Lane& lane) : lane_(lane) {}
+
+  // As Session::bulk_read. Sets `*fatal` when the session must close.
+  Status read(std::span<std::byte> destination, bool* fatal);
+  std::uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+  void wipe_in_child() { wipe(spare_.bytes()); }
+
+ private:
+  // Opens the next record: into `destination` when it fits, else into spare_. Returns the bytes now
+  // in `destination`.
+  Result<std::size_t> next_record(std::span<std::byte> destination, bool* fatal);
+  std::size_t take_spare(std::span<std::byte> destination);
+
+  Lane& lane_;
+  SecureBuffer spare_;  // text of a record that was larger than what was asked for
+  std::size_t spare_at_ = 0;
+  std::size_t spare_end_ = 0;
+  std::atomic<std::uint64_t> bytes_{0};
+};
+
+}  // namespace farcall::link

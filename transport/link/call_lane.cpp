@@ -1,0 +1,168 @@
+#include "transport/link/call_lane.h"
+
+#include <cstring>
+#include <utility>
+
+namespace farcall::link {
+namespace {
+
+// A gathered frame does not grow older than this while others are posted behind it.
+constexpr std::int64_t kGatherNs = 20'000;
+
+}  // namespace
+
+CallSender::CallSender(Lane& lane, SecureBuffer first, SecureBuffer second)
+    : lane_(lane), buffers_{std::move(first), std::move(second)} {}
+
+Result<std::unique_ptr<CallSender>> CallSender::make(Lane& lane) {
+  Result<SecureBuffer> first = SecureBuffer::make(limits::kCallRecordBytesMax);
+  if (!first.ok()) return first.status();
+  Result<SecureBuffer> second = SecureBuffer::make(limits::kCallRecordBytesMax);
+  if (!second.ok()) return second.status();
+  return std::unique_ptr<CallSender>(
+      new CallSender(lane, std::move(first).value(), std::move(second).value()));
+}
+
+std::uint32_t CallSender::append(State& state, wire::FrameHeader head, Session::Encode encode) {
+  std::span<std::byte> room = buffers_[state.fill].bytes().subspan(state.used);
+  if (room.size() < sizeof(head)) return 0;
+  wire::Writer body(room.subspan(sizeof(head)));
+  encode(body);
+  if (!body.ok() || body.size() > limits::kFrameBodyBytesMax) return 0;
+  if (head.call == 0) {
+    head.call = ++state.last_call;
+    if (head.call == 0) head.call = ++state.last_call;  // 0 is no call number
+  }
+  head.body_bytes = static_cast<std::uint32_t>(body.size());
+  std::memcpy(room.data(), &head, sizeof(head));
+  if (state.used == 0) state.oldest_ns = system_clock().now_ns();
+  state.used += sizeof(head) + body.size();
+  frames_.fetch_add(1, std::memory_order_relaxed);
+  if (head.flags & wire::kWantsReply) round_trips_.fetch_add(1, std::memory_order_relaxed);
+  return head.call;
+}
+
+std::size_t CallSender::take_wire(State& state) {
+  const std::size_t bytes = std::exchange(state.used, 0);
+  out_ = std::exchange(state.fill, 1 - state.fill);
+  state.sending = true;
+  state.flush_wanted = false;
+  return bytes;
+}
+
+Result<std::uint32_t> CallSender::post(wire::FrameHeader head, Flush flush,
+                                       Session::Encode encode) {
+  std::uint32_t call = 0;
+  std::size_t to_send = 0;
+  {
+    Held state = state_.lock();
+    if (!state->stopped.ok()) return state->stopped;
+    call = append(*state, head, encode);
+    if (call == 0 && state->used > 0) {
+      // No room behind what has gathered: send that, and start an empty record.
+      state.wait(idle_, [](const State& s) { return !s.sending || !s.stopped.ok(); });
+      if (!state->stopped.ok()) return state->stopped;
+      if (state->used > 0) to_send = take_wire(*state);
+      call = append(*state, head, encode);
+    }
+    if (call != 0) {
+      const bool due = flush == Flush::kNow ||
+                       limits::kCallRecordBytesMax - state->used < limits::kFrameHeaderBytes ||
+                       system_clock().now_ns() - state->oldest_ns > kGatherNs;
+      if (due && state->sending) state->flush_wanted = true;  // whoever holds the wire sees to it
+      if (due && !state->sending) to_send = take_wire(*state);
+    }
+  }
+  if (to_send > 0) {
+    if (Status sent = pump(to_send); !sent.ok()) return sent;
+  }
+  if (call == 0) {
+    return Status(Code::kOverQuota, "a frame's body must fit into " +
+                                        std::to_string(limits::kFrameBodyBytesMax) + " bytes");
+  }
+  return call;
+}
+
+Status CallSender::pump(std::size_t bytes) {
+  for (;;) {
+    Status sent = lane_.send(RecordType::kData, buffers_[out_].bytes().first(bytes));
+    Held state = state_.lock();
+    if (sent.ok() && state->stopped.ok() && state->flush_wanted && state->used > 0) {
+      bytes = take_wire(*state);
+      continue;
+    }
+    state->sending = false;
+    idle_.notify_all();
+    return sent;
+  }
+}
+
+Status CallSender::flush() {
+  std::size_t to_send = 0;
+  {
+    Held state = state_.lock();
+    if (!state->stopped.ok()) return state->stopped;
+    if (state->used == 0) return ok();
+    if (state->sending) {
+      state->flush_wanted = true;
+      return ok();
+    }
+    to_send = take_wire(*state);
+  }
+  return pump(to_send);
+}
+
+void CallSender::stop(const Status& why) {
+  Held state = state_.lock();
+  if (state->stopped.ok()) state->stopped = why;
+  idle_.notify_all();
+}
+
+void CallSender::wipe_in_child() {
+  wipe(buffers_[0].bytes());
+  wipe(buffers_[1].bytes());
+}
+
+Result<std::unique_ptr<CallReceiver>> CallReceiver::make(Lane& lane) {
+  Result<SecureBuffer> buffer = SecureBuffer::make(limits::kCallRecordBytesMax);
+  if (!buffer.ok()) return buffer.status();
+  return std::unique_ptr<CallReceiver>(new CallReceiver(lane, std::move(buffer).value()));
+}
+
+Status CallReceiver::next_record(Deadline deadline) {
+  Result<std::size_t> bytes = lane_.wait_next(deadline);
+  if (!bytes.ok()) return bytes.status();
+  Result<RecordType> type = lane_.open(buffer_.bytes());
+  if (!type.ok()) return type.status();
+  if (type.value() != RecordType::kData || bytes.value() == 0) {
+    return {Code::kMalformed, "the call lane carries records of frames only"};
+  }
+  position_ = 0;
+  filled_ = bytes.value();
+  return ok();
+}
+
+Result<Frame> CallReceiver::receive(Deadline deadline) {
+  if (position_ == filled_) {
+    if (Status got = next_record(deadline); !got.ok()) return got;
+  }
+  std::span<const std::byte> left = buffer_.bytes().subspan(position_, filled_ - position_);
+  Frame frame;
+  if (left.size() < sizeof(frame.head)) {
+    return Status(Code::kMalformed, "a record ends inside a frame header");
+  }
+  std::memcpy(&frame.head, left.data(), sizeof(frame.head));
+  if (!wire::is_valid(frame.head)) {
+    return Status(Code::kMalformed, "impossible frame: " + wire::describe(frame.head));
+  }
+  left = left.subspan(sizeof(frame.head));
+  if (frame.head.body_bytes > left.size()) {
+    return Status(Code::kMalformed, "a frame reaches past its record");
+  }
+  frame.body = left.first(frame.head.body_bytes);
+  position_ += sizeof(frame.head) + frame.body.size();
+  frames_.fetch_add(1, std::memory_order_relaxed);
+  return frame;
+}
+
+}  // namespace farcall::link

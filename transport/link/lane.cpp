@@ -1,0 +1,88 @@
+#include "transport/link/lane.h"
+
+#include <cstddef>
+#include <utility>
+
+namespace farcall::link {
+namespace {
+
+void add(std::atomic<std::uint64_t>& counter, std::uint64_t by) {
+  counter.fetch_add(by, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+Lane::Lane(std::unique_ptr<Carrier> carrier, RecordSealer sealer, RecordOpener opener)
+    : carrier_(std::move(carrier)), sealer_(std::move(sealer)), opener_(std::move(opener)) {}
+
+Result<std::unique_ptr<Lane>> Lane::make(std::unique_ptr<Carrier> carrier, const SessionKeys& keys,
+                                         std::uint8_t lane, Role role, const RekeyLimits& rekey) {
+  const bool client = role == Role::kClient;
+  const Direction out = client ? Direction::kToServer : Direction::kToClient;
+  const Direction in = client ? Direction::kToClient : Direction::kToServer;
+  Result<RecordSealer> sealer = RecordSealer::make(keys.at(lane, out), lane, rekey);
+  if (!sealer.ok()) return sealer.status();
+  Result<RecordOpener> opener = RecordOpener::make(keys.at(lane, in), lane, rekey);
+  if (!opener.ok()) return opener.status();
+  return std::unique_ptr<Lane>(
+      new Lane(std::move(carrier), std::move(sealer).value(), std::move(opener).value()));
+}
+
+Status Lane::send(RecordType type, std::span<const std::byte> plain) {
+  const std::size_t bytes = sealed_bytes(plain.size());
+  std::span<std::byte> slot = carrier_->tx_reserve(bytes);
+  FARCALL_TRY(sealer_.seal(type, plain, slot));
+  FARCALL_TRY(carrier_->tx_commit(bytes));
+  add(records_out_, 1);
+  add(bytes_out_, bytes);
+  return ok();
+}
+
+Result<std::size_t> Lane::wait_next(Deadline deadline) {
+  while (next_.empty()) {
+    Result<std::span<const std::byte>> peeked = carrier_->rx_peek();
+    if (!peeked.ok()) return peeked.status();
+    next_ = peeked.value();
+    if (!next_.empty()) break;
+    if (Status waited = carrier_->wait(deadline); !waited.ok()) return waited;
+  }
+  if (next_.size() < kRecordOverheadBytes) {
+    return Status(Code::kMalformed, "a record is shorter than its header and tag");
+  }
+  return next_.size() - kRecordOverheadBytes;
+}
+
+bool Lane::has_next() {
+  if (!next_.empty()) return true;
+  Result<std::span<const std::byte>> peeked = carrier_->rx_peek();
+  if (!peeked.ok()) return true;  // receive() would return the error at once
+  next_ = peeked.value();
+  return !next_.empty();
+}
+
+RecordType Lane::next_type() const {
+  return static_cast<RecordType>(next_[offsetof(RecordHeader, type)]);
+}
+
+Result<RecordType> Lane::open(std::span<std::byte> out) {
+  const std::size_t bytes = next_.size();
+  Result<RecordType> type = opener_.open(next_, out);
+  next_ = {};
+  carrier_->rx_release();
+  add(records_in_, 1);
+  add(bytes_in_, bytes);
+  return type;
+}
+
+void Lane::abandon() {
+  carrier_->abandon();
+  sealer_.forget();
+  opener_.forget();
+}
+
+Lane::Counts Lane::counts() const {
+  return {records_out_.load(std::memory_order_relaxed), records_in_.load(std::memory_order_relaxed),
+          bytes_out_.load(std::memory_order_relaxed), bytes_in_.load(std::memory_order_relaxed)};
+}
+
+}  // namespace farcall::link

@@ -1,0 +1,59 @@
+// Lane: a carrier with a sealer and an opener; whole records in, whole records out, counted.
+//
+//   Result<std::unique_ptr<Lane>> lane = Lane::make(std::move(carrier), keys, kLaneCalls, role, …);
+//   FARCALL_TRY(lane.value()->send(RecordType::kData, plain));
+//   Result<std::size_t> bytes = lane.value()->wait_next(deadline);   // then open(destination)
+//
+// Owner: a Session.  Threads: send() one at a time, wait_next()/open() one at a time, both at once;
+// close() and counts() any.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <span>
+
+#include "transport/base/clock.h"
+#include "transport/link/carrier.h"
+#include "transport/link/record.h"
+#include "transport/link/session.h"
+
+namespace farcall::link {
+
+class Lane {
+ public:
+  struct Counts {
+    std::uint64_t records_out, records_in, bytes_out, bytes_in;
+  };
+
+  static Result<std::unique_ptr<Lane>> make(std::unique_ptr<Carrier> carrier,
+                                            const SessionKeys& keys, std::uint8_t lane, Role role,
+                                            const RekeyLimits& rekey);
+
+  Status send(RecordType type, std::span<const std::byte> plain);
+
+  // Blocks until a record is there; returns the bytes of text it claims (not yet authenticated).
+  Result<std::size_t> wait_next(Deadline deadline);
+  // True when wait_next would not block.
+  bool has_next();
+  // The type the waiting record claims: lets the caller choose where to open it to.
+  RecordType next_type() const;
+  // Opens the waiting record into `out`, and takes it off the carrier.
+  Result<RecordType> open(std::span<std::byte> out);
+
+  void close() { carrier_->close(); }
+  void abandon();
+  Counts counts() const;
+  std::string describe() const { return carrier_->describe(); }
+
+ private:
+  Lane(std::unique_ptr<Carrier> carrier, RecordSealer sealer, RecordOpener opener);
+  std::unique_ptr<Carrier> carrier_;
+  RecordSealer sealer_;
+  RecordOpener opener_;
+  std::span<const std::byte> next_;  // as peeked
+  std::atomic<std::uint64_t> records_out_{0};
+  std::atomic<std::uint64_t> records_in_{0};
+  std::atomic<std::uint64_t> bytes_out_{0};
+  std::atomic<std::uint64_t> bytes_in_{0};
+};
+
+}  // namespace farcall::link

@@ -1,0 +1,111 @@
+// Records: the sealed unit of a lane. A clear 16-byte header, ciphertext, a 16-byte tag.
+//
+//   Result<RecordSealer> sealer = RecordSealer::make(key, kLaneCalls, RekeyLimits::standard());
+//   FARCALL_TRY(sealer.value().seal(RecordType::kData, plain, slot));
+//
+// AES-256-GCM. Header and the record's sequence number are authenticated with the text; nonce = IV
+// xor sequence. The sequence is not sent and grows by exactly one per record for the life of the
+// lane, so a record that is replayed, dropped, reordered, reflected or moved to another lane does
+// not open. Keys change by HKDF after so many bytes or records, at both ends alike, without a word.
+// Owner: a lane.  Threads: one.  After a failed open nothing opens any more: the caller closes.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "transport/base/limits.h"
+#include "transport/base/secure_arena.h"
+#include "transport/base/status.h"
+#include "transport/link/keys.h"
+
+struct evp_cipher_ctx_st;
+
+namespace farcall::link {
+
+struct RekeyLimits;
+
+enum class RecordType : std::uint8_t {
+  kConfirm = 1,    // first record of a lane in each direction; proves the keys
+  kData = 2,       // lane 0: whole frames; lane 1: payload
+  kCalledOff = 3,  // lane 1: the payload under way ends here; text = u32 CUresult
+};
+
+// Clear, authenticated, little endian.
+struct RecordHeader {
+  std::uint32_t length = 0;  // of what follows: ciphertext and tag
+  std::uint8_t type = 0;
+  std::uint8_t flags = 0;   // none known yet; another value closes the link
+  std::uint16_t epoch = 0;  // low bits of the number of key changes
+  std::uint32_t lane = 0;
+  std::uint32_t reserved = 0;  // 0
+};
+static_assert(sizeof(RecordHeader) == limits::kRecordHeaderBytes);
+
+inline constexpr std::size_t kRecordOverheadBytes =
+    limits::kRecordHeaderBytes + limits::kRecordTagBytes;
+inline constexpr std::size_t kSealedBytesMax = limits::kRecordBytesMax + kRecordOverheadBytes;
+constexpr std::size_t sealed_bytes(std::size_t plain_bytes) {
+  return plain_bytes + kRecordOverheadBytes;
+}
+
+// Whole length of the record whose first limits::kRecordHeaderBytes are given.
+// Errors: kMalformed when no record may be that long or that short.
+Result<std::size_t> whole_record_bytes(std::span<const std::byte> header);
+
+// What sealing and opening share: key, sequence, epoch.
+class RecordCipher {
+ public:
+  RecordCipher(RecordCipher&& other) noexcept;
+  RecordCipher& operator=(RecordCipher&&) = delete;
+  ~RecordCipher();
+  void forget();  // wipes the keys; nothing seals or opens afterwards
+
+ protected:
+  struct Secret {
+    TrafficKey traffic;
+  };
+  RecordCipher(SecureBuffer secret, std::uint8_t lane, const RekeyLimits& limits, bool sealing);
+  static Result<SecureBuffer> keep(const TrafficKey& key);
+  Status load_key();
+  Status prepare(std::size_t plain_bytes);  // change keys when due, count this record
+  Status next_key();
+  void nonce(std::span<std::byte, 12> out) const;
+
+  SecureBuffer secret_;
+  evp_cipher_ctx_st* context_ = nullptr;
+  std::uint8_t lane_;
+  bool sealing_;
+  std::uint64_t rekey_bytes_;
+  std::uint64_t rekey_records_;
+  std::uint64_t sequence_ = 0;
+  std::uint64_t key_bytes_ = 0;    // under the present key
+  std::uint64_t key_records_ = 0;  // under the present key
+  std::uint32_t epoch_ = 0;
+};
+
+class RecordSealer : public RecordCipher {
+ public:
+  static Result<RecordSealer> make(const TrafficKey& key, std::uint8_t lane,
+                                   const RekeyLimits& limits);
+  // out: exactly sealed_bytes(plain.size()); must not overlap plain.  Errors: kSystem.
+  Status seal(RecordType type, std::span<const std::byte> plain, std::span<std::byte> out);
+
+ private:
+  using RecordCipher::RecordCipher;
+};
+
+class RecordOpener : public RecordCipher {
+ public:
+  static Result<RecordOpener> make(const TrafficKey& key, std::uint8_t lane,
+                                   const RekeyLimits& limits);
+  // record: as whole_record_bytes() measured it.  out: room for its text.
+  // Returns the type. The text is written before the tag is known to be good, and wiped when it is
+  // not.  Errors: kMalformed.
+  Result<RecordType> open(std::span<const std::byte> record, std::span<std::byte> out);
+
+ private:
+  using RecordCipher::RecordCipher;
+  Status check_header(const RecordHeader& header, std::size_t record_bytes) const;
+};
+
+}  // namespace farcall::link
