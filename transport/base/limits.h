@@ -28,8 +28,19 @@ inline constexpr std::size_t kInlineCopyBytesMax = 32 * 1024;
 inline constexpr std::size_t kStringBytesMax = 16 * 1024;
 // Elements in one array argument.
 inline constexpr std::size_t kArrayItemsMax = 4096;
+// All elements of one array answer; leaves room in the reply for what else the row answers.
+inline constexpr std::size_t kAnswerBytesMax = 48 * 1024;
+// What the server holds for the arguments and answers of one call, wiped after it: a full request
+// whose ids have become pointers, and as many answers as fit a reply, twice over.
+inline constexpr std::size_t kScratchBytes = 256 * 1024;
+// Replies a client keeps for Cached rows, and the longest request and reply that is kept.
+inline constexpr std::size_t kCachedRepliesMax = 8192;
+inline constexpr std::size_t kCachedBytesMax = 1024;
+// Launch attributes of one launch: CUDA 13 defines fewer than 20 kinds.
+inline constexpr std::size_t kLaunchAttributesMax = 64;
 // Kernel parameters: CUDA allows 32,764 bytes from compute capability 7.0 on.
 inline constexpr std::size_t kKernelParamBytesMax = 32 * 1024;
+inline constexpr std::size_t kKernelParamsMax = 4096;  // of one kernel; one takes at least 1 byte
 
 // --- session -------------------------------------------------------------------------------------
 inline constexpr std::size_t kModuleBytesMax = std::size_t{2} << 30;  // a cuBLASLt image is 500 MB
@@ -37,20 +48,45 @@ inline constexpr std::size_t kHandlesMax = 1 << 20;                   // live ha
 inline constexpr std::size_t kClientThreadsMax = 4096;  // threads of one client process
 inline constexpr std::size_t kDevicesMax = 64;          // devices of one server
 inline constexpr std::size_t kStagingBytes = 4 << 20;   // pinned staging, two halves
+// A payload passes through the server in pieces of this size; copies of rectangles are cut by the
+// client so that each fits one piece.
+inline constexpr std::size_t kCopyChunkBytes = 1 << 20;
 
 // --- handshake -----------------------------------------------------------------------------------
 inline constexpr int kHandshakeMs = 10'000;  // TLS, hello and lanes, all of it
 inline constexpr std::size_t kHelloBytesMax = 4096;
 inline constexpr std::size_t kUnauthenticatedConnectionsMax = 64;
+// Client processes one server serves at a time; each has a worker process.
+inline constexpr std::size_t kSessionsMax = 256;
+// A worker whose client is gone may clean up for this long; then it is killed.
+inline constexpr int kWorkerGraceMs = 500;
 
 // --- rekeying (RFC 8446 section 5.5 allows about 390 GB per AES-GCM key)
 // --------------------------
 inline constexpr std::uint64_t kRekeyBytes = std::uint64_t{64} << 30;
 inline constexpr std::uint64_t kRekeyRecords = std::uint64_t{1} << 32;
 
+// --- images and PTX (both may come from a hostile client) ------------------------------------------
+inline constexpr std::size_t kImagePartsMax = 4096;     // containers of one version-2 wrapper
+inline constexpr std::size_t kImageEntriesMax = 65536;  // entries of one container; cuBLASLt: 2782
+// One decompressed entry. cuDNN's largest text is 77 MB; more is a decompression bomb.
+inline constexpr std::size_t kImageEntryBytesMax = std::size_t{1} << 30;
+inline constexpr std::size_t kContextValuesMax = 65536;  // runtime values hung on contexts
+inline constexpr std::size_t kPtxBytesMax = std::size_t{1} << 30;  // one text
+// A register takes 128 bytes per warp; "%r<4000000000>" is nine characters.
+inline constexpr std::size_t kPtxRegistersMax = 1 << 20;
+inline constexpr std::size_t kPtxInstructionsMax = 1 << 22;  // of one function
+inline constexpr std::size_t kPtxScopesMax = 1 << 18;        // every inline asm opens one
+inline constexpr unsigned kPtxNestingMax = 64;               // scopes, initialiser braces
+inline constexpr unsigned kPtxOperandNestingMax = 4;         // [tex, {a, b}] needs two
+inline constexpr std::uint64_t kPtxVariableBytesMax = std::uint64_t{1} << 40;
+inline constexpr std::uint32_t kPtxParamBytesMax = 1 << 20;  // of one function
+
 static_assert(kInlineCopyBytesMax + 4096 <= kFrameBodyBytesMax, "a small copy fits its frame");
 static_assert(kKernelParamBytesMax + 4096 <= kFrameBodyBytesMax, "a launch fits its frame");
 static_assert(kStringBytesMax <= kFrameBodyBytesMax, "a name fits its frame");
+static_assert(kAnswerBytesMax + 8192 <= kFrameBodyBytesMax, "an array answer fits its reply");
+static_assert(kFrameBodyBytesMax + 3 * kAnswerBytesMax <= kScratchBytes, "a call fits its scratch");
 static_assert(kArrayItemsMax * 8 <= kFrameBodyBytesMax, "an array fits its frame");
 static_assert(kCallRecordBytesMax <= kRecordBytesMax, "one record limit holds for both lanes");
 static_assert(kBulkFirstRecordBytes <= kRecordBytesMax, "the first record is no larger");

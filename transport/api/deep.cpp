@@ -1,0 +1,138 @@
+#include "transport/api/deep.h"
+
+#include <cstring>
+
+#include "transport/base/limits.h"
+
+namespace farcall::api {
+namespace {
+
+// An id that stands where the driver wants a pointer: the client's handles are their ids.
+template <class T>
+T real(Load& load, T id_as_pointer) {
+  std::uint64_t id = reinterpret_cast<std::uintptr_t>(id_as_pointer);
+  if (id == 0) return nullptr;
+  void* found = load.handles.find(kKindOf<T>, id);
+  if (found == nullptr) load.refuse(bad_handle(kKindOf<T>));
+  return static_cast<T>(found);
+}
+
+}  // namespace
+
+// --- launch attributes
+// -------------------------------------------------------------------------------
+
+CUresult check_attribute(const CUlaunchAttribute& from) {
+  // The driver would write a node handle into the caller's attribute.
+  return from.id == CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE ? CUDA_ERROR_NOT_SUPPORTED
+                                                                     : CUDA_SUCCESS;
+}
+
+void put_attribute(wire::Writer& out, const CUlaunchAttribute& from) {
+  out.put(static_cast<std::uint32_t>(from.id));
+  out.put(std::uint32_t{0});
+  out.put(from.value);
+}
+
+void load_attribute(Load& load, CUlaunchAttribute& to) {
+  auto id = load.in.get<std::uint32_t>();
+  if (load.in.get<std::uint32_t>() != 0) load.in.fail();
+  static_assert(sizeof(to.id) == sizeof(id));
+  std::memcpy(&to.id, &id, sizeof(id));
+  to.value = load.in.get<CUlaunchAttributeValue>();
+  switch (id) {
+    case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT:
+      to.value.programmaticEvent.event = real(load, to.value.programmaticEvent.event);
+      break;
+    case CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT:
+      to.value.launchCompletionEvent.event = real(load, to.value.launchCompletionEvent.event);
+      break;
+    case CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE:
+      load.refuse(CUDA_ERROR_NOT_SUPPORTED);
+      break;
+    default: break;
+  }
+}
+
+// --- CUlaunchConfig
+// ----------------------------------------------------------------------------------
+
+CUresult Deep<CUlaunchConfig>::check(const CUlaunchConfig& from) {
+  if (from.numAttrs == 0) return CUDA_SUCCESS;
+  if (from.attrs == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (from.numAttrs > limits::kLaunchAttributesMax) return CUDA_ERROR_NOT_SUPPORTED;
+  for (unsigned i = 0; i < from.numAttrs; ++i) {
+    if (CUresult bad = check_attribute(from.attrs[i]); bad != CUDA_SUCCESS) return bad;
+  }
+  return CUDA_SUCCESS;
+}
+
+void Deep<CUlaunchConfig>::put(wire::Writer& out, const CUlaunchConfig& from) {
+  for (unsigned extent : {from.gridDimX, from.gridDimY, from.gridDimZ, from.blockDimX,
+                          from.blockDimY, from.blockDimZ, from.sharedMemBytes, from.numAttrs}) {
+    out.put(extent);
+  }
+  put_item(out, from.hStream);
+  for (unsigned i = 0; i < from.numAttrs; ++i) put_attribute(out, from.attrs[i]);
+}
+
+void Deep<CUlaunchConfig>::load(Load& load, CUlaunchConfig& to) {
+  for (unsigned* extent : {&to.gridDimX, &to.gridDimY, &to.gridDimZ, &to.blockDimX, &to.blockDimY,
+                           &to.blockDimZ, &to.sharedMemBytes, &to.numAttrs}) {
+    *extent = load.in.get<unsigned>();
+  }
+  to.hStream = load_item<CUstream>(load);
+  if (to.numAttrs > limits::kLaunchAttributesMax) return load.in.fail();
+  if (to.numAttrs == 0) return;
+  to.attrs = load.scratch.array<CUlaunchAttribute>(to.numAttrs);
+  if (to.attrs == nullptr) return load.in.fail();
+  for (unsigned i = 0; i < to.numAttrs; ++i) load_attribute(load, to.attrs[i]);
+}
+
+// --- memory properties
+// ---------------------------------------------------------------------------------
+
+CUresult Deep<CUmemAllocationProp>::check(const CUmemAllocationProp& from) {
+  return from.win32HandleMetaData == nullptr ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED;
+}
+void Deep<CUmemAllocationProp>::put(wire::Writer& out, const CUmemAllocationProp& from) {
+  out.put(from);
+}
+void Deep<CUmemAllocationProp>::load(Load& load, CUmemAllocationProp& to) {
+  to = load.in.get<CUmemAllocationProp>();
+  if (to.win32HandleMetaData != nullptr) load.in.fail();
+}
+
+CUresult Deep<CUmemPoolProps>::check(const CUmemPoolProps& from) {
+  return from.win32SecurityAttributes == nullptr ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED;
+}
+void Deep<CUmemPoolProps>::put(wire::Writer& out, const CUmemPoolProps& from) { out.put(from); }
+void Deep<CUmemPoolProps>::load(Load& load, CUmemPoolProps& to) {
+  to = load.in.get<CUmemPoolProps>();
+  if (to.win32SecurityAttributes != nullptr) load.in.fail();
+}
+
+// --- textures and surfaces
+// -------------------------------------------------------------------------------
+
+CUresult Deep<CUDA_RESOURCE_DESC>::check(const CUDA_RESOURCE_DESC&) { return CUDA_SUCCESS; }
+void Deep<CUDA_RESOURCE_DESC>::put(wire::Writer& out, const CUDA_RESOURCE_DESC& from) {
+  out.put(from);
+}
+void Deep<CUDA_RESOURCE_DESC>::load(Load& load, CUDA_RESOURCE_DESC& to) {
+  to = load.in.get<CUDA_RESOURCE_DESC>();
+  std::uint32_t type = 0;
+  static_assert(sizeof(to.resType) == sizeof(type));
+  std::memcpy(&type, &to.resType, sizeof(type));
+  switch (type) {
+    case CU_RESOURCE_TYPE_ARRAY: to.res.array.hArray = real(load, to.res.array.hArray); break;
+    case CU_RESOURCE_TYPE_MIPMAPPED_ARRAY:
+      to.res.mipmap.hMipmappedArray = real(load, to.res.mipmap.hMipmappedArray);
+      break;
+    case CU_RESOURCE_TYPE_LINEAR:
+    case CU_RESOURCE_TYPE_PITCH2D: break;
+    default: load.refuse(CUDA_ERROR_INVALID_VALUE); break;
+  }
+}
+
+}  // namespace farcall::api

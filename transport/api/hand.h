@@ -1,0 +1,174 @@
+// Hand-written rows: the bodies of the messages that no row can describe, because their length is
+// not in the prototype, their bytes go over the bulk lane, or they are no CUDA function at all.
+//
+//   client:  out.put(CopyToDevice{bytes, dst, stream});  out.bytes(host, bytes);
+//   server:  auto copy = in.get<CopyToDevice>();
+//
+// Each struct is the start of a body, copied as it stands: no padding, no pointers. Handles are
+// ids. `rep` below is what a reply holds after its u32 CUresult, and only when that is
+// CUDA_SUCCESS, unless it says "always".
+//
+// Two rules for the bulk lane, so that a receiver can always skip a payload it will not use:
+//   a request with kBulkFollows begins with u64 payload_bytes;
+//   a reply with kBulkFollows is u32 CUresult, u64 payload_bytes, and then the rest.
+// A reply repeats `call` and `thread` of its request.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "transport/base/limits.h"
+#include "transport/cuda/cuda_abi.h"
+
+namespace farcall::api::hand {
+
+// --- 0x0001 cuInit: opens the session
+// ---------------------------------------------------------------- rep: OpenReply, then
+// device_count times: DeviceFacts, then i32 value[attribute_count] of CUdevice_attribute 1 …
+// attribute_count, kNoAttribute where the driver refused.
+inline constexpr std::uint32_t kOpenVersion = 1;
+inline constexpr std::int32_t kNoAttribute = INT32_MIN;
+struct OpenRequest {
+  std::uint32_t version;  // kOpenVersion
+  std::uint32_t flags;    // kOpenStrict
+};
+inline constexpr std::uint32_t kOpenStrict = 1;
+struct OpenReply {
+  std::int32_t driver_version;    // 13000
+  std::uint32_t device_count;     // at most limits::kDevicesMax
+  std::uint32_t attribute_count;  // CU_DEVICE_ATTRIBUTE_MAX - 1 of the server's build
+};
+struct DeviceFacts {
+  std::uint64_t primary_context;  // its id, reserved even before it is retained
+  std::uint64_t memory_bytes;
+  std::uint8_t uuid[16];
+  char pci_bus_id[16];  // ends with NUL
+  char name[128];       // ends with NUL
+};
+static_assert(sizeof(OpenReply) + limits::kDevicesMax * (sizeof(DeviceFacts) + 192 * 4) + 4 <=
+                  limits::kFrameBodyBytesMax,
+              "a full server's facts fit one reply");
+
+// --- 0x0002 bind_context: the thread's current context from here on; no reply
+// -------------------------- A primary context may be bound before it was retained: the server
+// makes it current when it can.
+struct BindContext {
+  std::uint64_t context;  // 0: none
+};
+
+// --- 0x0003 end_thread: this client thread is gone; empty body, no reply
+// ------------------------------
+
+// --- 0x0110 cuDevicePrimaryCtxRetain
+// --------------------------------------------------------------------- The client counts its own
+// retains; one message for the first, one cuDevicePrimaryCtxRelease_v2 for the last.  rep: u64
+// context id, the one of DeviceFacts.
+struct RetainPrimary {
+  std::int32_t device;
+};
+
+// --- 0x0601 cuMemcpyHtoD_v2, 0x0602 cuMemcpyHtoDAsync_v2
+// --------------------------------------------- Then the bytes: inline up to
+// limits::kInlineCopyBytesMax, else on the bulk lane. Posted without kWantsReply when the client
+// knows the allocation; else with it.  rep: nothing.
+struct CopyToDevice {
+  std::uint64_t payload_bytes;
+  std::uint64_t dst;
+  std::uint64_t stream;  // 0 for the synchronous row
+};
+
+// --- 0x0603 cuMemcpyDtoH_v2, 0x0604 cuMemcpyDtoHAsync_v2
+// --------------------------------------------- rep: u64 payload_bytes, then the bytes inline up to
+// limits::kInlineCopyBytesMax, else kBulkFollows.
+struct CopyFromDevice {
+  std::uint64_t src;
+  std::uint64_t bytes;
+  std::uint64_t stream;  // 0 for the synchronous row
+};
+
+// --- 0x0605 cuMemcpy3D_v2: every copy with a shape
+// --------------------------------------------------- src host: the payload is width_bytes * height
+// * depth bytes, packed; inline or bulk. dst host: rep as CopyFromDevice, packed.  Neither: no
+// payload, any size. One message moves at most limits::kCopyChunkBytes between host and device; the
+// client cuts.
+enum class Place : std::uint8_t { kHost = 0, kDevice = 1, kArray = 2 };
+struct ShapeEnd {
+  std::uint64_t address;  // device pointer or array id; 0 for the host
+  std::uint64_t pitch;    // bytes from row to row; unused for arrays and host
+  std::uint64_t height;   // rows from slice to slice
+  std::uint64_t x_bytes;
+  std::uint64_t y;
+  std::uint64_t z;
+  std::uint64_t lod;
+};
+struct CopyShape {
+  std::uint64_t payload_bytes;  // 0 unless src is the host
+  std::uint64_t stream;
+  Place src_place;
+  Place dst_place;
+  std::uint8_t is_async;
+  std::uint8_t zero_1;
+  std::uint32_t zero_2;
+  ShapeEnd src;
+  ShapeEnd dst;
+  std::uint64_t width_bytes;
+  std::uint64_t height;
+  std::uint64_t depth;
+};
+static_assert(sizeof(CopyShape) == 160);
+
+// --- 0x0301 cuModuleLoadData, 0x0401 cuLibraryLoadData
+// -------------------------------------------------- LoadImage, then option_count times JitOption,
+// then for libraries library_option_count times LibraryOption. The image (cuda::pack_image) is
+// always on the bulk lane. rep, always, also after a failure: u64 id (0 on failure), u32
+// info_bytes, info log, u32 error_bytes, error log. A log is there when its buffer size was among
+// the options.
+struct LoadImage {
+  std::uint64_t payload_bytes;         // 1 … limits::kModuleBytesMax
+  std::uint32_t option_count;          // at most kLoadOptionsMax
+  std::uint32_t library_option_count;  // 0 for modules
+};
+struct LoadOption {
+  std::uint32_t option;  // CUjit_option or CUlibraryOption; only those with a plain value
+  std::uint32_t zero;
+  std::uint64_t value;
+};
+inline constexpr std::size_t kLoadOptionsMax = 64;
+inline constexpr std::size_t kLoadLogBytesMax = 16 * 1024;  // of each log
+
+// --- 0x0302 cuModuleGetFunction, 0x0402 cuLibraryGetKernel, 0x0403 cuKernelGetFunction
+// --------------- u64 id of the module, library or kernel; the first two then u32 name_bytes and
+// the name, no NUL. rep: FunctionFacts, then u32 param_bytes[param_count] unless that is kNoParams.
+struct FunctionFacts {
+  std::uint64_t id;
+  std::int32_t max_threads;  // CUfunction_attribute values; -1 when the driver cannot tell
+  std::int32_t static_shared_bytes;
+  std::int32_t max_dynamic_shared_bytes;
+  std::uint32_t param_count;  // kNoParams: the driver cannot tell
+};
+inline constexpr std::uint32_t kNoParams = 0xffffffff;
+inline constexpr std::size_t kParamsMax = 4096;
+
+// --- 0x0a01 cuLaunchKernel: every launch
+// ----------------------------------------------------------------- Launch, then attribute_count
+// times put_attribute (deep.h, 72 bytes each), then LaunchParams, then param_bytes bytes: the
+// parameters one after the other without gaps, or the `extra` buffer as it is. No reply unless
+// wanted.
+enum class LaunchKind : std::uint32_t { kPlain = 0, kCooperative = 1, kEx = 2 };
+enum class ParamForm : std::uint32_t { kBySizes = 0, kBuffer = 1 };
+struct Launch {
+  std::uint64_t function;  // a function or a kernel
+  std::uint32_t grid[3];
+  std::uint32_t block[3];
+  std::uint32_t shared_bytes;
+  LaunchKind kind;
+  std::uint64_t stream;
+  std::uint32_t attribute_count;  // at most limits::kLaunchAttributesMax; 0 unless kEx
+  std::uint32_t zero;
+};
+static_assert(sizeof(Launch) == 64);
+struct LaunchParams {
+  ParamForm form;
+  std::uint32_t param_bytes;  // at most limits::kKernelParamBytesMax
+};
+
+}  // namespace farcall::api::hand

@@ -1,0 +1,97 @@
+// Handles: the server's view of the ids a client uses for driver objects.
+//
+//   void* event = handles.find(Kind::kEvent, id);          // null: unknown, or another kind
+//   std::uint64_t id = handles.add(Kind::kModule, module); // names it for the client
+//
+// A client never sees a driver pointer and cannot make one up: every handle in a call is an id that
+// must be known here under the kind its parameter has.
+//   ids minted by the client  top bit clear, kClientIdMin or above, from an unpredictable start
+//   ids minted by the server  top bit set
+//   0                         the null handle; passed on as null
+// Ids are never used twice in a session.  Threads: any (the implementation locks).
+#pragma once
+#include <cstdint>
+
+#include "transport/cuda/cuda_abi.h"
+
+namespace farcall::api {
+
+enum class Kind : std::uint8_t {
+  kNone = 0,
+  kContext,
+  kModule,
+  kFunction,
+  kLibrary,
+  kKernel,
+  kStream,
+  kEvent,
+  kArray,
+  kMipmappedArray,
+  kMemoryPool,
+  kGraph,
+  kGraphNode,
+  kGraphExec,
+  kLinkState,
+  kGreenContext,
+};
+inline constexpr int kKinds = 16;
+const char* kind_name(Kind kind);  // "event"
+
+template <class T>
+inline constexpr Kind kKindOf = Kind::kNone;  // a parameter of such a type does not compile
+template <>
+inline constexpr Kind kKindOf<CUcontext> = Kind::kContext;
+template <>
+inline constexpr Kind kKindOf<CUmodule> = Kind::kModule;
+template <>
+inline constexpr Kind kKindOf<CUfunction> = Kind::kFunction;
+template <>
+inline constexpr Kind kKindOf<CUlibrary> = Kind::kLibrary;
+template <>
+inline constexpr Kind kKindOf<CUkernel> = Kind::kKernel;
+template <>
+inline constexpr Kind kKindOf<CUstream> = Kind::kStream;
+template <>
+inline constexpr Kind kKindOf<CUevent> = Kind::kEvent;
+template <>
+inline constexpr Kind kKindOf<CUarray> = Kind::kArray;
+template <>
+inline constexpr Kind kKindOf<CUmipmappedArray> = Kind::kMipmappedArray;
+template <>
+inline constexpr Kind kKindOf<CUmemoryPool> = Kind::kMemoryPool;
+template <>
+inline constexpr Kind kKindOf<CUgraph> = Kind::kGraph;
+template <>
+inline constexpr Kind kKindOf<CUgraphNode> = Kind::kGraphNode;
+template <>
+inline constexpr Kind kKindOf<CUgraphExec> = Kind::kGraphExec;
+template <>
+inline constexpr Kind kKindOf<CUlinkState> = Kind::kLinkState;
+template <>
+inline constexpr Kind kKindOf<CUgreenCtx> = Kind::kGreenContext;
+
+inline constexpr std::uint64_t kServerIdBit = std::uint64_t{1} << 63;
+// Below it lie the stream values that CUDA itself defines (1 legacy, 2 per thread).
+inline constexpr std::uint64_t kClientIdMin = 0x1000;
+constexpr bool is_client_id(std::uint64_t id) { return id >= kClientIdMin && id < kServerIdBit; }
+
+class Handles {
+ public:
+  virtual ~Handles() = default;
+  // The driver object behind an id; null when the id is unknown or of another kind.
+  virtual void* find(Kind kind, std::uint64_t id) = 0;
+  // Names a driver object: its present id when it has one, else a new id. `parent` (0: none) is the
+  // id whose drop takes this one along. 0 when the table is full.
+  virtual std::uint64_t add(Kind kind, void* real, std::uint64_t parent) = 0;
+  // Was this id ever used in the session?
+  virtual bool is_taken(std::uint64_t id) = 0;
+  // Enters an object under an id the client minted. False when taken or the table is full.
+  virtual bool adopt(Kind kind, std::uint64_t id, void* real) = 0;
+  // Forgets an id and all that name it as parent. Unknown ids are ignored.
+  virtual void drop(Kind kind, std::uint64_t id) = 0;
+  // The stream that CU_STREAM_PER_THREAD means for the client thread of the present call; null when
+  // it could not be created.
+  virtual CUstream thread_stream() = 0;
+};
+
+}  // namespace farcall::api
