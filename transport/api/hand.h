@@ -165,7 +165,7 @@ struct Launch {
   std::uint32_t attribute_count;  // at most limits::kLaunchAttributesMax; 0 unless kEx
   std::uint32_t zero;
 };
-static_assert(sizeof(Launch) == 64);
+static_assert(sizeof(Launch) == 56);
 struct LaunchParams {
   ParamForm form;
   std::uint32_t param_bytes;  // at most limits::kKernelParamBytesMax
