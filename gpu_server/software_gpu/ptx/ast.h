@@ -13,11 +13,11 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace farcall::softgpu::ptx {
@@ -215,7 +215,7 @@ struct Body {
 // One text and the names it may use. A linked module has several.
 struct Unit {
   std::shared_ptr<const std::string> text;
-  std::unordered_map<std::string_view, Symbol> names;  // into Module::variables and ::functions
+  std::map<std::string, Symbol, std::less<>> names;    // into Module::variables and ::functions
   std::uint32_t version_major = 0, version_minor = 0;  // .version
   std::uint32_t sm = 0;                                // .target sm_90a: 90
 };
