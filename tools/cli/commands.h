@@ -1,0 +1,77 @@
+// The commands of `farcall`, one function each: main.cpp parses, these act.
+//
+//   return run_program(options);   // 0 … 127: what the process exits with
+//
+// Exit codes: the program's own for run and demo; 0 done; 2 usage; 125 farcall itself could not do
+// it, said on stderr with what to do next; 126 the program cannot be executed; 127 it is not found.
+// Threads: one, the main thread.  These print; nothing below them in the tree does.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "transport/base/status.h"
+
+namespace farcall::cli {
+
+inline constexpr int kExitFarcall = 125;
+inline constexpr int kExitNotExecutable = 126;
+inline constexpr int kExitNotFound = 127;
+
+// How to reach a server: flags, else FARCALL_* variables, else the configuration file.
+struct Connection {
+  std::string server;  // host:port
+  std::string certificate;
+  std::string key;
+  std::string ca;
+  std::string server_name;  // name in the server's certificate; empty: the host dialled
+};
+
+struct RunOptions {
+  Connection connection;
+  std::vector<std::string> command;
+  std::string stats_file;
+  std::string log;  // level[:file]
+  bool strict = false;
+  bool check = true;  // dial once before the program starts, so that errors are told in words
+};
+// Replaces this process by the program; returns only when that failed.
+int run_program(const RunOptions& options);
+
+struct GpusOptions {
+  Connection connection;
+  bool json = false;
+};
+int list_gpus(const GpusOptions& options);
+
+struct DemoOptions {
+  std::vector<std::string> command;  // empty: the training job
+  std::string driver;                // empty: the software GPU
+  int gpus = 1;
+  bool keep = false;
+  bool summary = true;
+};
+int run_demo(const DemoOptions& options);
+
+struct CaInitOptions {
+  std::string folder = "ca";
+  std::string pool = "farcall";
+};
+int ca_init(const CaInitOptions& options);
+
+struct CaIssueOptions {
+  std::string folder = "ca";
+  std::string server;  // a server's host name, or
+  std::vector<std::string> names;
+  std::string tenant;  // a client's tenant and user
+  std::string user;
+  std::string out;  // path without suffix; default: the host or the user
+  int days = 7;
+};
+int ca_issue(const CaIssueOptions& options);
+int ca_show(const std::string& certificate_path);
+
+// Prints "farcall: …" on stderr and returns kExitFarcall.
+int fail(const std::string& what);
+int fail(const Status& status);
+
+}  // namespace farcall::cli

@@ -1,0 +1,119 @@
+#include "tools/cli/connection.h"
+
+#include <toml++/toml.h>
+#include <cstdlib>
+#include <filesystem>
+
+#include "tools/cli/places.h"
+#include "transport/api/dispatch.h"
+#include "transport/link/dial.h"
+
+namespace farcall::cli {
+namespace {
+
+struct Setting {
+  std::string Connection::*field;
+  const char* flag;
+  const char* variable;
+  const char* key;
+  bool needed;
+};
+
+constexpr Setting kSettings[] = {
+    {&Connection::server, "--server", "FARCALL_SERVER", "server", true},
+    {&Connection::certificate, "--cert", "FARCALL_CERT", "cert", true},
+    {&Connection::key, "--key", "FARCALL_KEY", "key", true},
+    {&Connection::ca, "--ca", "FARCALL_CA", "ca", true},
+    {&Connection::server_name, "--name", "FARCALL_SERVER_NAME", "name", false},
+};
+
+std::filesystem::path configuration_file() {
+  if (const char* folder = std::getenv("XDG_CONFIG_HOME"); folder != nullptr && *folder != 0) {
+    return std::filesystem::path(folder) / "farcall" / "config.toml";
+  }
+  const char* home = std::getenv("HOME");
+  return std::filesystem::path(home == nullptr ? "/" : home) / ".config/farcall/config.toml";
+}
+
+Status apply_file(const std::filesystem::path& path, Connection* connection) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return ok();
+  toml::table table;
+  try {
+    table = toml::parse_file(path.string());
+  } catch (const toml::parse_error& wrong) {
+    return {Code::kUnsupported, path.string() + " line " +
+                                    std::to_string(wrong.source().begin.line) + ": " +
+                                    std::string(wrong.description())};
+  }
+  for (const auto& [key, value] : table) {
+    const Setting* known = nullptr;
+    for (const Setting& setting : kSettings) {
+      if (key.str() == setting.key) known = &setting;
+    }
+    const auto* text = value.as_string();
+    if (known == nullptr || text == nullptr) {
+      return {Code::kUnsupported, path.string() + ": '" + std::string(key.str()) +
+                                      "': the keys are server, cert, key, ca and name, and their "
+                                      "values are strings"};
+    }
+    if ((connection->*known->field).empty()) connection->*known->field = text->get();
+  }
+  return ok();
+}
+
+}  // namespace
+
+Status complete(Connection* connection) {
+  for (const Setting& setting : kSettings) {
+    std::string& field = connection->*setting.field;
+    if (!field.empty()) continue;
+    if (const char* value = std::getenv(setting.variable)) field = value;
+  }
+  FARCALL_TRY(apply_file(configuration_file(), connection));
+  for (const Setting& setting : kSettings) {
+    if (setting.needed && (connection->*setting.field).empty()) {
+      return {Code::kNotFound, std::string("no ") + setting.key + " given: pass " + setting.flag +
+                                   ", or set " + setting.variable + ", or '" + setting.key +
+                                   "' in " + configuration_file().string()};
+    }
+  }
+  return ok();
+}
+
+Status try_connection(const Connection& connection) {
+  link::DialOptions options;
+  FARCALL_TRY(link::parse_server(connection.server, &options));
+  options.certificate_path = connection.certificate;
+  options.key_path = connection.key;
+  options.ca_path = connection.ca;
+  options.server_name = connection.server_name;
+  options.table_fingerprint = api::table_fingerprint();
+  options.version = FARCALL_VERSION;
+  auto session = link::dial(options, nullptr);
+  if (!session.ok()) return session.status();
+  session.value()->close(Status(Code::kClosed, "the connection was only tried"));
+  return ok();
+}
+
+void export_environment(const Connection& connection, const std::string& shim) {
+  const auto set = [](const char* name, const std::string& value) {
+    if (!value.empty()) ::setenv(name, value.c_str(), 1);
+  };
+  const auto absolute = [](const std::string& path) {
+    std::error_code error;
+    return std::filesystem::absolute(path, error).string();
+  };
+  set("FARCALL_SERVER", connection.server);
+  set("FARCALL_CERT", absolute(connection.certificate));
+  set("FARCALL_KEY", absolute(connection.key));
+  set("FARCALL_CA", absolute(connection.ca));
+  set("FARCALL_SERVER_NAME", connection.server_name);
+  std::string preload = shim;
+  if (const char* others = std::getenv("LD_PRELOAD"); others != nullptr && *others != 0) {
+    preload += std::string(":") + others;
+  }
+  set("LD_PRELOAD", preload);
+}
+
+}  // namespace farcall::cli

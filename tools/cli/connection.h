@@ -1,0 +1,27 @@
+// Connection settings: completing what the flags left open, and handing them to a program.
+//
+//   FARCALL_TRY(complete(&connection));
+//   export_environment(connection);     // FARCALL_SERVER, FARCALL_CERT, …
+//
+// Order: flag, environment variable, ~/.config/farcall/config.toml (or $XDG_CONFIG_HOME).
+// Threads: one.
+#pragma once
+#include "tools/cli/commands.h"
+#include "transport/base/status.h"
+
+namespace farcall::cli {
+
+// The configuration file's keys are server, cert, key, ca and name, all strings.
+// Errors: kUnsupported (unreadable file, unknown key), kNotFound (a setting is still missing; the
+// text names flag, variable and file).
+Status complete(Connection* connection);
+
+// Opens a session to the server and closes it again, so that a wrong certificate or a dead server
+// is told in words before a program starts.  Errors: as link::dial.
+Status try_connection(const Connection& connection);
+
+// Sets FARCALL_* in this process's environment, paths made absolute, for exec or dlopen of the
+// shim. Puts the shim in front of LD_PRELOAD.
+void export_environment(const Connection& connection, const std::string& shim);
+
+}  // namespace farcall::cli

@@ -1,0 +1,153 @@
+// farcall: the command line of Farcall. Parsing only; commands.h has the acts.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "tools/cli/commands.h"
+#include "transport/api/dispatch.h"
+#include "transport/base/log.h"
+
+namespace farcall::cli {
+
+int fail(const std::string& what) {
+  std::fprintf(stderr, "farcall: %s\n", what.c_str());
+  return kExitFarcall;
+}
+
+int fail(const Status& status) {
+  return fail(status.text().empty() ? status.to_string() : status.text());
+}
+
+namespace {
+
+constexpr int kExitUsage = 2;
+
+void add_connection(CLI::App* command, Connection* to) {
+  command->add_option("--server", to->server, "GPU server, HOST:PORT [FARCALL_SERVER]");
+  command->add_option("--cert", to->certificate, "your certificate, PEM [FARCALL_CERT]");
+  command->add_option("--key", to->key, "its private key, PEM [FARCALL_KEY]");
+  command->add_option("--ca", to->ca, "the pool's authority, PEM [FARCALL_CA]");
+  command->add_option("--name", to->server_name,
+                      "name the server's certificate carries, if not HOST [FARCALL_SERVER_NAME]");
+}
+
+void add_run(CLI::App& app, RunOptions* options) {
+  auto* run = app.add_subcommand("run", "Run a program with its GPU on a server");
+  add_connection(run, &options->connection);
+  run->add_option("--stats", options->stats_file,
+                  "write the session's figures to this file, JSON [FARCALL_STATS]");
+  run->add_option("--log", options->log,
+                  "let the client library log: LEVEL[:FILE], error to trace [FARCALL_LOG]");
+  run->add_flag("--strict", options->strict,
+                "make every call wait for its own result, as on a local GPU [FARCALL_STRICT]");
+  run->add_flag("!--no-check", options->check, "do not try the server before the program starts");
+  run->add_option("command", options->command, "the program and its arguments, after --")
+      ->required();
+  run->positionals_at_end();
+  run->footer(
+      "Example:\n  farcall run --server gpu1:7717 --cert ana.crt --key ana.key --ca ca.crt "
+      "-- python train.py\n\nSettings not given as flags come from the variables in "
+      "brackets, then from\n~/.config/farcall/config.toml (server, cert, key, ca, name).\n"
+      "The exit code is the program's; 125 when Farcall could not start it.");
+}
+
+void add_gpus(CLI::App& app, GpusOptions* options) {
+  auto* gpus = app.add_subcommand("gpus", "List the devices of a server");
+  add_connection(gpus, &options->connection);
+  gpus->add_option_function<std::string>(
+          "-o,--output", [options](const std::string& form) { options->json = form == "json"; },
+          "table (default) or json")
+      ->check(CLI::IsMember({"table", "json"}));
+}
+
+struct CaOptions {
+  CaInitOptions init;
+  CaIssueOptions issue;
+  std::string shown;
+};
+
+void add_ca(CLI::App& app, CaOptions* options) {
+  auto* ca = app.add_subcommand("ca", "The pool's certificate authority");
+  ca->require_subcommand(1);
+  auto* init = ca->add_subcommand("init", "Make an authority: ca.crt and ca.key");
+  init->add_option("--dir", options->init.folder, "folder for it")->capture_default_str();
+  init->add_option("--pool", options->init.pool, "the pool's name")->capture_default_str();
+  auto* issue = ca->add_subcommand("issue", "Issue a certificate to a server or a user");
+  issue->add_option("--dir", options->issue.folder, "the authority's folder")
+      ->capture_default_str();
+  issue->add_option("--server", options->issue.server, "host name of a server");
+  issue
+      ->add_option("--names", options->issue.names,
+                   "DNS names and addresses clients dial; default: the host name")
+      ->delimiter(',');
+  issue->add_option("--tenant", options->issue.tenant, "a user's tenant");
+  issue->add_option("--user", options->issue.user, "a user's name");
+  issue->add_option("--days", options->issue.days, "days it is valid, up to 30")
+      ->check(CLI::Range(1, 30))
+      ->capture_default_str();
+  issue->add_option("--out", options->issue.out, "write OUT.crt and OUT.key; default: the name");
+  issue->footer(
+      "Examples:\n  farcall ca issue --server gpu1.lab.example --names "
+      "gpu1.lab.example,10.0.0.7\n  farcall ca issue --tenant vision --user ana");
+  auto* show = ca->add_subcommand("show", "Say what a certificate says");
+  show->add_option("certificate", options->shown, "PEM file")->required();
+}
+
+void add_demo(CLI::App& app, DemoOptions* options) {
+  auto* demo = app.add_subcommand("demo", "Run a program in a throw-away pool on this machine");
+  demo->add_option("--driver", options->driver,
+                   "serve this libcuda.so.1 instead of the software GPU")
+      ->check(CLI::ExistingFile);
+  demo->add_option("--gpus", options->gpus, "number of devices")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  demo->add_flag("--keep", options->keep, "leave certificates, server log and figures behind");
+  demo->add_flag("!--no-summary", options->summary, "do not print the session's figures");
+  demo->add_option("command", options->command,
+                   "the program and its arguments, after --; default: train a small network");
+  demo->positionals_at_end();
+  demo->footer(
+      "Examples:\n  farcall demo\n  farcall demo -- ./my_cuda_program --size 1024\n\n"
+      "The pool has an authority of its own and a server on a free loopback port; all of "
+      "it\nis gone when the program ends. The exit code is the program's.");
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Farcall: unmodified CUDA programs on a remote GPU", "farcall");
+  app.require_subcommand(1);
+  app.footer("'farcall COMMAND --help' tells more about a command.");
+  RunOptions run_options;
+  GpusOptions gpus_options;
+  CaOptions ca_options;
+  DemoOptions demo_options;
+  add_run(app, &run_options);
+  add_gpus(app, &gpus_options);
+  add_ca(app, &ca_options);
+  add_demo(app, &demo_options);
+  auto* version = app.add_subcommand("version", "Print version and table fingerprint");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& wrong) {
+    return app.exit(wrong) == 0 ? 0 : kExitUsage;
+  }
+  if (app.got_subcommand("run")) return run_program(run_options);
+  if (app.got_subcommand("gpus")) return list_gpus(gpus_options);
+  if (app.got_subcommand("demo")) return run_demo(demo_options);
+  if (app.got_subcommand(version)) {
+    std::printf("farcall %s, API table %016llx\n", FARCALL_VERSION,
+                static_cast<unsigned long long>(api::table_fingerprint()));
+    return 0;
+  }
+  auto* ca = app.get_subcommand("ca");
+  if (ca->got_subcommand("init")) return ca_init(ca_options.init);
+  if (ca->got_subcommand("issue")) return ca_issue(ca_options.issue);
+  return ca_show(ca_options.shown);
+}
+
+}  // namespace
+}  // namespace farcall::cli
+
+int main(int argc, char** argv) {
+  farcall::set_log_name("farcall");
+  farcall::log_from_environment(farcall::LogLevel::kWarn);
+  return farcall::cli::run(argc, argv);
+}

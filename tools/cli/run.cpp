@@ -1,0 +1,46 @@
+// farcall run: the program, with the shim in front of it.
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+
+#include "tools/cli/commands.h"
+#include "tools/cli/connection.h"
+#include "tools/cli/places.h"
+
+namespace farcall::cli {
+
+int run_program(const RunOptions& options) {
+  Connection connection = options.connection;
+  if (Status status = complete(&connection); !status.ok()) return fail(status);
+  const Places places = find_places();
+  if (!is_file(places.shim)) {
+    return fail("the client library " + places.shim +
+                " is missing: build or install Farcall whole");
+  }
+  if (options.check) {
+    if (Status status = try_connection(connection); !status.ok()) {
+      return fail("cannot use " + connection.server + ": " + status.text());
+    }
+  }
+  export_environment(connection, places.shim);
+  std::error_code error;
+  if (!options.stats_file.empty()) {
+    ::setenv("FARCALL_STATS", std::filesystem::absolute(options.stats_file, error).c_str(), 1);
+  }
+  if (!options.log.empty()) ::setenv("FARCALL_LOG", options.log.c_str(), 1);
+  if (options.strict) ::setenv("FARCALL_STRICT", "1", 1);
+
+  std::vector<char*> arguments;
+  for (const std::string& word : options.command) {
+    arguments.push_back(const_cast<char*>(word.c_str()));
+  }
+  arguments.push_back(nullptr);
+  ::execvp(arguments[0], arguments.data());
+  const int why = errno;
+  (void)fail(Status::system("run " + options.command[0], why));
+  return why == ENOENT ? kExitNotFound : kExitNotExecutable;
+}
+
+}  // namespace farcall::cli
