@@ -59,6 +59,7 @@ class ControlConnection {
   // Blocks until the client ends. Errors: kClosed when it did, kTimeout, kMalformed when it sent
   // something: nothing may be sent after the hello. Never ok.
   Status wait_event(Deadline deadline);
+  // Ends the connection and wakes wait_event.  Threads: any, while the object lives.
   void close();
 
  private:

@@ -1,0 +1,166 @@
+#include "transport/link/hello.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstring>
+
+#include "transport/base/limits.h"
+#include "transport/wire/reader.h"
+#include "transport/wire/writer.h"
+
+namespace farcall::link {
+namespace {
+
+constexpr std::uint32_t kClientMagic = 0x31484346;  // "FCH1"
+constexpr std::uint32_t kServerMagic = 0x31485346;  // "FSH1"
+constexpr std::array<char, 4> kLaneMagic = {'F', 'C', 'L', '1'};
+constexpr std::uint8_t kLaneVersion = 1;
+constexpr std::uint16_t kStrict = 1;
+
+static_assert(64 + kVersionBytesMax + kRefusalBytesMax <= limits::kHelloBytesMax);
+
+bool is_printable(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
+}
+
+// A peer's text ends up in logs and on terminals: nothing but printable ASCII passes.
+std::string printable(std::span<const std::byte> bytes) {
+  std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c < 0x20 || c > 0x7e; }, '?');
+  return text;
+}
+
+Status malformed(const char* what) { return {Code::kMalformed, what}; }
+
+std::string hex(std::uint64_t value) {
+  std::array<char, 24> text{};
+  std::snprintf(text.data(), text.size(), "0x%016llx", static_cast<unsigned long long>(value));
+  return text.data();
+}
+
+}  // namespace
+
+Result<std::size_t> encode(const ClientHello& hello, std::span<std::byte> room) {
+  if (hello.version.size() > kVersionBytesMax || !is_printable(hello.version)) {
+    return Status(Code::kOverQuota, "the version text is too long or not printable");
+  }
+  wire::Writer out(room);
+  out.put(kClientMagic);
+  out.put(hello.protocol);
+  out.put(static_cast<std::uint16_t>(hello.strict ? kStrict : 0));
+  out.put(hello.table_fingerprint);
+  out.put(hello.pid);
+  out.put(static_cast<std::uint16_t>(hello.version.size()));
+  out.bytes(hello.version.data(), hello.version.size());
+  if (!out.ok()) return Status(Code::kOverQuota, "no room for the hello");
+  return out.size();
+}
+
+Result<ClientHello> parse_client_hello(std::span<const std::byte> bytes) {
+  wire::Reader in(bytes);
+  if (in.get<std::uint32_t>() != kClientMagic) return malformed("this is no client's hello");
+  ClientHello hello;
+  hello.protocol = in.get<std::uint16_t>();
+  const auto flags = in.get<std::uint16_t>();
+  hello.table_fingerprint = in.get<std::uint64_t>();
+  hello.pid = in.get<std::uint32_t>();
+  const auto version_bytes = in.get<std::uint16_t>();
+  if (version_bytes > kVersionBytesMax) return malformed("a version text that long");
+  hello.version = printable(in.bytes(version_bytes));
+  hello.strict = (flags & kStrict) != 0;
+  if (in.failed()) return malformed("a client's hello is cut short");
+  // A later protocol may say more behind this; all that is asked of it is to be told apart.
+  if (hello.protocol == kProtocolVersion && (!in.done() || (flags & ~kStrict) != 0)) {
+    return malformed("a client's hello says more than this protocol knows");
+  }
+  return hello;
+}
+
+Result<std::size_t> encode(const ServerHello& hello, std::span<std::byte> room) {
+  const std::string why = hello.refusal.text().substr(0, kRefusalBytesMax);
+  if (hello.version.size() > kVersionBytesMax || !is_printable(hello.version)) {
+    return Status(Code::kOverQuota, "the version text is too long or not printable");
+  }
+  wire::Writer out(room);
+  out.put(kServerMagic);
+  out.put(hello.protocol);
+  out.put(static_cast<std::uint8_t>(hello.granted ? 1 : 0));
+  out.put(static_cast<std::uint8_t>(hello.refusal.code()));
+  out.put(hello.table_fingerprint);
+  out.bytes(hello.session_id.bytes.data(), hello.session_id.bytes.size());
+  out.put(static_cast<std::uint16_t>(hello.version.size()));
+  out.put(static_cast<std::uint16_t>(why.size()));
+  out.bytes(hello.version.data(), hello.version.size());
+  out.bytes(why.data(), why.size());
+  if (!out.ok()) return Status(Code::kOverQuota, "no room for the hello");
+  return out.size();
+}
+
+Result<ServerHello> parse_server_hello(std::span<const std::byte> bytes) {
+  wire::Reader in(bytes);
+  if (in.get<std::uint32_t>() != kServerMagic) return malformed("this is no server's hello");
+  ServerHello hello;
+  hello.protocol = in.get<std::uint16_t>();
+  const auto granted = in.get<std::uint8_t>();
+  const auto code = in.get<std::uint8_t>();
+  hello.table_fingerprint = in.get<std::uint64_t>();
+  hello.session_id.bytes = in.get<std::array<std::byte, 16>>();
+  const auto version_bytes = in.get<std::uint16_t>();
+  const auto refusal_bytes = in.get<std::uint16_t>();
+  if (version_bytes > kVersionBytesMax || refusal_bytes > kRefusalBytesMax) {
+    return malformed("a text in the server's hello that long");
+  }
+  hello.version = printable(in.bytes(version_bytes));
+  const std::string why = printable(in.bytes(refusal_bytes));
+  if (in.failed()) return malformed("a server's hello is cut short");
+  const bool same = hello.protocol == kProtocolVersion;
+  const bool known_code = code <= static_cast<std::uint8_t>(Code::kDriver);
+  if (granted > 1 || (granted == 1) != (code == 0) || !known_code || (same && !in.done())) {
+    return malformed("a server's hello contradicts itself");
+  }
+  hello.granted = granted == 1;
+  if (!hello.granted) hello.refusal = Status(static_cast<Code>(code), why);
+  return hello;
+}
+
+Status check_match(const ClientHello& client, std::uint64_t server_fingerprint,
+                   const std::string& server_version) {
+  if (client.protocol != kProtocolVersion) {
+    return {Code::kDenied, "the client speaks link protocol " + std::to_string(client.protocol) +
+                               " (Farcall " + client.version + "), the server " +
+                               std::to_string(kProtocolVersion) + " (Farcall " + server_version +
+                               "); install the same version on both"};
+  }
+  if (client.table_fingerprint != server_fingerprint) {
+    return {Code::kDenied, "the client's table of CUDA calls is " + hex(client.table_fingerprint) +
+                               " (Farcall " + client.version + "), the server's " +
+                               hex(server_fingerprint) + " (Farcall " + server_version +
+                               "); install the same version on both"};
+  }
+  return ok();
+}
+
+void encode(const LaneHello& hello, std::span<std::byte, kLaneHelloBytes> room) {
+  wire::Writer out(room);
+  out.put(kLaneMagic);
+  out.put(kLaneVersion);
+  out.put(hello.lane);
+  out.put(hello.session_id.bytes);
+}
+
+Result<LaneHello> parse_lane_hello(std::span<const std::byte> bytes) {
+  wire::Reader in(bytes);
+  if (in.get<std::array<char, 4>>() != kLaneMagic) return malformed("this is no lane's hello");
+  const auto version = in.get<std::uint8_t>();
+  LaneHello hello;
+  hello.lane = in.get<std::uint8_t>();
+  hello.session_id.bytes = in.get<std::array<std::byte, 16>>();
+  if (!in.done()) return malformed("a lane's hello is of the wrong length");
+  if (version != kLaneVersion) return malformed("a lane of another version");
+  if (hello.lane >= kLanes) return malformed("a lane of an unknown number");
+  return hello;
+}
+
+}  // namespace farcall::link
