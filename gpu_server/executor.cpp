@@ -1,0 +1,189 @@
+#include "gpu_server/executor.h"
+
+#include <cstring>
+
+#include "gpu_server/rows.h"
+#include "transport/base/log.h"
+
+namespace farcall::server {
+namespace {
+
+constexpr std::size_t kSpareBodiesMax = 16;
+
+Status broken(const char* what, const wire::FrameHeader& head) {
+  return Status(Code::kMalformed, std::string(what) + ": " + wire::describe(head));
+}
+
+CUresult first_word(std::span<const std::byte> reply) {
+  std::uint32_t word = CUDA_ERROR_UNKNOWN;
+  if (reply.size() >= sizeof word) std::memcpy(&word, reply.data(), sizeof word);
+  return static_cast<CUresult>(word);
+}
+
+}  // namespace
+
+Executor::Executor(const Driver& driver, link::Session& link)
+    : driver_(driver), link_(link), contexts_(driver, handles_) {}
+
+Executor::~Executor() = default;
+
+Status Executor::run() {
+  Status why;
+  while (why.ok()) {
+    Result<link::Frame> frame = link_.receive(Deadline::never());
+    why = frame.ok() ? take(frame.value()) : frame.status();
+  }
+  if (why.code() == Code::kMalformed) FARCALL_LOG_WARN("session ended: %s", why.text().c_str());
+  link_.close(why);
+  waiters_.wait_idle();
+  clean_up();
+  return why;
+}
+
+// Checks a frame, finds out who runs it, and gets it run.
+Status Executor::take(const link::Frame& frame) {
+  const wire::FrameHeader& head = frame.head;
+  if ((head.flags & wire::kReply) != 0) return broken("a client cannot reply", head);
+  if (head.call != last_call_ + 1) return broken("calls do not count up by one", head);
+  last_call_ = head.call;
+  Errand errand;
+  errand.row = row_of(head.id);
+  if (errand.row == nullptr) return broken("no such call", head);
+  errand.thread = threads_.get(head.thread);
+  if (errand.thread == nullptr) return broken("no such client thread", head);
+  errand.head = head;
+  errand.body = frame.body;
+  if ((head.flags & wire::kBulkFollows) != 0) {
+    // Whatever happens to the call, its payload must leave the lane; so its size comes first.
+    wire::Reader in(frame.body);
+    auto bytes = in.get<std::uint64_t>();
+    if (in.failed() || !errand.row->takes_payload) return broken("no payload belongs here", head);
+    errand.bulk = std::make_unique<BulkIn>(link_, bulk_lane_, bulk_lane_.take_ticket(), bytes);
+  }
+  errand.thread->busy.wait(true);
+  bool may_wait = errand.row->info.when == api::When::Waits;
+  if (may_wait && (head.flags & wire::kWantsReply) != 0) return hand_over(std::move(errand));
+  return carry_out(errand);
+}
+
+SecureBuffer Executor::spare_body() {
+  auto spare = spare_bodies_.lock();
+  if (spare->empty()) return {};
+  SecureBuffer body = std::move(spare->back());
+  spare->pop_back();
+  return body;
+}
+
+// To a waiter, with a copy of the body: the link's own memory is good until the next receive only.
+Status Executor::hand_over(Errand errand) {
+  SecureBuffer body = spare_body();
+  if (body.size() == 0) {
+    auto fresh = SecureBuffer::make(limits::kFrameBodyBytesMax);
+    if (!fresh.ok()) return fresh.status();
+    body = std::move(fresh).value();
+  }
+  std::memcpy(body.data(), errand.body.data(), errand.body.size());
+  errand.body = body.bytes().first(errand.body.size());
+  errand.thread->busy = true;
+  auto shared =
+      std::make_shared<std::pair<Errand, SecureBuffer>>(std::move(errand), std::move(body));
+  waiters_.run([this, shared] {
+    Status done = carry_out(shared->first);
+    if (!done.ok()) link_.close(done);
+    shared->first.bulk.reset();
+    shared->first.thread->busy = false;
+    shared->first.thread->busy.notify_all();
+    auto spare = spare_bodies_.lock();
+    if (spare->size() < kSpareBodiesMax) spare->push_back(std::move(shared->second));
+  });
+  return ok();
+}
+
+Status Executor::carry_out(Errand& errand) {
+  ThreadState& thread = *errand.thread;
+  bool wants_reply = (errand.head.flags & wire::kWantsReply) != 0;
+  Desk* desk = Desk::of_this_thread();
+  if (desk == nullptr) return Status(Code::kSystem, "no memory for the buffers of a call");
+  if (wants_reply && thread.deferred.status != CUDA_SUCCESS && wire::family(errand.head.id) != 0) {
+    CUresult status = std::exchange(thread.deferred, {}).status;
+    return answer(errand, status);
+  }
+  CUresult bound = wire::family(errand.head.id) == 0 ? CUDA_SUCCESS : contexts_.bind(thread);
+  if (bound != CUDA_SUCCESS) return answer(errand, bound);
+  wire::Reader in(errand.body);
+  wire::Writer out(desk->reply.bytes());
+  api::Scratch scratch(desk->arguments.bytes());
+  CallHandles handles(handles_, thread, driver_);
+  BulkIn no_payload;
+  Call call{{driver_, handles, scratch, in, out},    errand.head,           thread,    link_,
+            errand.bulk ? *errand.bulk : no_payload, desk->staging.bytes(), contexts_, functions_};
+  Verdict verdict = errand.row->run(*errand.row, call);
+  if (verdict == Verdict::kMalformed) {
+    Status bad = broken("body does not fit the call", errand.head);
+    link_.close(bad);  // now, so that nobody waits for the rest of its payload
+    return bad;
+  }
+  // What the call left of its payload must not be taken for the next one's.
+  FARCALL_TRY(call.bulk.drop(desk->staging.bytes()));
+  return verdict == Verdict::kSent ? ok() : finish(errand, out);
+}
+
+// Sends what the call wrote, or remembers a failure that nobody waits for.
+Status Executor::finish(const Errand& errand, wire::Writer& out) {
+  if (!out.ok()) {
+    FARCALL_LOG_WARN("the answer to %s is too long for a frame", errand.row->info.name);
+    out.rewind(0);
+    out.put(static_cast<std::uint32_t>(CUDA_ERROR_NOT_SUPPORTED));
+  }
+  if ((errand.head.flags & wire::kWantsReply) == 0) {
+    if (out.size() > 0) defer(errand, first_word(out.view()));
+    return ok();
+  }
+  wire::FrameHeader head{.id = errand.head.id,
+                         .flags = wire::kReply,
+                         .call = errand.head.call,
+                         .thread = errand.head.thread};
+  auto encode = [&](wire::Writer& to) { to.bytes(out.view().data(), out.size()); };
+  return link_.post(head, link::Flush::kNow, encode).status();
+}
+
+Status Executor::answer(Errand& errand, CUresult status) {
+  errand.bulk.reset();  // drops the payload
+  std::array<std::byte, sizeof(std::uint32_t)> room;
+  wire::Writer out(room);
+  out.put(static_cast<std::uint32_t>(status));
+  return finish(errand, out);
+}
+
+void Executor::defer(const Errand& errand, CUresult status) {
+  if (status == CUDA_SUCCESS) return;
+  static LogLimit limit(5);
+  if (limit.allow()) {
+    FARCALL_LOG_INFO(
+        "%s (call %u of client thread %u) failed with CUDA error %d; the thread's "
+        "next call reports it",
+        errand.row->info.name, errand.head.call, errand.head.thread, static_cast<int>(status));
+  }
+  Deferred& deferred = errand.thread->deferred;
+  if (deferred.status != CUDA_SUCCESS) return;  // the first failure explains the later ones
+  deferred = {.status = status, .row = errand.head.id, .call = errand.head.call};
+}
+
+// The driver would do this when the process ends; a session that shares its process cannot wait for
+// that. Whatever lives in a context goes with it.
+void Executor::clean_up() {
+  std::vector<CUcontext> own;
+  handles_.drain([&](Kind kind, void* real) {
+    if (kind == Kind::kLibrary && driver_.cuLibraryUnload != nullptr) {
+      (void)driver_.cuLibraryUnload(static_cast<CUlibrary>(real));
+    } else if (kind == Kind::kContext && !contexts_.is_primary(static_cast<CUcontext>(real))) {
+      own.push_back(static_cast<CUcontext>(real));
+    }
+  });
+  for (CUcontext context : own) {
+    if (driver_.cuCtxDestroy_v2 != nullptr) (void)driver_.cuCtxDestroy_v2(context);
+  }
+  contexts_.release_all();
+}
+
+}  // namespace farcall::server

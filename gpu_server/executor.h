@@ -1,0 +1,74 @@
+// Executor: runs one session's calls in the order in which they arrive.
+//
+//   Executor executor(driver, session);
+//   Status why = executor.run();          // returns when the link ends, everything cleaned up
+//
+// The client's calls form one ordered stream, so that what its thread A launched before it woke its
+// thread B comes before B's next call here too. Calls that may wait for the GPU are handed at that
+// point of the order to a waiter (WaiterPool), so that they hold up nobody else. A client thread
+// that waits sends nothing; should one send all the same, the executor lets its waiter finish
+// first: a ThreadState is never used by two of our threads.
+//
+// A call nobody waits for (Queued) leaves its failure in the ThreadState; the thread's next call
+// with an answer reports it and is not carried out.
+// Owner: the worker's main thread, or a test's.  Threads: run() by one.
+// Never trusts a byte from the link; a frame that breaks the protocol ends this session only.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "gpu_server/bulk_in.h"
+#include "gpu_server/call.h"
+#include "gpu_server/contexts.h"
+#include "gpu_server/desk.h"
+#include "gpu_server/functions.h"
+#include "gpu_server/handle_table.h"
+#include "gpu_server/thread_state.h"
+#include "gpu_server/waiter_pool.h"
+
+namespace farcall::server {
+
+struct Row;
+
+class Executor {
+ public:
+  // Both are borrowed.
+  Executor(const Driver& driver, link::Session& link);
+  ~Executor();
+
+  Status run();
+
+  HandleTable& handles() { return handles_; }
+
+ private:
+  // A frame and what belongs to it, while it is being carried out.
+  struct Errand {
+    const Row* row = nullptr;
+    ThreadState* thread = nullptr;
+    wire::FrameHeader head;
+    std::span<const std::byte> body;
+    std::unique_ptr<BulkIn> bulk;
+  };
+  Status take(const link::Frame& frame);
+  Status hand_over(Errand errand);
+  Status carry_out(Errand& errand);
+  // Answers without carrying out.
+  Status answer(Errand& errand, CUresult status);
+  Status finish(const Errand& errand, wire::Writer& out);
+  void defer(const Errand& errand, CUresult status);
+  void clean_up();
+  SecureBuffer spare_body();
+
+  const Driver& driver_;
+  link::Session& link_;
+  HandleTable handles_;
+  Contexts contexts_;
+  Functions functions_;
+  ThreadTable threads_;
+  BulkLane bulk_lane_;
+  std::uint32_t last_call_ = 0;
+  Guarded<std::vector<SecureBuffer>> spare_bodies_;
+  WaiterPool waiters_;  // last: its threads use all of the above
+};
+
+}  // namespace farcall::server

@@ -1,0 +1,79 @@
+// Contexts: rows whose driver call changes what is current on the thread that makes it, or ends
+// what others have current. Bodies: transport/api/hand.h.
+#include "gpu_server/contexts.h"
+#include "gpu_server/rows.h"
+#include "transport/api/hand.h"
+#include "transport/api/rows.h"
+
+namespace farcall::server {
+namespace {
+
+namespace hand = api::hand;
+namespace row = api::row;
+
+Verdict run_generated(Call& call, bool* succeeded) {
+  const api::ServedRow* served = api::find_row(call.head.id);
+  if (served->run(call) == api::Verdict::kMalformed) return Verdict::kMalformed;
+  wire::Reader written(call.out.view());
+  *succeeded = written.get<std::uint32_t>() == CUDA_SUCCESS && call.out.ok();
+  return Verdict::kAnswered;
+}
+
+Verdict primary_retain(Call& call) {
+  auto [device] = call.in.get<hand::RetainPrimary>();
+  if (!call.in.done()) return Verdict::kMalformed;
+  CUresult done = call.contexts.retain(device);
+  if (done != CUDA_SUCCESS) return call.status(done);
+  call.status(CUDA_SUCCESS);
+  call.out.put(call.contexts.primary_id(device));
+  return Verdict::kAnswered;
+}
+
+Verdict primary_release(Call& call) {
+  auto device = call.in.get<std::int32_t>();
+  if (!call.in.done()) return Verdict::kMalformed;
+  return call.status(call.contexts.release(device));
+}
+
+Verdict primary_reset(Call& call) {
+  wire::Reader peek = call.in;
+  auto device = peek.get<std::int32_t>();
+  bool succeeded = false;
+  Verdict verdict = run_generated(call, &succeeded);
+  if (succeeded) call.contexts.was_reset(device);
+  return verdict;
+}
+
+// The driver pushes the new context on the stack of our thread, where the client's stack is not.
+Verdict create(Call& call) {
+  bool succeeded = false;
+  Verdict verdict = run_generated(call, &succeeded);
+  CUcontext pushed = nullptr;
+  if (succeeded && call.driver.cuCtxPopCurrent_v2 != nullptr) {
+    (void)call.driver.cuCtxPopCurrent_v2(&pushed);
+  }
+  call.contexts.forget_current();
+  return verdict;
+}
+
+Verdict destroy(Call& call) {
+  bool succeeded = false;
+  Verdict verdict = run_generated(call, &succeeded);
+  call.contexts.forget_current();
+  return verdict;
+}
+
+}  // namespace
+
+std::span<const HandRow> hand_context_rows() {
+  static const HandRow rows[] = {
+      {row::cuDevicePrimaryCtxRetain::info(), primary_retain},
+      {row::cuDevicePrimaryCtxRelease_v2::info(), primary_release},
+      {row::cuDevicePrimaryCtxReset_v2::info(), primary_reset},
+      {row::cuCtxCreate_v2::info(), create},
+      {row::cuCtxDestroy_v2::info(), destroy},
+  };
+  return rows;
+}
+
+}  // namespace farcall::server

@@ -1,0 +1,56 @@
+#include "gpu_server/lane_desk.h"
+
+#include <chrono>
+
+namespace farcall::server {
+
+void LaneDesk::expect(const link::SessionId& id) {
+  std::lock_guard lock(mutex_);
+  state_.expected.try_emplace(id.bytes);
+}
+
+Status LaneDesk::deliver(const link::LaneHello& hello, Fd socket) {
+  {
+    std::lock_guard lock(mutex_);
+    auto found = state_.expected.find(hello.session_id.bytes);
+    if (found == state_.expected.end() || hello.lane >= link::kLanes) {
+      return Status(Code::kNotFound, "no session expects this lane");
+    }
+    // The first one stays: who comes second may be an impostor, and so may the first, but a session
+    // that is disturbed once is not disturbed more by keeping it.
+    if (found->second[hello.lane]) {
+      return Status(Code::kNotFound, "the session has this lane already");
+    }
+    found->second[hello.lane] = std::move(socket);
+  }
+  changed_.notify_all();
+  return ok();
+}
+
+Result<LanePair> LaneDesk::await(const link::SessionId& id, Deadline deadline) {
+  std::unique_lock lock(mutex_);
+  auto complete = [&] {
+    Lanes& lanes = state_.expected[id.bytes];
+    return state_.stopped || (lanes[link::kLaneCalls] && lanes[link::kLaneBulk]);
+  };
+  while (!complete() && !deadline.passed()) {
+    changed_.wait_for(lock, std::chrono::milliseconds(deadline.left_ms()));
+  }
+  Lanes lanes = std::move(state_.expected[id.bytes]);
+  state_.expected.erase(id.bytes);
+  if (state_.stopped) return Status(Code::kClosed, "the server is shutting down");
+  if (!lanes[link::kLaneCalls] || !lanes[link::kLaneBulk]) {
+    return Status(Code::kTimeout, "the client did not open its data connections in time");
+  }
+  return LanePair{std::move(lanes[link::kLaneCalls]), std::move(lanes[link::kLaneBulk])};
+}
+
+void LaneDesk::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    state_.stopped = true;
+  }
+  changed_.notify_all();
+}
+
+}  // namespace farcall::server

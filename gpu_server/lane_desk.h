@@ -1,0 +1,50 @@
+// LaneDesk: where a session's two data connections find it.
+//
+//   lanes.expect(id);                              // the session's thread, before it grants
+//   lanes.deliver(hello, std::move(socket));       // a connection's thread
+//   Result<LanePair> pair = lanes.await(id, deadline);
+//
+// A lane names its session in the clear, so anybody may claim to be one. That is enough to be
+// handed on and no more: the worker believes a lane when its first sealed record opens. Threads:
+// any.
+#pragma once
+#include <array>
+#include <condition_variable>
+#include <map>
+
+#include "transport/base/clock.h"
+#include "transport/base/guarded.h"
+#include "transport/base/status.h"
+#include "transport/base/unique.h"
+#include "transport/link/hello.h"
+
+namespace farcall::server {
+
+struct LanePair {
+  Fd calls;
+  Fd bulk;
+};
+
+class LaneDesk {
+ public:
+  void expect(const link::SessionId& id);
+  // Errors: kNotFound when nobody expects this lane (any more); the socket is closed then.
+  Status deliver(const link::LaneHello& hello, Fd socket);
+  // Waits for both lanes; the session is no longer expected afterwards, whatever happened.
+  // Errors: kTimeout, kClosed when stop() was called.
+  Result<LanePair> await(const link::SessionId& id, Deadline deadline);
+  // Every await() returns.
+  void stop();
+
+ private:
+  using Lanes = std::array<Fd, link::kLanes>;
+  struct State {
+    std::map<std::array<std::byte, 16>, Lanes> expected;
+    bool stopped = false;
+  };
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  State state_;
+};
+
+}  // namespace farcall::server

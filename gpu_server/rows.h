@@ -1,0 +1,40 @@
+// Row: how this server carries out one row of the API table.
+//
+//   const Row* row = row_of(head.id);             // null: no such call
+//   Verdict verdict = row->run(*row, call);
+//
+// Most rows are generated from the table (transport/api); the hand-written families of this folder
+// add theirs. Threads: any; constant after the first call.
+#pragma once
+#include <cstdint>
+
+#include "gpu_server/call.h"
+#include "transport/api/caller.h"
+#include "transport/api/dispatch.h"
+
+namespace farcall::server {
+
+struct Row {
+  api::RowInfo info;
+  Verdict (*run)(const Row&, Call&);
+  const api::ServedRow* served = nullptr;  // generated rows
+  Verdict (*hand)(Call&) = nullptr;        // hand-written rows
+  bool takes_payload = false;              // may come with kBulkFollows
+};
+
+const Row* row_of(std::uint16_t id);
+
+// What a hand_<family>.cpp contributes.
+struct HandRow {
+  api::RowInfo info;
+  Verdict (*run)(Call&);
+  bool takes_payload = false;
+};
+std::span<const HandRow> hand_session_rows();
+std::span<const HandRow> hand_context_rows();
+std::span<const HandRow> hand_memory_rows();
+std::span<const HandRow> hand_shape_rows();
+std::span<const HandRow> hand_module_rows();
+std::span<const HandRow> hand_launch_rows();
+
+}  // namespace farcall::server

@@ -1,0 +1,111 @@
+// farcall-server: offers this machine's GPUs to clients that show a certificate of the pool.
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "gpu_server/check.h"
+#include "gpu_server/supervisor.h"
+#include "transport/api/dispatch.h"
+#include "transport/base/log.h"
+
+namespace farcall::server {
+namespace {
+
+constexpr const char* kVersion = "0.1.0";
+constexpr int kExitFailed = 1;
+constexpr int kExitUsage = 2;
+
+struct Arguments {
+  std::string listen = "0.0.0.0:7717";
+  std::string port_file;
+  SupervisorOptions server;
+  bool check = false;
+};
+
+void declare(CLI::App& app, Arguments& a) {
+  app.add_option("--listen", a.listen, "host:port to listen on; port 0 takes a free one")
+      ->capture_default_str();
+  app.add_option("--cert", a.server.identity.certificate_path,
+                 "this server's certificate, PEM (farcall ca issue makes one)")
+      ->required();
+  app.add_option("--key", a.server.identity.key_path, "its private key, PEM")->required();
+  app.add_option("--ca", a.server.identity.ca_path, "the pool's CA certificate, PEM")->required();
+  app.add_option("--driver", a.server.worker.driver_path,
+                 "the CUDA driver to offer: NVIDIA's or the software GPU's libcuda.so.1")
+      ->capture_default_str();
+  app.add_option("--worker", a.server.worker.worker_path,
+                 "path of farcall-worker; default: beside this program");
+  app.add_option("--port-file", a.port_file, "write the port here once clients can connect");
+  app.add_option("--sessions", a.server.sessions_max, "client processes served at a time")
+      ->check(CLI::Range(std::size_t{1}, limits::kSessionsMax))
+      ->capture_default_str();
+  app.add_flag("--check", a.check,
+               "say what this server would offer (driver, devices, certificate, address) and exit");
+  app.footer(
+      "Clients need a certificate of the same CA; farcall run shows how they use it.\n"
+      "SIGTERM ends every session and then the server; SIGHUP reads cert, key and CA again.\n"
+      "FARCALL_LOG=debug says more. Exit status: 0 fine, 1 failed, 2 wrong usage.");
+}
+
+// Signals are read from a descriptor, so that nothing of ours runs in a handler.
+Result<Fd> take_signals() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&set, signal);
+  ::signal(SIGPIPE, SIG_IGN);
+  if (::pthread_sigmask(SIG_BLOCK, &set, nullptr) != 0) return Status::system("block signals");
+  Fd fd(::signalfd(-1, &set, SFD_CLOEXEC));
+  if (!fd) return Status::system("make a signalfd");
+  return fd;
+}
+
+int run(Arguments& a) {
+  Status done = parse_address(a.listen, &a.server);
+  if (!done.ok()) {
+    std::fprintf(stderr, "farcall-server: %s\n", done.text().c_str());
+    return kExitUsage;
+  }
+  if (a.check) return check(a.server) ? 0 : kExitFailed;
+  Result<Fd> signals = take_signals();
+  done = signals.status();
+  if (done.ok()) done = find_worker(&a.server.worker);
+  if (done.ok()) {
+    a.server.hello = {.table_fingerprint = api::table_fingerprint(), .version = kVersion};
+    auto server = Supervisor::open(a.server);
+    done = server.status();
+    if (done.ok() && !a.port_file.empty()) {
+      done = write_port_file(a.port_file, server.value()->port());
+    }
+    if (done.ok()) {
+      FARCALL_LOG_INFO("listening on %s:%u, driver %s", a.server.host.c_str(),
+                       server.value()->port(), a.server.worker.driver_path.c_str());
+      done = server.value()->run(signals.value().get());
+    }
+  }
+  if (done.ok()) return 0;
+  std::fprintf(stderr, "farcall-server: %s\n", done.to_string().c_str());
+  return kExitFailed;
+}
+
+}  // namespace
+}  // namespace farcall::server
+
+int main(int argc, char** argv) {
+  using namespace farcall::server;
+  farcall::set_log_name("farcall-server");
+  farcall::log_from_environment(farcall::LogLevel::kInfo);
+  CLI::App app("Offers this machine's GPUs, encrypted, to clients of the pool.", "farcall-server");
+  app.set_version_flag("--version", kVersion);
+  Arguments arguments;
+  arguments.server.worker.driver_path = "libcuda.so.1";
+  declare(app, arguments);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
+  return run(arguments);
+}

@@ -1,0 +1,261 @@
+#include "gpu_server/supervisor.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+
+#include "transport/base/log.h"
+#include "transport/link/handover.h"
+
+namespace farcall::server {
+namespace {
+
+// One line per failed stranger would let strangers fill the log.
+LogLimit g_stranger_log(5);
+
+class Counted {
+ public:
+  explicit Counted(std::atomic<std::size_t>& count) : count_(count) { ++count_; }
+  ~Counted() { --count_; }
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+
+ private:
+  std::atomic<std::size_t>& count_;
+};
+
+}  // namespace
+
+Supervisor::Supervisor(SupervisorOptions options) : options_(std::move(options)) {}
+
+Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options) {
+  std::unique_ptr<Supervisor> server(new Supervisor(std::move(options)));
+  const SupervisorOptions& o = server->options_;
+  auto tls = security::TlsContext::load(o.identity, security::TlsContext::Side::kServer);
+  if (!tls.ok()) return tls.status();
+  *server->tls_.lock() = std::make_shared<const security::TlsContext>(std::move(tls).value());
+  server->stop_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!server->stop_) return Status::system("make an eventfd");
+  Result<Fd> listener = link::listen_tcp(o.host, o.port);
+  if (!listener.ok()) return listener.status();
+  server->listener_ = std::move(listener).value();
+  // A connection that is gone by the time it is accepted must not block the loop.
+  int flags = ::fcntl(server->listener_.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(server->listener_.get(), F_SETFL, flags | O_NONBLOCK) != 0) {
+    return Status::system("prepare the listening socket");
+  }
+  return server;
+}
+
+Supervisor::~Supervisor() {
+  stop();
+  join_all();
+}
+
+std::uint16_t Supervisor::port() const { return link::bound_port(listener_); }
+
+void Supervisor::stop() {
+  std::uint64_t one = 1;
+  if (stop_) (void)!::write(stop_.get(), &one, sizeof one);
+}
+
+Status Supervisor::run(int signal_fd) {
+  Status result;
+  for (;;) {
+    pollfd wait[] = {{.fd = listener_.get(), .events = POLLIN, .revents = 0},
+                     {.fd = stop_.get(), .events = POLLIN, .revents = 0},
+                     {.fd = signal_fd, .events = POLLIN, .revents = 0}};
+    if (::poll(wait, 3, -1) < 0) {
+      if (errno == EINTR) continue;
+      result = Status::system("wait for connections");
+      break;
+    }
+    if (wait[1].revents != 0) break;
+    if (wait[2].revents != 0 && handle_signal(signal_fd)) break;
+    if (wait[0].revents != 0) accept_one();
+    join_ended();
+  }
+  listener_.reset();
+  stop();
+  join_all();
+  return result;
+}
+
+bool Supervisor::handle_signal(int signal_fd) {
+  signalfd_siginfo info{};
+  if (::read(signal_fd, &info, sizeof info) != sizeof info) return false;
+  if (info.ssi_signo == SIGHUP) {
+    reload_identity();
+    return false;
+  }
+  FARCALL_LOG_INFO("%s: ending %zu session(s)", ::strsignal(static_cast<int>(info.ssi_signo)),
+                   sessions());
+  return true;
+}
+
+void Supervisor::reload_identity() {
+  auto fresh = security::TlsContext::load(options_.identity, security::TlsContext::Side::kServer);
+  if (!fresh.ok()) {
+    FARCALL_LOG_ERROR("SIGHUP: %s; the old certificate stays in use",
+                      fresh.status().text().c_str());
+    return;
+  }
+  *tls_.lock() = std::make_shared<const security::TlsContext>(std::move(fresh).value());
+  FARCALL_LOG_INFO("SIGHUP: certificate, key and CA read again");
+}
+
+void Supervisor::accept_one() {
+  Result<Fd> accepted = link::accept_tcp(listener_);
+  if (!accepted.ok()) {
+    if (accepted.status().code() != Code::kTimeout && g_stranger_log.allow()) {
+      FARCALL_LOG_WARN("%s", accepted.status().text().c_str());
+    }
+    return;
+  }
+  Fd socket = std::move(accepted).value();
+  if (strangers() >= options_.strangers_max) {
+    if (g_stranger_log.allow()) {
+      FARCALL_LOG_WARN("%zu connections are in their handshake; closing one from %s", strangers(),
+                       link::peer_address(socket).c_str());
+    }
+    return;
+  }
+  ++strangers_;
+  auto threads = threads_.lock();
+  std::uint64_t number = threads->next++;
+  threads->sockets.emplace(number, Fd(::fcntl(socket.get(), F_DUPFD_CLOEXEC, 0)));
+  threads->running.emplace(number, std::thread([this, number, held = std::move(socket)]() mutable {
+                             serve_connection(std::move(held), number);
+                             no_longer_a_stranger(number);
+                             threads_.lock()->ended.push_back(number);
+                           }));
+}
+
+// Idempotent: the thread calls it when it knows its client, and once more when it ends.
+void Supervisor::no_longer_a_stranger(std::uint64_t number) {
+  if (threads_.lock()->sockets.erase(number) != 0) --strangers_;
+}
+
+void Supervisor::join_ended() {
+  std::vector<std::thread> ended;
+  {
+    auto threads = threads_.lock();
+    for (std::uint64_t number : threads->ended) {
+      auto node = threads->running.extract(number);
+      if (!node.empty()) ended.push_back(std::move(node.mapped()));
+    }
+    threads->ended.clear();
+  }
+  for (std::thread& thread : ended) thread.join();
+}
+
+void Supervisor::join_all() {
+  lanes_.stop();
+  std::unordered_map<std::uint64_t, std::thread> running;
+  {
+    auto threads = threads_.lock();
+    for (auto& [number, socket] : threads->sockets) ::shutdown(socket.get(), SHUT_RDWR);
+    running.swap(threads->running);
+  }
+  for (auto& [number, thread] : running) thread.join();
+}
+
+void Supervisor::serve_connection(Fd socket, std::uint64_t number) {
+  std::string from = link::peer_address(socket);
+  Deadline deadline = Deadline::after(system_clock(), options_.handshake_ms);
+  Result<link::ConnectionKind> kind = link::connection_kind(socket, deadline);
+  Status done = kind.status();
+  if (kind.ok() && kind.value() == link::ConnectionKind::kLane) {
+    Result<link::LaneHello> hello = link::read_lane_hello(socket, deadline);
+    done = hello.ok() ? lanes_.deliver(hello.value(), std::move(socket)) : hello.status();
+  } else if (kind.ok()) {
+    return serve_client(std::move(socket), from, number);
+  }
+  if (!done.ok() && g_stranger_log.allow()) {
+    FARCALL_LOG_INFO("connection from %s: %s", from.c_str(), done.to_string().c_str());
+  }
+}
+
+void Supervisor::serve_client(Fd socket, const std::string& from, std::uint64_t number) {
+  Tls tls = *tls_.lock();
+  Deadline deadline = Deadline::after(system_clock(), options_.handshake_ms);
+  auto control = link::accept_tls(std::move(socket), *tls, options_.hello, deadline);
+  if (!control.ok()) {
+    if (g_stranger_log.allow()) {
+      FARCALL_LOG_WARN("client at %s: %s", from.c_str(), control.status().to_string().c_str());
+    }
+    return;
+  }
+  no_longer_a_stranger(number);
+  Counted session(sessions_);
+  if (sessions() > options_.sessions_max) {
+    Status full(Code::kBusy, "the server has all " + std::to_string(options_.sessions_max) +
+                                 " sessions in use; try again later or use another server");
+    FARCALL_LOG_WARN("client at %s: %s", from.c_str(), full.text().c_str());
+    (void)control.value()->refuse(full);
+    return;
+  }
+  serve_session(*control.value(), from);
+}
+
+void Supervisor::serve_session(link::ControlConnection& control, const std::string& from) {
+  const security::PeerIdentity& peer = control.peer();
+  // Started before the yes, so that the driver loads while the client opens its lanes.
+  Result<WorkerProcess> worker = WorkerProcess::spawn(options_.worker);
+  if (!worker.ok()) {
+    FARCALL_LOG_ERROR("%s", worker.status().text().c_str());
+    (void)control.refuse(Status(Code::kSystem, "the server could not start a worker"));
+    return;
+  }
+  link::Handover gift;
+  gift.session_id = link::make_session_id();
+  gift.peer = peer;
+  gift.strict = control.hello().strict;
+  lanes_.expect(gift.session_id);
+  Result<link::SessionKeys> keys = control.grant(gift.session_id);
+  Deadline deadline = Deadline::after(system_clock(), options_.handshake_ms);
+  Result<LanePair> lanes =
+      lanes_.await(gift.session_id, keys.ok() ? deadline : Deadline::after(system_clock(), 0));
+  Status given = keys.ok() ? lanes.status() : keys.status();
+  if (given.ok()) {
+    gift.keys = std::move(keys).value();
+    gift.calls = std::move(lanes.value().calls);
+    gift.bulk = std::move(lanes.value().bulk);
+    given = link::send_session(worker.value().socket(), gift);
+    gift.keys = link::SessionKeys();
+    gift.calls.reset();
+    gift.bulk.reset();
+  }
+  std::string id = link::to_string(gift.session_id).substr(0, 8);
+  if (!given.ok()) {
+    FARCALL_LOG_WARN("session %s from %s: %s", id.c_str(), from.c_str(), given.to_string().c_str());
+    return;
+  }
+  FARCALL_LOG_INFO("session %s: tenant %s, user %s at %s, worker %d", id.c_str(),
+                   peer.tenant.c_str(), peer.user.c_str(), from.c_str(),
+                   static_cast<int>(worker.value().pid()));
+  watch(control, worker.value());
+  std::string how = worker.value().end();
+  control.close();
+  FARCALL_LOG_INFO("session %s: ended, worker %s", id.c_str(), how.c_str());
+}
+
+// Returns when the client, the worker or the server is to end.
+void Supervisor::watch(link::ControlConnection& control, WorkerProcess& worker) {
+  for (;;) {
+    pollfd wait[] = {{.fd = control.fd(), .events = POLLIN, .revents = 0},
+                     {.fd = worker.end_fd(), .events = POLLIN, .revents = 0},
+                     {.fd = stop_.get(), .events = POLLIN, .revents = 0}};
+    if (::poll(wait, 3, -1) < 0 && errno != EINTR) return;
+    if (wait[1].revents != 0 || wait[2].revents != 0) return;
+    if (wait[0].revents != 0) {
+      Status event = control.wait_event(Deadline::after(system_clock(), 0));
+      if (event.code() != Code::kTimeout) return;  // gone, or it talked where it must not
+    }
+  }
+}
+
+}  // namespace farcall::server

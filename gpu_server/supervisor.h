@@ -1,0 +1,87 @@
+// Supervisor: listens, checks who comes, and gives each client process a worker of its own.
+//
+//   Result<std::unique_ptr<Supervisor>> server = Supervisor::open(options);
+//   server.value()->run(signal_fd);               // until SIGTERM, SIGINT or stop()
+//
+// It holds the private key and never sees a tenant's byte; the workers see those and never hold the
+// key. A connection is one thread here: first a stranger (at most
+// limits::kUnauthenticatedConnectionsMax of them, limits::kHandshakeMs each), then either a lane,
+// which is passed on at once, or the control connection of a session, whose thread watches client
+// and worker and ends the one when the other is gone.
+// Owner: main, or a test.  Threads: run() by one, stop() by any.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "gpu_server/lane_desk.h"
+#include "gpu_server/worker_process.h"
+#include "security/identity.h"
+#include "security/tls.h"
+#include "transport/base/guarded.h"
+#include "transport/base/limits.h"
+#include "transport/link/acceptor.h"
+
+namespace farcall::server {
+
+struct SupervisorOptions {
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 0;  // 0: the kernel chooses
+  security::IdentityFiles identity;
+  WorkerProcess::Command worker;
+  link::LocalHello hello;
+  std::size_t sessions_max = limits::kSessionsMax;
+  std::size_t strangers_max = limits::kUnauthenticatedConnectionsMax;
+  int handshake_ms = limits::kHandshakeMs;
+};
+
+class Supervisor {
+ public:
+  // Loads the identity and listens. Errors: those of TlsContext::load and listen_tcp.
+  static Result<std::unique_ptr<Supervisor>> open(SupervisorOptions options);
+  ~Supervisor();
+
+  std::uint16_t port() const;
+  // Serves until stop() or, on signal_fd (a signalfd, or -1), SIGTERM or SIGINT; SIGHUP reads the
+  // certificate, key and CA again. When it returns, no worker is left.
+  Status run(int signal_fd);
+  void stop();
+
+  std::size_t sessions() const { return sessions_.load(); }
+  std::size_t strangers() const { return strangers_.load(); }
+
+ private:
+  explicit Supervisor(SupervisorOptions options);
+  using Tls = std::shared_ptr<const security::TlsContext>;  // connections outlive a reload
+  struct Threads {
+    std::uint64_t next = 0;
+    std::unordered_map<std::uint64_t, std::thread> running;
+    std::unordered_map<std::uint64_t, Fd> sockets;  // duplicates, to interrupt handshakes
+    std::vector<std::uint64_t> ended;
+  };
+
+  bool handle_signal(int signal_fd);  // true: shut down
+  void reload_identity();
+  void accept_one();
+  void join_ended();
+  void join_all();
+  void serve_connection(Fd socket, std::uint64_t number);
+  void serve_client(Fd socket, const std::string& from, std::uint64_t number);
+  void serve_session(link::ControlConnection& control, const std::string& from);
+  void watch(link::ControlConnection& control, WorkerProcess& worker);
+  void no_longer_a_stranger(std::uint64_t number);
+
+  const SupervisorOptions options_;
+  Fd listener_;
+  Fd stop_;  // eventfd; readable for ever once stop() was called
+  Guarded<Tls> tls_;
+  LaneDesk lanes_;
+  Guarded<Threads> threads_;
+  std::atomic<std::size_t> strangers_{0};
+  std::atomic<std::size_t> sessions_{0};
+};
+
+}  // namespace farcall::server

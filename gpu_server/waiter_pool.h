@@ -1,0 +1,50 @@
+// WaiterPool: threads on which calls wait, so that the executor never does.
+//
+//   WaiterPool pool;
+//   pool.run([job = std::move(job)]() mutable { job.answer(); });    // at once, on a parked thread
+//
+// Calls that wait for the GPU (a synchronize, a copy back) come one per client thread at a time,
+// and each may depend on calls of other client threads which the executor must still run. So each
+// gets a thread of its own: a parked one when there is one, else a new one. The number of client
+// threads (limits::kClientThreadsMax) bounds the pool, because a client thread has one call out at
+// a time. Owner: a session; the destructor waits for what is running.  Threads: any.
+#pragma once
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "transport/base/guarded.h"
+
+namespace farcall::server {
+
+class WaiterPool {
+ public:
+  using Job = std::function<void()>;
+  WaiterPool() = default;
+  ~WaiterPool();
+  WaiterPool(const WaiterPool&) = delete;
+  WaiterPool& operator=(const WaiterPool&) = delete;
+
+  void run(Job job);
+  // Waits until every job has ended.
+  void wait_idle();
+  std::size_t threads();
+
+ private:
+  struct State {
+    std::deque<Job> jobs;
+    std::vector<std::thread> threads;
+    std::size_t parked = 0;
+    std::size_t running = 0;
+    bool stop = false;
+  };
+  void serve();
+
+  Guarded<State> state_;
+  std::condition_variable work_;
+  std::condition_variable idle_;
+};
+
+}  // namespace farcall::server

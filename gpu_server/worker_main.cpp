@@ -1,0 +1,91 @@
+// farcall-worker: serves one client process, and ends with it.
+//
+// Started by farcall-server with one end of a socket pair as descriptor 3: keys and lanes come
+// through it once, and its end is the end of the worker. It holds no certificate and opens no
+// connection. Every byte its client sends is hostile.
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+#include <thread>
+
+#include "gpu_server/driver_library.h"
+#include "gpu_server/executor.h"
+#include "transport/base/log.h"
+#include "transport/link/handover.h"
+
+namespace farcall::server {
+namespace {
+
+constexpr int kSupervisorSocket = 3;
+
+// Nothing of a tenant may reach a disk through a core dump, nor another process through a debugger;
+// and a worker without its supervisor has no business to go on.
+Status confine() {
+  if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return Status::system("tie to the supervisor");
+  rlimit none{0, 0};
+  if (::setrlimit(RLIMIT_CORE, &none) != 0) return Status::system("forbid core dumps");
+  if (::prctl(PR_SET_DUMPABLE, 0) != 0) return Status::system("forbid being traced");
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return Status::system("forbid privileges");
+  ::umask(0077);
+  return ok();
+}
+
+// The supervisor never writes a second message: whatever happens on its socket now is the end.
+void wait_for_the_end(int socket, link::Session& session) {
+  pollfd wait{.fd = socket, .events = POLLIN, .revents = 0};
+  while (::poll(&wait, 1, -1) < 0 && errno == EINTR) {
+  }
+  session.close(Status(Code::kClosed, "the supervisor ended the session"));
+}
+
+int fail(const char* doing, const Status& why) {
+  FARCALL_LOG_ERROR("%s: %s", doing, why.to_string().c_str());
+  return 1;
+}
+
+int serve(const char* driver_path) {
+  auto library = DriverLibrary::open(driver_path);
+  if (!library.ok()) return fail("load the driver", library.status());
+  Deadline deadline = Deadline::after(system_clock(), limits::kHandshakeMs);
+  Result<link::Handover> gift = link::receive_session(kSupervisorSocket, deadline);
+  if (!gift.ok()) {
+    // A client that never opened its lanes is no failure of ours.
+    if (gift.status().code() == Code::kClosed) return 0;
+    return fail("take over the session", gift.status());
+  }
+  auto session = link::session_from_lanes(
+      std::move(gift.value().calls), std::move(gift.value().bulk), std::move(gift.value().keys),
+      link::Role::kServer, Deadline::after(system_clock(), limits::kHandshakeMs));
+  if (!session.ok()) return fail("open the lanes", session.status());
+  std::thread watcher(wait_for_the_end, kSupervisorSocket, std::ref(*session.value()));
+  watcher.detach();  // ends with the process
+  Executor executor(library.value()->driver(), *session.value());
+  Status why = executor.run();
+  FARCALL_LOG_DEBUG("session ended: %s", why.to_string().c_str());
+  // Destructors of a driver may wait for the device; the kernel takes everything back at once.
+  ::_exit(why.code() == Code::kClosed ? 0 : 1);
+}
+
+}  // namespace
+}  // namespace farcall::server
+
+int main(int argc, char** argv) {
+  farcall::set_log_name("farcall-worker");
+  farcall::log_from_environment(farcall::LogLevel::kInfo);
+  if (argc != 3 || std::strcmp(argv[1], "--driver") != 0) {
+    std::fprintf(stderr, "farcall-worker is started by farcall-server, once per client.\n");
+    return 2;
+  }
+  farcall::Status confined = farcall::server::confine();
+  if (!confined.ok()) {
+    std::fprintf(stderr, "farcall-worker: %s\n", confined.to_string().c_str());
+    return 1;
+  }
+  return farcall::server::serve(argv[2]);
+}
