@@ -1,0 +1,115 @@
+// Launching kernels and host functions.
+// Source: CUDA Driver API 13.0, Execution Control.
+#include "gpu_server/software_gpu/launch.h"
+
+#include "gpu_server/software_gpu/capture.h"
+#include "gpu_server/software_gpu/driver.h"
+
+namespace farcall::softgpu {
+namespace {
+
+struct Shape {
+  std::array<unsigned, 3> grid;
+  std::array<unsigned, 3> block;
+  unsigned shared_bytes;
+  bool cooperative;
+};
+
+CUresult launch_kernel(CUfunction f, const Shape& shape, CUstream handle, void** kernel_params,
+                       void** extra) {
+  std::shared_ptr<Stream> stream;
+  if (CUresult failed = find_stream(handle, &stream)) return failed;
+  LaunchPlan plan;
+  if (CUresult failed = find_function(f, stream->context(), &plan.function)) return failed;
+  if (&plan.function->module->context() != &stream->context()) return CUDA_ERROR_INVALID_HANDLE;
+  plan.grid = shape.grid;
+  plan.block = shape.block;
+  plan.dynamic_shared_bytes = shape.shared_bytes;
+  plan.cooperative = shape.cooperative;
+  if (CUresult failed = gather_params(plan, kernel_params, extra)) return failed;
+  return launch(std::move(plan), *stream);
+}
+
+// The attributes that change what a launch means; the others are advice about caches and
+// priorities.
+CUresult apply_attribute(const CUlaunchAttribute& attribute, Shape& shape) {
+  switch (attribute.id) {
+    case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
+      shape.cooperative = attribute.value.cooperative != 0;
+      return CUDA_SUCCESS;
+    case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
+      // A cluster of one block is what every launch has.
+      return attribute.value.clusterDim.x * attribute.value.clusterDim.y *
+                         attribute.value.clusterDim.z <=
+                     1
+                 ? CUDA_SUCCESS
+                 : CUDA_ERROR_NOT_SUPPORTED;
+    case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT:
+    case CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT:
+    case CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE: return CUDA_ERROR_NOT_SUPPORTED;
+    default: return CUDA_SUCCESS;
+  }
+}
+
+}  // namespace
+}  // namespace farcall::softgpu
+
+using namespace farcall::softgpu;
+
+extern "C" {
+
+CUresult cuLaunchKernel(CUfunction f, unsigned gridDimX, unsigned gridDimY, unsigned gridDimZ,
+                        unsigned blockDimX, unsigned blockDimY, unsigned blockDimZ,
+                        unsigned sharedMemBytes, CUstream hStream, void** kernelParams,
+                        void** extra) {
+  const Shape shape{
+      {gridDimX, gridDimY, gridDimZ}, {blockDimX, blockDimY, blockDimZ}, sharedMemBytes, false};
+  return launch_kernel(f, shape, hStream, kernelParams, extra);
+}
+
+CUresult cuLaunchCooperativeKernel(CUfunction f, unsigned gridDimX, unsigned gridDimY,
+                                   unsigned gridDimZ, unsigned blockDimX, unsigned blockDimY,
+                                   unsigned blockDimZ, unsigned sharedMemBytes, CUstream hStream,
+                                   void** kernelParams) {
+  const Shape shape{
+      {gridDimX, gridDimY, gridDimZ}, {blockDimX, blockDimY, blockDimZ}, sharedMemBytes, true};
+  return launch_kernel(f, shape, hStream, kernelParams, nullptr);
+}
+
+CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction f, void** kernelParams,
+                          void** extra) {
+  if (config == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (config->numAttrs != 0 && config->attrs == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  Shape shape{{config->gridDimX, config->gridDimY, config->gridDimZ},
+              {config->blockDimX, config->blockDimY, config->blockDimZ},
+              config->sharedMemBytes,
+              false};
+  for (unsigned i = 0; i < config->numAttrs; ++i) {
+    if (CUresult failed = apply_attribute(config->attrs[i], shape)) return failed;
+  }
+  return launch_kernel(f, shape, config->hStream, kernelParams, extra);
+}
+
+CUresult cuLaunchHostFunc(CUstream hStream, CUhostFn fn, void* userData) {
+  std::shared_ptr<Stream> stream;
+  if (CUresult failed = find_stream(hStream, &stream)) return failed;
+  if (fn == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  return queue(*stream, {[fn, userData] { fn(userData); }}, CU_GRAPH_NODE_TYPE_HOST);
+}
+
+// Unlike a host function a callback is called after a fault too, and told of it.
+CUresult cuStreamAddCallback(CUstream hStream, CUstreamCallback callback, void* userData,
+                             unsigned flags) {
+  std::shared_ptr<Stream> stream;
+  if (CUresult failed = find_stream(hStream, &stream)) return failed;
+  if (callback == nullptr || flags != 0) return CUDA_ERROR_INVALID_VALUE;
+  if (capturing(*stream)) return refuse_in_capture(*stream);
+  Context* context = &stream->context();
+  Work work;
+  work.run = [callback, hStream, userData, context] {
+    callback(hStream, context->status(), userData);
+  };
+  work.even_if_broken = true;
+  return queue(*stream, std::move(work), CU_GRAPH_NODE_TYPE_HOST);
+}
+}

@@ -1,0 +1,63 @@
+// Capture: a stream that writes its work into a graph instead of doing it; and `queue`, the one
+// door through which asynchronous work passes.
+//
+//   return queue(*stream, {[plan] { … }}, CU_GRAPH_NODE_TYPE_MEMCPY);
+//
+// A capture begins on one stream and spreads to others through events: a stream that waits for an
+// event recorded in a capture joins it.
+// Owner: the streams that take part, and events recorded in it.
+// Threads: any; its data is under its own lock.
+#pragma once
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "gpu_server/software_gpu/graph.h"
+#include "gpu_server/software_gpu/stream.h"
+#include "transport/base/guarded.h"
+#include "transport/cuda/cuda_abi.h"
+
+namespace farcall::softgpu {
+
+class Event;
+
+class Capture {
+ public:
+  Capture(std::shared_ptr<Graph> graph, bool owns_graph, const Stream& origin);
+
+  bool is_origin(const Stream& stream) const { return &stream == origin_; }
+  std::uint64_t id() const { return id_; }
+  const std::shared_ptr<Graph>& graph() const { return graph_; }
+  bool owns_graph() const { return owns_graph_; }
+
+  void append(const Stream& stream, CUgraphNodeType type, Work work);
+  // The nodes that the stream's next node will follow.
+  std::vector<GraphNode*> frontier(const Stream& stream);
+  void extend_frontier(const Stream& stream, const std::vector<GraphNode*>& more);
+  void set_frontier(const Stream& stream, std::vector<GraphNode*> nodes);
+  void invalidate() { state_.lock()->valid = false; }
+  bool valid() { return state_.lock()->valid; }
+
+ private:
+  struct State {
+    std::map<const Stream*, std::vector<GraphNode*>> frontier;
+    bool valid = true;
+  };
+  const std::shared_ptr<Graph> graph_;
+  const bool owns_graph_;
+  const Stream* const origin_;
+  const std::uint64_t id_;
+  Guarded<State> state_;
+};
+
+std::shared_ptr<Capture> capture_of(Stream& stream);
+bool capturing(Stream& stream);
+// Runs the work in its turn, or writes it down if the stream is being captured.
+CUresult queue(Stream& stream, Work work, CUgraphNodeType type);
+// A call that may not be captured ends the capture, as in CUDA.
+CUresult refuse_in_capture(Stream& stream);
+
+CUresult record_event(Stream& stream, Event& event);
+CUresult wait_event(Stream& stream, Event& event);
+
+}  // namespace farcall::softgpu

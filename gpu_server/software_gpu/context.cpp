@@ -1,0 +1,148 @@
+#include "gpu_server/software_gpu/context.h"
+
+#include <algorithm>
+
+#include "gpu_server/software_gpu/driver.h"
+#include "transport/base/clock.h"
+
+namespace farcall::softgpu {
+namespace {
+
+std::uint64_t next_context_id() {
+  static std::atomic<std::uint64_t> last{0};
+  return ++last;
+}
+
+void add_unfinished(std::vector<CompletionPtr>& list, const CompletionPtr& item) {
+  if (item && !item->done()) list.push_back(item);
+}
+
+}  // namespace
+
+Context::Context(Device& device, unsigned context_flags, bool primary)
+    : flags(context_flags), device_(device), primary_(primary), id_(next_context_id()) {
+  legacy_ = std::make_shared<Stream>(*this, StreamKind::kLegacy, 0, fault_);
+  reset_settings();
+}
+
+void Context::reset_settings() {
+  cache_config = CU_FUNC_CACHE_PREFER_NONE;
+  shared_config = CU_SHARED_MEM_CONFIG_DEFAULT_BANK_SIZE;
+  for (auto& limit : limits) limit = 0;
+  limits[CU_LIMIT_STACK_SIZE] = 1024;
+  limits[CU_LIMIT_PRINTF_FIFO_SIZE] = std::size_t{1} << 20;
+  limits[CU_LIMIT_MALLOC_HEAP_SIZE] = std::size_t{8} << 20;
+  limits[CU_LIMIT_DEV_RUNTIME_SYNC_DEPTH] = 2;
+  limits[CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT] = 2048;
+  limits[CU_LIMIT_MAX_L2_FETCH_GRANULARITY] = 64;
+}
+
+CUresult Context::status() const {
+  if (!active_.load(std::memory_order_acquire)) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+  return static_cast<CUresult>(fault_.load(std::memory_order_acquire));
+}
+
+void Context::poison(CUresult fault) {
+  int none = CUDA_SUCCESS;
+  fault_.compare_exchange_strong(none, fault);
+}
+
+void Context::clear() {
+  synchronize();
+  active_ = false;
+  ++generation_;
+  drop_objects_of(*this);
+  {
+    std::lock_guard lock(order_);
+    streams_.clear();
+    orphans_.clear();
+  }
+  reset_settings();
+  fault_ = CUDA_SUCCESS;
+}
+
+std::shared_ptr<Stream> Context::open_stream(StreamKind kind, int priority) {
+  auto stream = std::make_shared<Stream>(*this, kind, priority, fault_);
+  std::lock_guard lock(order_);
+  streams_.push_back(stream);
+  return stream;
+}
+
+void Context::close_stream(const std::shared_ptr<Stream>& stream) {
+  std::lock_guard lock(order_);
+  std::erase_if(orphans_, [](const CompletionPtr& tail) { return tail->done(); });
+  add_unfinished(orphans_, stream->tail());
+  std::erase(streams_, stream);
+}
+
+std::vector<CompletionPtr> Context::turn_of(const Stream& stream) const {
+  std::vector<CompletionPtr> earlier;
+  if (stream.kind() == StreamKind::kLegacy) {
+    for (const auto& other : streams_) {
+      if (other->kind() == StreamKind::kBlocking) add_unfinished(earlier, other->tail());
+    }
+    for (const CompletionPtr& tail : orphans_) add_unfinished(earlier, tail);
+  } else if (stream.kind() == StreamKind::kBlocking) {
+    add_unfinished(earlier, legacy_->tail());
+  }
+  return earlier;
+}
+
+CompletionPtr Context::push(Stream& stream, Work work, const CompletionPtr& also) {
+  auto done = std::make_shared<Completion>();
+  std::lock_guard lock(order_);
+  Task task{turn_of(stream), std::move(work), done};
+  add_unfinished(task.after, also);
+  stream.push(std::move(task));
+  return done;
+}
+
+CompletionPtr Context::submit(Stream& stream, Work work) {
+  return push(stream, std::move(work), nullptr);
+}
+
+void Context::submit_after(Stream& stream, const CompletionPtr& event) {
+  if (event && !event->done()) push(stream, {}, event);
+}
+
+CompletionPtr Context::mark(Stream& stream) {
+  auto done = std::make_shared<Completion>();
+  std::lock_guard lock(order_);
+  std::vector<CompletionPtr> earlier = turn_of(stream);
+  if (earlier.empty() && stream.idle()) {
+    done->finish(system_clock().now_ns());
+  } else {
+    stream.push(Task{std::move(earlier), {}, done});
+  }
+  return done;
+}
+
+void Context::wait_turn(Stream& stream) {
+  std::vector<CompletionPtr> earlier;
+  {
+    std::lock_guard lock(order_);
+    earlier = turn_of(stream);
+    add_unfinished(earlier, stream.tail());
+  }
+  for (const CompletionPtr& item : earlier) item->wait();
+}
+
+bool Context::idle(Stream& stream) {
+  std::lock_guard lock(order_);
+  return stream.idle() && turn_of(stream).empty();
+}
+
+std::vector<CompletionPtr> Context::all_tails() {
+  std::vector<CompletionPtr> tails;
+  std::lock_guard lock(order_);
+  add_unfinished(tails, legacy_->tail());
+  for (const auto& stream : streams_) add_unfinished(tails, stream->tail());
+  for (const CompletionPtr& tail : orphans_) add_unfinished(tails, tail);
+  return tails;
+}
+
+void Context::synchronize() {
+  for (const CompletionPtr& tail : all_tails()) tail->wait();
+}
+
+}  // namespace farcall::softgpu

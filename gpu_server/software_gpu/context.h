@@ -1,0 +1,92 @@
+// Context: one CUDA context: its streams, the order between them, and its fate after a fault.
+//
+//   CompletionPtr done = context.submit(*stream, {[] { … }});   // asynchronous calls
+//   context.wait_turn(*stream); copy();                         // synchronous ones
+//
+// The primary context of a device is one object for ever, active while somebody retains it: cudart
+// makes it current before it retains it. A context that cuCtxDestroy ended stays as an empty shell
+// for as long as some thread's stack still names it.
+// Owner: the driver state, by shared_ptr.  Threads: any.
+// Lock order: order lock → a stream's queue; nothing else is taken under the order lock.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "gpu_server/software_gpu/stream.h"
+#include "transport/cuda/cuda_abi.h"
+
+namespace farcall::softgpu {
+
+class Device;
+
+class Context : public std::enable_shared_from_this<Context> {
+ public:
+  Context(Device& device, unsigned flags, bool primary);
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  Device& device() const { return device_; }
+  bool is_primary() const { return primary_; }
+  CUcontext handle() { return reinterpret_cast<CUcontext>(this); }
+  std::uint64_t id() const { return id_; }
+  // Counts clear() calls: a stream of an earlier generation is dead.
+  std::uint64_t generation() const { return generation_.load(); }
+
+  // CUDA_SUCCESS, CUDA_ERROR_CONTEXT_IS_DESTROYED, or the fault that every call must report.
+  CUresult status() const;
+  // Keeps the first fault; later work is skipped until the context is reset.
+  void poison(CUresult fault);
+  void activate() { active_.store(true); }
+  bool active() const { return active_.load(); }
+
+  // Waits for all work, then drops everything the context owns: handles, memory, fault, settings.
+  // It stays usable afterwards when it is activated again.
+  void clear();
+
+  const std::shared_ptr<Stream>& legacy() const { return legacy_; }
+  std::shared_ptr<Stream> open_stream(StreamKind kind, int priority);
+  // Work already queued still runs.
+  void close_stream(const std::shared_ptr<Stream>& stream);
+
+  // Queues work behind everything CUDA says must come first.
+  CompletionPtr submit(Stream& stream, Work work);
+  // Makes all later work of `stream` wait for `event` as well.
+  void submit_after(Stream& stream, const CompletionPtr& event);
+  // A mark behind everything queued so far; done at once when nothing is.
+  CompletionPtr mark(Stream& stream);
+  // Returns once a synchronous operation on `stream` may run on the calling thread.
+  void wait_turn(Stream& stream);
+  bool idle(Stream& stream);
+  // Waits for every stream.
+  void synchronize();
+  // Covers every stream; for events that record a whole context.
+  std::vector<CompletionPtr> all_tails();
+
+  // Settings that change nothing here but must read back as they were set.
+  std::atomic<unsigned> flags;
+  std::atomic<int> cache_config{CU_FUNC_CACHE_PREFER_NONE};
+  std::atomic<int> shared_config{CU_SHARED_MEM_CONFIG_DEFAULT_BANK_SIZE};
+  std::atomic<std::size_t> limits[CU_LIMIT_MAX];
+
+  std::mutex& order() { return order_; }  // guards Stream::capture as well
+
+ private:
+  void reset_settings();
+  std::vector<CompletionPtr> turn_of(const Stream& stream) const;  // order lock held
+  CompletionPtr push(Stream& stream, Work work, const CompletionPtr& also);
+
+  Device& device_;
+  const bool primary_;
+  const std::uint64_t id_;
+  std::atomic<bool> active_{false};
+  std::atomic<std::uint64_t> generation_{0};
+  std::atomic<int> fault_{CUDA_SUCCESS};
+  mutable std::mutex order_;
+  std::shared_ptr<Stream> legacy_;
+  std::vector<std::shared_ptr<Stream>> streams_;  // all but the legacy one
+  std::vector<CompletionPtr> orphans_;            // tails of closed streams still at work
+};
+
+}  // namespace farcall::softgpu

@@ -1,0 +1,137 @@
+#include "gpu_server/software_gpu/module_image.h"
+
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+#include "transport/base/log.h"
+
+namespace farcall::softgpu {
+namespace {
+
+using cuda::FatbinEntry;
+using cuda::ImageForm;
+
+// What distinguishes one build of the same source from another.
+struct Target {
+  int sm = 0;
+  bool special = false;  // "sm_90a", "sm_100f"
+  bool operator==(const Target&) const = default;
+};
+
+Target target_of(const FatbinEntry& entry) {
+  return {static_cast<int>(entry.sm), entry.arch_specific || entry.family_specific};
+}
+
+// True if `a` suits a device of `sm` better than `b`.
+bool is_better(const Target& a, const Target& b, int sm) {
+  const bool a_fits = a.sm <= sm;
+  const bool b_fits = b.sm <= sm;
+  if (a_fits != b_fits) return a_fits;
+  if (a.sm != b.sm) return a_fits ? a.sm > b.sm : a.sm < b.sm;
+  return !a.special && b.special;
+}
+
+CUresult ptx_of_container(std::span<const std::byte> container, int sm,
+                          std::vector<std::string>* texts) {
+  auto entries = cuda::container_entries(container);
+  if (!entries.ok()) {
+    FARCALL_LOG_DEBUG("container: %s", entries.status().to_string().c_str());
+    return CUDA_ERROR_INVALID_IMAGE;
+  }
+  const FatbinEntry* best = nullptr;
+  for (const FatbinEntry& entry : entries.value()) {
+    if (entry.kind != cuda::EntryKind::kPtx) continue;
+    if (best == nullptr || is_better(target_of(entry), target_of(*best), sm)) best = &entry;
+  }
+  if (best == nullptr) return CUDA_SUCCESS;
+  for (const FatbinEntry& entry : entries.value()) {
+    if (entry.kind != cuda::EntryKind::kPtx || target_of(entry) != target_of(*best)) continue;
+    auto text = cuda::ptx_text(entry);
+    if (!text.ok()) {
+      FARCALL_LOG_DEBUG("PTX entry: %s", text.status().to_string().c_str());
+      return CUDA_ERROR_INVALID_IMAGE;
+    }
+    texts->push_back(std::move(text).value());
+  }
+  return CUDA_SUCCESS;
+}
+
+CUresult ptx_of_part(ImageForm form, std::span<const std::byte> bytes, int sm,
+                     std::vector<std::string>* texts) {
+  switch (form) {
+    case ImageForm::kElf: return CUDA_SUCCESS;  // machine code: nothing here for us
+    case ImageForm::kContainer: return ptx_of_container(bytes, sm, texts);
+    case ImageForm::kWrapper: return CUDA_ERROR_INVALID_IMAGE;
+    case ImageForm::kPtx: break;
+  }
+  std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  text.resize(std::strlen(text.c_str()));
+  texts->push_back(std::move(text));
+  return CUDA_SUCCESS;
+}
+
+void put(std::vector<std::byte>& out, std::size_t at, std::uint64_t value, std::size_t bytes) {
+  std::memcpy(out.data() + at, &value, bytes);
+}
+
+}  // namespace
+
+CUresult ptx_of_image(const void* image, int sm, std::vector<std::string>* texts) {
+  if (image == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  auto parts = cuda::image_parts(image);
+  if (!parts.ok()) return CUDA_ERROR_INVALID_IMAGE;
+  for (const cuda::ImagePart& part : parts.value()) {
+    if (CUresult failed = ptx_of_part(part.form, part.bytes, sm, texts)) return failed;
+  }
+  return texts->empty() ? CUDA_ERROR_NO_BINARY_FOR_GPU : CUDA_SUCCESS;
+}
+
+CUresult ptx_of_bytes(std::span<const std::byte> bytes, int sm, std::vector<std::string>* texts) {
+  constexpr std::uint32_t kContainerMagic = 0xBA55ED50;
+  constexpr std::uint32_t kElfMagic = 0x464C457F;
+  std::uint32_t magic = 0;
+  if (bytes.size() < sizeof(magic)) return CUDA_ERROR_INVALID_IMAGE;
+  std::memcpy(&magic, bytes.data(), sizeof(magic));
+  const ImageForm form = magic == kContainerMagic ? ImageForm::kContainer
+                         : magic == kElfMagic     ? ImageForm::kElf
+                                                  : ImageForm::kPtx;
+  if (CUresult failed = ptx_of_part(form, bytes, sm, texts)) return failed;
+  return texts->empty() ? CUDA_ERROR_NO_BINARY_FOR_GPU : CUDA_SUCCESS;
+}
+
+CUresult ptx_of_file(const char* path, int sm, std::vector<std::string>* texts) {
+  if (path == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return CUDA_ERROR_FILE_NOT_FOUND;
+  const std::string content{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  return ptx_of_bytes(std::as_bytes(std::span(content)), sm, texts);
+}
+
+// Layout: shared knowledge about fatbins, see image.h; entries of 64 bytes, uncompressed text
+// padded with NULs to 8 bytes.
+std::vector<std::byte> container_of(const std::vector<std::string>& texts, int sm) {
+  constexpr std::size_t kHead = 16;
+  constexpr std::size_t kEntryHead = 64;
+  std::vector<std::byte> out(kHead);
+  put(out, 0, 0xBA55ED50, 4);
+  put(out, 4, 1, 2);
+  put(out, 6, kHead, 2);
+  for (const std::string& text : texts) {
+    const std::size_t at = out.size();
+    const std::size_t padded = (text.size() + 1 + 7) / 8 * 8;
+    out.resize(at + kEntryHead + padded);
+    put(out, at, 1, 2);  // PTX
+    put(out, at + 2, 0x0101, 2);
+    put(out, at + 4, kEntryHead, 4);
+    put(out, at + 8, padded, 4);
+    put(out, at + 0x1a, 9, 2);  // PTX ISA 9.0
+    put(out, at + 0x1c, static_cast<std::uint64_t>(sm), 4);
+    put(out, at + 0x28, 0x11, 8);  // 64-bit, Linux
+    std::memcpy(out.data() + at + kEntryHead, text.data(), text.size());
+  }
+  put(out, 8, out.size() - kHead, 8);
+  return out;
+}
+
+}  // namespace farcall::softgpu

@@ -1,0 +1,82 @@
+#include "gpu_server/software_gpu/stream.h"
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include "transport/base/clock.h"
+
+namespace farcall::softgpu {
+namespace {
+
+std::uint64_t next_stream_id() {
+  static std::atomic<std::uint64_t> last{0};
+  return ++last;
+}
+
+}  // namespace
+
+struct Stream::Queue {
+  explicit Queue(const std::atomic<int>& state) : broken(state) {}
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::deque<Task> tasks;
+  bool closing = false;
+  bool started = false;
+  const std::atomic<int>& broken;
+};
+
+Stream::Stream(Context& context, StreamKind kind, int priority, const std::atomic<int>& broken)
+    : context_(context),
+      kind_(kind),
+      priority_(priority),
+      id_(next_stream_id()),
+      queue_(std::make_shared<Queue>(broken)) {}
+
+Stream::~Stream() {
+  {
+    std::lock_guard lock(queue_->mutex);
+    queue_->closing = true;
+  }
+  queue_->changed.notify_all();
+}
+
+void Stream::push(Task task) {
+  tail_ = task.done;
+  bool start = false;
+  {
+    std::lock_guard lock(queue_->mutex);
+    queue_->tasks.push_back(std::move(task));
+    start = !queue_->started;
+    queue_->started = true;
+  }
+  // Detached: cudart's atexit handler may call us while the thread is still there, and nothing may
+  // join a thread at that point.
+  if (start) {
+    std::thread([queue = queue_] { serve(queue); }).detach();
+  } else {
+    queue_->changed.notify_one();
+  }
+}
+
+void Stream::serve(const std::shared_ptr<Queue>& queue) {
+  for (;;) {
+    Task task;
+    {
+      std::unique_lock lock(queue->mutex);
+      queue->changed.wait(lock, [&] { return !queue->tasks.empty() || queue->closing; });
+      if (queue->tasks.empty()) return;
+      task = std::move(queue->tasks.front());
+      queue->tasks.pop_front();
+    }
+    for (const CompletionPtr& earlier : task.after) earlier->wait();
+    const bool broken = queue->broken.load(std::memory_order_acquire) != 0;
+    if (task.work.run && (!broken || task.work.even_if_broken)) task.work.run();
+    // What the work held (a module, a buffer) goes before anybody learns that it is over.
+    task.work.run = nullptr;
+    task.done->finish(system_clock().now_ns());
+  }
+}
+
+}  // namespace farcall::softgpu

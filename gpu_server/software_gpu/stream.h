@@ -1,0 +1,79 @@
+// Stream: a queue of work that one thread runs in order.
+//
+//   stream->push(Task{{earlier}, {[] { copy(); }}, done});      // under the context's order lock
+//   stream->tail()->wait();
+//
+// A stream's thread starts with its first task and ends when the stream is closed and empty, so an
+// unused stream costs a few words. Order between streams is only ever expressed by Task::after.
+// Every `after` was pushed before the task that names it, so the waits cannot form a circle.
+// Owner: its context, by shared_ptr; closing never waits.
+// Threads: push and tail need the context's order lock; the rest any thread.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "gpu_server/software_gpu/completion.h"
+
+namespace farcall::softgpu {
+
+class Capture;
+class Context;
+
+// Something a stream does. It may run many times: graphs replay it.
+struct Work {
+  std::function<void()> run;
+  bool even_if_broken = false;  // callbacks run, and are told, after a fault; kernels do not
+};
+
+struct Task {
+  std::vector<CompletionPtr> after;
+  Work work;
+  CompletionPtr done;
+};
+
+enum class StreamKind {
+  kLegacy,       // the NULL stream: waits for every blocking stream, and they for it
+  kBlocking,     // cuStreamCreate's default; also each thread's own default stream
+  kNonBlocking,  // CU_STREAM_NON_BLOCKING: knows nothing of the NULL stream
+};
+
+class Stream {
+ public:
+  // broken  non-zero once the context met a fault; outlives every task pushed here
+  Stream(Context& context, StreamKind kind, int priority, const std::atomic<int>& broken);
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  void push(Task task);
+  // The last task's completion; null while nothing was pushed.
+  const CompletionPtr& tail() const { return tail_; }
+  bool idle() const { return tail_ == nullptr || tail_->done(); }
+
+  Context& context() const { return context_; }
+  StreamKind kind() const { return kind_; }
+  int priority() const { return priority_; }
+  std::uint64_t id() const { return id_; }
+  // CU_STREAM_NON_BLOCKING or 0.
+  unsigned flags() const { return kind_ == StreamKind::kNonBlocking ? 1U : 0U; }
+
+  // The capture this stream takes part in, or null. Order lock of the context.
+  std::shared_ptr<Capture> capture;
+  std::atomic<bool> in_capture{false};  // capture != null, readable without the lock
+
+ private:
+  struct Queue;
+  static void serve(const std::shared_ptr<Queue>& queue);
+
+  Context& context_;
+  const StreamKind kind_;
+  const int priority_;
+  const std::uint64_t id_;
+  CompletionPtr tail_;
+  std::shared_ptr<Queue> queue_;  // shared with the thread, which may outlive us
+};
+
+}  // namespace farcall::softgpu
