@@ -23,9 +23,14 @@ const char* word(TlsContext::Side side) {
 // After OpenSSL found the chain good: the purpose must be stated, not merely not forbidden, and the
 // name must be one of this pool's. A client talks to servers, a server to clients.
 int check_peer(int good, X509_STORE_CTX* verification) {
-  if (good != 1 || X509_STORE_CTX_get_error_depth(verification) != 0) return good;
   const auto* ssl = static_cast<SSL*>(
       X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  // Kept for the error text: after a failure the certificate is out of reach.
+  auto* until = static_cast<std::int64_t*>(SSL_get_app_data(ssl));
+  if (until != nullptr) {
+    *until = unix_seconds(X509_get0_notAfter(X509_STORE_CTX_get_current_cert(verification)));
+  }
+  if (good != 1 || X509_STORE_CTX_get_error_depth(verification) != 0) return good;
   const IdentityKind wanted = SSL_is_server(ssl) ? IdentityKind::kClient : IdentityKind::kServer;
   X509* certificate = X509_STORE_CTX_get_current_cert(verification);
   if (!allows(certificate, wanted)) {
@@ -111,7 +116,8 @@ Status verify_own(SSL_CTX* context, X509* own, const IdentityFiles& files, TlsCo
   if (X509_verify_cert(verification.get()) != 1) {
     const int error = X509_STORE_CTX_get_error(verification.get());
     take_crypto_error();
-    return {Code::kDenied, explain_verification(error, own, files.certificate_path)};
+    return {Code::kDenied, explain_verification(error, unix_seconds(X509_get0_notAfter(own)),
+                                                files.certificate_path)};
   }
   return ok();
 }

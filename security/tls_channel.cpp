@@ -94,6 +94,7 @@ Status TlsChannel::handshake(const TlsContext& tls, const std::string& server_na
                              Deadline deadline) {
   ssl_ = SSL_new(tls.native());
   if (ssl_ == nullptr) return {Code::kSystem, "TLS: " + take_crypto_error()};
+  SSL_set_app_data(ssl_, &peer_not_after_);
   SSL_set_bio(ssl_, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
   const bool server = tls.side() == TlsContext::Side::kServer;
   if (!server) {
@@ -141,10 +142,9 @@ Status TlsChannel::refusal(int error) {
   const int reason = ERR_GET_REASON(ERR_peek_error());
   const long verified = SSL_get_verify_result(ssl_);
   if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && verified != X509_V_OK) {
-    // The certificate itself is not at hand after a failure; the text then lacks only its date.
     take_crypto_error();
-    return {Code::kDenied, explain_verification(static_cast<int>(verified),
-                                                SSL_get0_peer_certificate(ssl_), whose)};
+    return {Code::kDenied,
+            explain_verification(static_cast<int>(verified), peer_not_after_, whose)};
   }
   const std::string known = explain_reason(reason);
   const std::string library = take_crypto_error();

@@ -64,6 +64,7 @@ class TlsChannel {
   Fd socket_;
   ssl_st* ssl_ = nullptr;
   PeerIdentity peer_;
+  std::int64_t peer_not_after_ = 0;  // of the certificate last looked at, for error texts
 };
 
 }  // namespace farcall::security

@@ -136,12 +136,10 @@ std::string date_text(std::int64_t seconds) {
   return text.data();
 }
 
-std::string explain_verification(int error, X509* certificate, const std::string& whose) {
+std::string explain_verification(int error, std::int64_t not_after, const std::string& whose) {
   switch (error) {
-    case X509_V_ERR_CERT_HAS_EXPIRED: {
-      const std::int64_t end = certificate ? unix_seconds(X509_get0_notAfter(certificate)) : 0;
-      return whose + " expired on " + date_text(end) + "; issue a new one with `farcall ca`";
-    }
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+      return whose + " expired on " + date_text(not_after) + "; issue a new one with `farcall ca`";
     case X509_V_ERR_CERT_NOT_YET_VALID:
       return whose + " is not valid yet; compare the clocks of the two machines";
     case X509_V_ERR_INVALID_PURPOSE:

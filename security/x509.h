@@ -51,7 +51,9 @@ bool allows(X509* certificate, IdentityKind kind);
 std::int64_t unix_seconds(const ASN1_TIME* time);
 std::string date_text(std::int64_t unix_seconds);  // "2026-11-27 14:05 UTC"
 
-// Why verification said no, with what to do. whose: "the server's certificate".
-std::string explain_verification(int error, X509* certificate, const std::string& whose);
+// Why verification said no, with what to do.
+//   not_after  of the certificate, Unix seconds
+//   whose      "the server's certificate"
+std::string explain_verification(int error, std::int64_t not_after, const std::string& whose);
 
 }  // namespace farcall::security

@@ -1,0 +1,319 @@
+// Client, supervisor and worker in one process, over real TCP and TLS on the loopback address.
+#include "transport/link/dial.h"
+
+#include <doctest/doctest.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/security/test_pool.h"
+#include "transport/link/acceptor.h"
+#include "transport/link/handover.h"
+#include "transport/link/socket.h"
+
+using namespace farcall;
+using namespace farcall::link;
+using farcall::testing::TestPool;
+
+namespace {
+
+constexpr std::uint64_t kTable = 0xfeed;
+
+Deadline soon() { return Deadline::after(system_clock(), 5'000); }
+
+// What a supervisor does, once: control connection, two lanes, handover to a worker; and then what
+// the worker does. The steps' outcomes are kept for the test to look at.
+class TestServer {
+ public:
+  explicit TestServer(const TestPool& pool) {
+    Result<security::TlsContext> tls =
+        security::TlsContext::load(pool.server(), security::TlsContext::Side::kServer);
+    REQUIRE(tls.ok());
+    tls_ = std::make_unique<security::TlsContext>(std::move(tls).value());
+    Result<Fd> listener = listen_tcp("127.0.0.1", 0);
+    REQUIRE_MESSAGE(listener.ok(), listener.status().to_string());
+    listener_ = std::move(listener).value();
+  }
+  ~TestServer() {
+    if (thread_.joinable()) thread_.join();
+  }
+
+  void serve() {
+    thread_ = std::thread([this] { status = run(); });
+  }
+  void refuse(const Status& why) {
+    thread_ = std::thread([this, why] {
+      Result<std::unique_ptr<ControlConnection>> control = accept_control();
+      status = control.ok() ? control.value()->refuse(why) : control.status();
+    });
+  }
+  // Runs `answer` for the first lane instead of a worker.
+  void impersonate(std::function<void(Fd)> answer) {
+    thread_ = std::thread([this, answer] {
+      Result<std::unique_ptr<ControlConnection>> accepted = accept_control();
+      if (!accepted.ok()) return;
+      static_cast<void>(accepted.value()->grant(make_session_id()));
+      Result<Fd> calls = accept_tcp(listener_);
+      Result<Fd> bulk = accept_tcp(listener_);
+      if (!calls.ok() || !bulk.ok()) return;
+      static_cast<void>(read_lane_hello(calls.value(), soon()));
+      answer(std::move(calls).value());
+    });
+  }
+  void join() { thread_.join(); }
+  std::uint16_t port() const { return bound_port(listener_); }
+
+  Status status;
+  std::unique_ptr<ControlConnection> control;
+  std::unique_ptr<Session> session;
+  security::PeerIdentity handed_over;
+
+ private:
+  Result<std::unique_ptr<ControlConnection>> accept_control() {
+    Result<Fd> socket = accept_tcp(listener_);
+    if (!socket.ok()) return socket.status();
+    Result<ConnectionKind> kind = connection_kind(socket.value(), soon());
+    if (!kind.ok()) return kind.status();
+    if (kind.value() != ConnectionKind::kTls) return Status(Code::kMalformed, "no TLS");
+    return accept_tls(std::move(socket).value(), *tls_, {kTable, "0.1.0"}, soon());
+  }
+
+  Status run() {
+    Result<std::unique_ptr<ControlConnection>> accepted = accept_control();
+    if (!accepted.ok()) return accepted.status();
+    control = std::move(accepted).value();
+    Handover gift;
+    gift.session_id = make_session_id();
+    gift.peer = control->peer();
+    gift.strict = control->hello().strict;
+    Result<SessionKeys> keys = control->grant(gift.session_id);
+    if (!keys.ok()) return keys.status();
+    gift.keys = std::move(keys).value();
+    for (std::size_t i = 0; i < kLanes; ++i) FARCALL_TRY(accept_lane(gift));
+    return work(gift);
+  }
+
+  Status accept_lane(Handover& gift) {
+    Result<Fd> socket = accept_tcp(listener_);
+    if (!socket.ok()) return socket.status();
+    Result<ConnectionKind> kind = connection_kind(socket.value(), soon());
+    if (!kind.ok()) return kind.status();
+    Result<LaneHello> hello = read_lane_hello(socket.value(), soon());
+    if (!hello.ok()) return hello.status();
+    if (hello->session_id != gift.session_id) return {Code::kDenied, "another session's lane"};
+    (hello->lane == kLaneCalls ? gift.calls : gift.bulk) = std::move(socket).value();
+    return ok();
+  }
+
+  Status work(const Handover& gift) {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+      return Status::system("socketpair");
+    }
+    Fd mine(ends[0]), workers(ends[1]);
+    FARCALL_TRY(send_session(mine.get(), gift));
+    Result<Handover> got = receive_session(workers.get(), soon());
+    if (!got.ok()) return got.status();
+    handed_over = got->peer;
+    Result<std::unique_ptr<Session>> up = session_from_lanes(
+        std::move(got->calls), std::move(got->bulk), std::move(got->keys), Role::kServer, soon());
+    if (!up.ok()) return up.status();
+    session = std::move(up).value();
+    return ok();
+  }
+
+  std::unique_ptr<security::TlsContext> tls_;
+  Fd listener_;
+  std::thread thread_;
+};
+
+DialOptions options_for(const TestPool& pool, const TestServer& server) {
+  DialOptions options;
+  options.host = "127.0.0.1";
+  options.port = server.port();
+  options.certificate_path = pool.client().certificate_path;
+  options.key_path = pool.client().key_path;
+  options.ca_path = pool.client().ca_path;
+  options.table_fingerprint = kTable;
+  options.version = "0.1.0";
+  options.timeout_ms = 5'000;
+  return options;
+}
+
+wire::FrameHeader head_of(std::uint16_t id) {
+  wire::FrameHeader head;
+  head.id = id;
+  return head;
+}
+
+bool says(const Status& status, const std::string& words) {
+  return status.text().find(words) != std::string::npos;
+}
+
+std::vector<std::byte> pattern(std::size_t bytes) {
+  std::vector<std::byte> all(bytes);
+  for (std::size_t i = 0; i < bytes; ++i) all[i] = static_cast<std::byte>((i * 31) & 0xff);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("a client dials, is known by name, and talks to its worker") {
+  TestPool pool;
+  TestServer server(pool);
+  server.serve();
+  DialOptions options = options_for(pool, server);
+  options.strict = true;
+  HelloInfo info;
+  Result<std::unique_ptr<Session>> session = dial(options, &info);
+  server.join();
+  REQUIRE_MESSAGE(session.ok(), session.status().to_string());
+  REQUIRE_MESSAGE(server.status.ok(), server.status.to_string());
+  CHECK(info.server.host == "gpu1");
+  CHECK(info.server_version == "0.1.0");
+  CHECK(info.tls == "TLSv1.3, TLS_AES_256_GCM_SHA384");
+  CHECK(server.handed_over.tenant == "acme");
+  CHECK(server.handed_over.user == "ann");
+  CHECK(server.control->hello().strict);
+  CHECK(session.value()->describe() ==
+        "tcp 127.0.0.1:" + std::to_string(server.port()) + ", AES-256-GCM (EVP)");
+
+  const auto payload = pattern(3'000'000);
+  std::vector<std::byte> got(payload.size());
+  std::thread worker([&] {
+    Result<Frame> frame = server.session->receive(soon());
+    REQUIRE(frame.ok());
+    REQUIRE(server.session->bulk_read(got).ok());
+    wire::FrameHeader reply = frame->head;
+    reply.flags = wire::kReply;
+    REQUIRE(server.session->post(reply, Flush::kNow, [](wire::Writer&) {}).ok());
+  });
+  REQUIRE(session.value()
+              ->post_bulk(
+                  head_of(0x0210), [](wire::Writer&) {}, payload)
+              .ok());
+  Result<Frame> reply = session.value()->receive(soon());
+  worker.join();
+  REQUIRE(reply.ok());
+  CHECK(got == payload);
+}
+
+TEST_CASE("the supervisor sees the client end, and the worker too") {
+  TestPool pool;
+  TestServer server(pool);
+  server.serve();
+  Result<std::unique_ptr<Session>> session = dial(options_for(pool, server), nullptr);
+  server.join();
+  REQUIRE(session.ok());
+  CHECK(server.control->wait_event(Deadline::after(system_clock(), 1)).code() == Code::kTimeout);
+  session.value().reset();
+  CHECK(server.control->wait_event(soon()).code() == Code::kClosed);
+  CHECK(server.session->receive(soon()).status().code() == Code::kClosed);
+}
+
+TEST_CASE("a client that waits learns that the supervisor ended the session") {
+  TestPool pool;
+  TestServer server(pool);
+  server.serve();
+  Result<std::unique_ptr<Session>> session = dial(options_for(pool, server), nullptr);
+  server.join();
+  REQUIRE(session.ok());
+  server.control->close();  // the lanes stay up
+  Status why = session.value()->receive(soon()).status();
+  CHECK(why.code() == Code::kClosed);
+  CHECK_MESSAGE(says(why, "server ended the session"), why.text());
+}
+
+TEST_CASE("another table of calls is refused at hello, naming both") {
+  TestPool pool;
+  TestServer server(pool);
+  server.serve();
+  DialOptions options = options_for(pool, server);
+  options.table_fingerprint = 0xbeef;
+  options.version = "0.0.9";
+  Status refused = dial(options, nullptr).status();
+  server.join();
+  CHECK(refused.code() == Code::kDenied);
+  CHECK_MESSAGE(says(refused, "0x000000000000beef (Farcall 0.0.9)"), refused.text());
+  CHECK(says(refused, "0x000000000000feed (Farcall 0.1.0)"));
+  CHECK(server.status.code() == Code::kDenied);
+}
+
+TEST_CASE("a refusal reaches the client in the server's words") {
+  TestPool pool;
+  TestServer server(pool);
+  server.refuse({Code::kBusy, "all 8 GPUs are taken; wait or ask for less"});
+  Status refused = dial(options_for(pool, server), nullptr).status();
+  server.join();
+  CHECK(refused.code() == Code::kDenied);
+  CHECK_MESSAGE(says(refused, "refused: all 8 GPUs are taken"), refused.text());
+}
+
+TEST_CASE("the wrong server name is refused before a hello is sent") {
+  TestPool pool;
+  TestServer server(pool);
+  server.serve();
+  DialOptions options = options_for(pool, server);
+  options.server_name = "gpu2.test";
+  Status refused = dial(options, nullptr).status();
+  server.join();
+  CHECK_MESSAGE(says(refused, "does not carry the name"), refused.text());
+  CHECK_FALSE(server.status.ok());
+}
+
+TEST_CASE("someone who took a lane without the keys is found out") {
+  TestPool pool;
+  TestServer server(pool);
+  server.impersonate([](Fd lane) {
+    // A well-formed confirmation record, sealed with nothing.
+    std::array<std::byte, 16 + 15 + 16> forged{};
+    forged[0] = std::byte{15 + 16};
+    forged[4] = std::byte{1};
+    static_cast<void>(write_all(lane.get(), forged, soon()));
+    std::array<std::byte, 1> room;
+    static_cast<void>(read_exactly(lane.get(), std::span(room).first(0), soon()));
+    static_cast<void>(wait_readable(lane.get(), soon()));
+  });
+  Status denied = dial(options_for(pool, server), nullptr).status();
+  CHECK_MESSAGE(denied.code() == Code::kDenied, denied.to_string());
+  CHECK(says(denied, "does not hold this session's keys"));
+}
+
+TEST_CASE("nobody at the port is said with the place and what to check") {
+  TestPool pool;
+  TestServer server(pool);
+  DialOptions options = options_for(pool, server);
+  {
+    Result<Fd> free = listen_tcp("127.0.0.1", 0);
+    options.port = bound_port(free.value());
+  }
+  Status status = dial(options, nullptr).status();
+  CHECK(status.code() == Code::kSystem);
+  CHECK(says(status, "127.0.0.1:" + std::to_string(options.port)));
+  options.host = "no-such-host.invalid";
+  CHECK(dial(options, nullptr).status().code() == Code::kNotFound);
+}
+
+TEST_CASE("a server that accepts and says nothing runs into the deadline") {
+  TestPool pool;
+  TestServer server(pool);  // its listener takes the connection into the queue, nobody serves
+  DialOptions options = options_for(pool, server);
+  options.timeout_ms = 50;
+  CHECK(dial(options, nullptr).status().code() == Code::kTimeout);
+}
+
+TEST_CASE("a connection that starts with anything else is told apart at its first byte") {
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+  Fd mine(ends[0]), theirs(ends[1]);
+  CHECK(connection_kind(mine, Deadline::after(system_clock(), 1)).status().code() ==
+        Code::kTimeout);
+  REQUIRE(::send(theirs.get(), "GET", 3, MSG_NOSIGNAL) == 3);
+  CHECK(connection_kind(mine, soon()).status().code() == Code::kMalformed);
+  theirs.reset();
+}

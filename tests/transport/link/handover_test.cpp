@@ -1,0 +1,90 @@
+#include "transport/link/handover.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <string>
+
+using namespace farcall;
+using namespace farcall::link;
+
+namespace {
+
+struct Pair {
+  Fd a, b;
+};
+
+Pair socket_pair(int type) {
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) == 0);
+  return {Fd(ends[0]), Fd(ends[1])};
+}
+
+Handover gift_of(Pair& lanes) {
+  Handover gift;
+  gift.session_id = make_session_id();
+  gift.keys.at(kLaneBulk, Direction::kToClient).key[31] = std::byte{0x5a};
+  gift.calls = std::move(lanes.a);
+  gift.bulk = std::move(lanes.b);
+  gift.peer.pool = "lab";
+  gift.peer.tenant = "acme";
+  gift.peer.user = "ann";
+  gift.peer.not_after = 1'900'000'000;
+  gift.strict = true;
+  return gift;
+}
+
+Deadline soon() { return Deadline::after(system_clock(), 5'000); }
+
+}  // namespace
+
+TEST_CASE("a session crosses a socket pair of either kind, descriptors and all") {
+  for (int type : {SOCK_STREAM, SOCK_SEQPACKET}) {
+    Pair way = socket_pair(type);
+    Pair lanes = socket_pair(SOCK_STREAM);
+    Handover gift = gift_of(lanes);
+    REQUIRE(send_session(way.a.get(), gift).ok());
+    Result<Handover> got = receive_session(way.b.get(), soon());
+    REQUIRE_MESSAGE(got.ok(), got.status().to_string());
+    CHECK(got->session_id == gift.session_id);
+    CHECK(got->keys.at(kLaneBulk, Direction::kToClient).key[31] == std::byte{0x5a});
+    CHECK(got->peer.user == "ann");
+    CHECK(got->peer.not_after == 1'900'000'000);
+    CHECK(got->strict);
+    CHECK((::fcntl(got->calls.get(), F_GETFD) & FD_CLOEXEC) != 0);
+    // The copies are the same sockets: what goes in at one end comes out at the other.
+    REQUIRE(::write(got->calls.get(), "x", 1) == 1);
+    char seen = 0;
+    REQUIRE(::read(gift.bulk.get(), &seen, 1) == 1);
+    CHECK(seen == 'x');
+  }
+}
+
+TEST_CASE("a supervisor that is gone, silent or confused is told apart") {
+  Pair way = socket_pair(SOCK_STREAM);
+  CHECK(receive_session(way.b.get(), Deadline::after(system_clock(), 1)).status().code() ==
+        Code::kTimeout);
+  const std::string junk(768, 'j');
+  REQUIRE(::write(way.a.get(), junk.data(), junk.size()) == 768);
+  CHECK(receive_session(way.b.get(), soon()).status().code() == Code::kMalformed);
+  way.a.reset();
+  CHECK(receive_session(way.b.get(), soon()).status().code() == Code::kClosed);
+}
+
+TEST_CASE("a worker that is gone is noticed") {
+  Pair way = socket_pair(SOCK_STREAM);
+  Pair lanes = socket_pair(SOCK_STREAM);
+  way.b.reset();
+  CHECK(send_session(way.a.get(), gift_of(lanes)).code() == Code::kClosed);
+}
+
+TEST_CASE("keys that were moved away are no longer here") {
+  SessionKeys keys;
+  keys.at(kLaneCalls, Direction::kToServer).key[0] = std::byte{7};
+  SessionKeys taken = std::move(keys);
+  CHECK(taken.at(kLaneCalls, Direction::kToServer).key[0] == std::byte{7});
+  CHECK(keys.at(kLaneCalls, Direction::kToServer).key[0] == std::byte{0});
+}
