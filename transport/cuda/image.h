@@ -22,6 +22,7 @@
 #include <string_view>
 #include <vector>
 
+#include "transport/base/secure_arena.h"
 #include "transport/base/status.h"
 
 namespace farcall::cuda {
@@ -54,7 +55,7 @@ struct FatbinEntry {
   EntryKind kind = EntryKind::kOther;
   std::uint16_t kind_number = 0;  // as written, for kOther
   std::uint32_t sm = 0;           // 75, 90, 120 …
-  std::uint64_t flags = 0;        // kFlag… of image.cpp, as written
+  std::uint64_t flags = 0;        // as written; the known ones are the bools below
   bool arch_specific = false;     // "sm_90a": runs on that architecture only
   bool family_specific = false;   // "sm_100f"
   bool debug = false;             // compiled with -G
@@ -102,13 +103,13 @@ class UnpackedImage {
   const std::vector<ImagePart>& parts() const { return parts_; }
 
  private:
-  friend Result<UnpackedImage> unpack_image(std::vector<std::byte> packed);
+  friend Result<UnpackedImage> unpack_image(SecureBuffer packed);
   struct Wrapper {
     std::uint32_t magic, version;
     const void* data;
     const void* filename_or_fatbins;
   };
-  std::vector<std::byte> packed_;       // moving a vector keeps its addresses
+  SecureBuffer packed_;
   std::vector<ImagePart> parts_;        // into packed_
   std::vector<const void*> prelinked_;  // null-terminated, for a version-2 wrapper
   std::unique_ptr<Wrapper> wrapper_;
@@ -116,6 +117,8 @@ class UnpackedImage {
 };
 // Errors: kMalformed for anything whose parts do not fit their lengths exactly: a driver must never
 // read past them.
+Result<UnpackedImage> unpack_image(SecureBuffer packed);
+// The same from a vector, which is wiped. Errors: also kSystem.
 Result<UnpackedImage> unpack_image(std::vector<std::byte> packed);
 
 }  // namespace farcall::cuda

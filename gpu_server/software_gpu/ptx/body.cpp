@@ -27,7 +27,7 @@ class BodyParser {
     FARCALL_TRY(scopes_.open());
     while (!in_.at_end()) {
       Status parsed = parse_statement();
-      if (!parsed.ok()) return located(std::move(parsed));
+      if (!parsed.ok()) return located(parsed);
     }
     FARCALL_TRY(resolve_tables());
     for (std::size_t i = 0; i < body_.instructions.size(); ++i) {
@@ -45,8 +45,8 @@ class BodyParser {
   };
 
   // Scopes does not know lines; everything the lexer reports has one already.
-  Status located(Status status) const {
-    if (status.text().starts_with("PTX line")) return status;
+  Status located(const Status& status) const {
+    if (status.text().rfind("PTX line", 0) == 0) return status;
     return {status.code(), in_.fail_at(in_.peek().line, status.text()).text()};
   }
 
