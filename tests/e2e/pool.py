@@ -1,0 +1,236 @@
+"""A pool of one server for a test: its own authority, certificates and a free loopback port.
+
+    with Pool(build) as pool:
+        done = pool.run([pool.program("vector_add")])
+        assert done.returncode == 0, done.stdout
+
+Everything lies in a folder of its own that only its owner can read, and ends with the test.
+"""
+import os
+import pathlib
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+
+SKIPPED = 77  # what ctest knows as "skipped", by SKIP_RETURN_CODE
+PATIENCE_S = 100  # a test that takes longer hangs; ctest's own limit is above this
+
+
+def skip(why):
+    print(f"skipped: {why}")
+    sys.exit(SKIPPED)
+
+
+class Failure(Exception):
+    """What a test found; printed without a traceback."""
+
+
+def expect(holds, what):
+    if not holds:
+        raise Failure(what)
+
+
+def main(cases):
+    """Runs the case that the command line names: SCRIPT BUILD CASE [ARGUMENT…]."""
+    build, case, *arguments = sys.argv[1:]
+    try:
+        cases[case](pathlib.Path(build).resolve(), *arguments)
+    except Failure as failure:
+        print(f"{case}: {failure}")
+        sys.exit(1)
+    print(f"{case}: as it should be")
+
+
+def program(build, name):
+    """The path of a CUDA program, or the end of the test where it was not built."""
+    path = build / "e2e" / name
+    if not path.is_file():
+        skip(f"{name} is not built, for want of nvcc")
+    return path
+
+
+def software_gpu(build):
+    return build / "lib" / "software_gpu" / "libcuda.so.1"
+
+
+def clean_environment():
+    """This process's environment without what would change a test."""
+    return {name: value for name, value in os.environ.items()
+            if not name.startswith(("FARCALL_", "CUDA_")) and name != "LD_PRELOAD"}
+
+
+def run(command, environment, **more):
+    """Runs to its end, output as text, in a process group of its own: nothing outlives a hang."""
+    process = subprocess.Popen([str(word) for word in command], env=environment, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               start_new_session=True, **more)
+    try:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired as hang:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise Failure(f"{command[0]} hangs; so far it printed {hang.stdout!r}") from None
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def ends_within(pid_fd, seconds):
+    """True once the process behind a pidfd has ended."""
+    poller = select.poll()
+    poller.register(pid_fd, select.POLLIN)
+    return bool(poller.poll(seconds * 1000))
+
+
+class Authority:
+    """A certificate authority in a folder, by the farcall command itself."""
+
+    def __init__(self, build, folder, pool="test"):
+        self.farcall, self.folder = build / "bin" / "farcall", folder
+        self.ca = folder / "ca.crt"
+        self._call("init", "--dir", folder, "--pool", pool)
+
+    def _call(self, *words):
+        done = run([self.farcall, "ca", *words], clean_environment())
+        expect(done.returncode == 0, f"farcall ca {words[0]}: {done.stderr}")
+
+    def server(self, name="server"):
+        return self._issue(name, "--server", "localhost", "--names", "127.0.0.1,localhost")
+
+    def client(self, name="client"):
+        return self._issue(name, "--tenant", "acme", "--user", name)
+
+    def _issue(self, name, *words):
+        self._call("issue", "--dir", self.folder, "--out", self.folder / name, *words)
+        return self.folder / f"{name}.crt", self.folder / f"{name}.key"
+
+    def expired_client(self):
+        """A certificate of last year. The farcall command would not issue it; openssl does."""
+        folder = self.folder / "expired"
+        folder.mkdir()
+        (folder / "index.txt").touch()
+        (folder / "openssl.cnf").write_text(f"""
+[ca]
+default_ca = own
+[own]
+database = {folder}/index.txt
+new_certs_dir = {folder}
+serial = {folder}/serial
+default_md = sha256
+policy = any
+x509_extensions = leaf
+[any]
+commonName = optional
+[req]
+distinguished_name = any
+[leaf]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = clientAuth
+subjectAltName = critical, URI:spiffe://test/tenant/acme/user/late
+""")
+        key, request, leaf = folder / "late.key", folder / "late.csr", folder / "late.crt"
+        steps = [["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                  "-config", folder / "openssl.cnf", "-subj", "/CN=late", "-keyout", key,
+                  "-out", request],
+                 ["ca", "-batch", "-notext", "-config", folder / "openssl.cnf", "-rand_serial",
+                  "-cert", self.ca, "-keyfile", self.folder / "ca.key", "-in", request,
+                  "-out", leaf, "-startdate", "20240101000000Z", "-enddate", "20240108000000Z"]]
+        for step in steps:
+            done = run(["openssl", *step], clean_environment())
+            expect(done.returncode == 0, f"openssl {step[0]}: {done.stderr}")
+        return leaf, key
+
+
+class Pool:
+    def __init__(self, build, driver=None):
+        self.build = build
+        self.driver = driver or software_gpu(build)
+        self.shim = build / "lib" / "libcuda.so.1"
+        self.farcall = build / "bin" / "farcall"
+        self.log = []
+        for part in (self.driver, self.shim, self.farcall, build / "bin" / "farcall-server"):
+            expect(part.exists(), f"{part} is missing")
+
+    def __enter__(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="farcall-test-"))
+        try:
+            self.authority = Authority(self.build, self.folder)
+            self.client = self.authority.client()
+            self._start()
+        except BaseException:
+            shutil.rmtree(self.folder)
+            raise
+        return self
+
+    def _start(self):
+        certificate, key = self.authority.server()
+        environment = clean_environment() | {"FARCALL_LOG": "info"}
+        self.server = subprocess.Popen(
+            [self.build / "bin" / "farcall-server", "--listen", "127.0.0.1:0", "--cert",
+             certificate, "--key", key, "--ca", self.authority.ca, "--driver", self.driver,
+             "--port-file", self.folder / "port"],
+            env=environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE)
+        # The log says when it listens: nothing to poll for.
+        for line in self.server.stderr:
+            self.log.append(line)
+            if re.search(r"listening on \S+:\d+", line):
+                break
+        else:
+            raise Failure(f"the server ended at once: {''.join(self.log)}")
+        self.port = int((self.folder / "port").read_text())
+        self._reader = threading.Thread(target=lambda: self.log.extend(self.server.stderr),
+                                        daemon=True)
+        self._reader.start()
+
+    def __exit__(self, kind, value, trace):
+        if self.server.poll() is None:
+            self.server.terminate()
+        try:
+            self.server.wait(PATIENCE_S)
+        finally:
+            self.server.kill()
+            if kind is not None:
+                self._reader.join(5)
+                print("the server's log:\n" + "".join(self.log))
+            shutil.rmtree(self.folder, ignore_errors=True)
+        if kind is None:
+            expect(self.server.returncode in (0, -signal.SIGKILL),
+                   f"the server ended with {self.server.returncode}: {''.join(self.log)}")
+
+    def program(self, name):
+        return program(self.build, name)
+
+    def environment(self, port=None, client=None, ca=None, **more):
+        """What makes a program use this pool."""
+        certificate, key = client or self.client
+        return clean_environment() | {
+            "LD_PRELOAD": str(self.shim), "FARCALL_SERVER": f"127.0.0.1:{port or self.port}",
+            "FARCALL_CERT": str(certificate), "FARCALL_KEY": str(key),
+            "FARCALL_CA": str(ca or self.authority.ca)} | more
+
+    def run(self, command, **more):
+        return run(command, self.environment(**more))
+
+    def start(self, command, **more):
+        """A program left running; its output comes by .stdout."""
+        return subprocess.Popen([str(word) for word in command], text=True,
+                                env=self.environment(**more), stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE)
+
+    def farcall_run(self, command, client=None, ca=None, port=None):
+        certificate, key = client or self.client
+        return run([self.farcall, "run", "--server", f"127.0.0.1:{port or self.port}", "--cert",
+                    certificate, "--key", key, "--ca", ca or self.authority.ca, "--", *command],
+                   clean_environment())
+
+    def workers(self):
+        """The process ids of the server's workers."""
+        found = []
+        for task in pathlib.Path(f"/proc/{self.server.pid}/task").iterdir():
+            found += [int(pid) for pid in (task / "children").read_text().split()]
+        return found
