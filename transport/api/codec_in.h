@@ -101,6 +101,11 @@ struct Ask<Drop, T> : Ask<In, T> {
 };
 template <class T>
 struct Serve<Drop, T> : Serve<In, T> {
+  void load(Load& load) {
+    Serve<In, T>::load(load);
+    // CUDA's own streams are not anybody's to destroy.
+    if (this->own_id != 0 && this->own_id < kClientIdMin) load.refuse(bad_handle(kKindOf<T>));
+  }
   void done(Handles& handles) const {
     if (this->own_id != 0) handles.drop(kKindOf<T>, this->own_id);
   }

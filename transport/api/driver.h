@@ -14,6 +14,7 @@
 namespace farcall::api {
 
 struct Driver {
+#define FARCALL_WHOLE_TABLE
 #define API(ID, F, WHEN, ...) decltype(&::F) F = nullptr;
 #define HAND(ID, F, WHEN) decltype(&::F) F = nullptr;
 #define LOCAL(F) decltype(&::F) F = nullptr;
