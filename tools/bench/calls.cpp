@@ -1,0 +1,163 @@
+// What a CUDA call costs: microseconds of small calls, GB/s of big copies.
+//
+//   LD_PRELOAD=…/libcuda.so.1 bench_calls [--json FILE] [--quick]
+//
+// Posted calls (launches, copies to the device) are measured as a burst with one wait at its end,
+// so that the figure holds the work of both ends, not only that of putting calls into a buffer.
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "tools/bench/driver.h"
+#include "tools/bench/figures.h"
+
+namespace farcall::bench {
+namespace {
+
+constexpr const char* kPtx =
+    ".version 7.0\n.target sm_50\n.address_size 64\n"
+    ".visible .entry nothing(.param .u64 a, .param .u32 b) { ret; }\n";
+constexpr std::size_t kMiB = std::size_t{1} << 20;
+
+struct Options {
+  std::string json;
+  int rounds = 9;
+  int calls = 1000;
+  int burst = 100'000;
+};
+
+class Bench {
+ public:
+  Bench(const Driver& cuda, const Options& options) : cuda_(cuda), options_(options) {
+    CUcontext context = nullptr;
+    CUmodule module = nullptr;
+    check(cuda_.init(0), "cuInit");
+    check(cuda_.retain_context(&context, 0), "cuDevicePrimaryCtxRetain");
+    check(cuda_.set_context(context), "cuCtxSetCurrent");
+    check(cuda_.load_module(&module, kPtx), "cuModuleLoadData");
+    check(cuda_.get_function(&nothing_, module, "nothing"), "cuModuleGetFunction");
+    check(cuda_.create_stream(&stream_, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+    check(cuda_.allocate(&memory_, 256 * kMiB), "cuMemAlloc of 256 MiB");
+    host_.assign(256 * kMiB, 0x5a);
+  }
+
+  void run() {
+    char name[128] = "";
+    check(cuda_.device_name(name, sizeof name, 0), "cuDeviceGetName");
+    std::printf("device: %s\n", name);
+    small_calls();
+    for (const auto& [bytes, label] : {std::pair{64, "64 B"}, std::pair{4096, "4 KiB"}}) {
+      copies(static_cast<std::size_t>(bytes), label);
+    }
+    for (std::size_t mib : {1, 16, 256}) bandwidth(mib);
+    figures_.print();
+  }
+
+  bool write(const std::string& path) const { return figures_.write(path); }
+
+ private:
+  // Each round: `count` times `call`, then a wait; the figure is microseconds for each call.
+  template <class Call>
+  void each(const char* name, int count, const Call& call) {
+    std::vector<double> rounds;
+    for (int round = 0; round < options_.rounds + 1; round++) {
+      const double took = seconds([&] {
+        for (int i = 0; i < count; i++) call();
+        check(cuda_.synchronize(), "cuCtxSynchronize");
+      });
+      if (round > 0) rounds.push_back(took * 1e6 / count);  // the first one warms up
+    }
+    figures_.add(name, "us", rounds);
+  }
+
+  void launch() {
+    std::uint32_t b = 7;
+    void* arguments[] = {&memory_, &b};
+    check(cuda_.launch(nothing_, 1, 1, 1, 32, 1, 1, 0, stream_, arguments, nullptr), "launch");
+  }
+
+  void small_calls() {
+    each("launch, in a burst", options_.burst, [this] { launch(); });
+    each("stream synchronize", options_.calls,
+         [this] { check(cuda_.synchronize_stream(stream_), "cuStreamSynchronize"); });
+    each("launch and synchronize", options_.calls, [this] {
+      launch();
+      check(cuda_.synchronize_stream(stream_), "cuStreamSynchronize");
+    });
+    each("round trip (cuMemGetInfo)", options_.calls, [this] {
+      std::size_t free_bytes = 0, total_bytes = 0;
+      check(cuda_.memory_info(&free_bytes, &total_bytes), "cuMemGetInfo");
+    });
+    each("allocate and free 64 KiB", options_.calls, [this] {
+      CUdeviceptr memory = 0;
+      check(cuda_.allocate(&memory, 65536), "cuMemAlloc");
+      check(cuda_.release(memory), "cuMemFree");
+    });
+  }
+
+  void copies(std::size_t bytes, const char* label) {
+    each((std::string("copy in ") + label).c_str(), options_.calls,
+         [&] { check(cuda_.copy_in(memory_, host_.data(), bytes), "cuMemcpyHtoD"); });
+    each((std::string("copy out ") + label).c_str(), options_.calls,
+         [&] { check(cuda_.copy_out(host_.data(), memory_, bytes), "cuMemcpyDtoH"); });
+  }
+
+  void bandwidth(std::size_t mib) {
+    const std::size_t bytes = mib * kMiB;
+    const int times = mib >= 256 ? 1 : 16;
+    std::vector<double> in, out;
+    for (int round = 0; round < options_.rounds + 1; round++) {
+      const double in_s = seconds([&] {
+        for (int i = 0; i < times; i++) {
+          check(cuda_.copy_in(memory_, host_.data(), bytes), "cuMemcpyHtoD");
+        }
+        check(cuda_.synchronize(), "cuCtxSynchronize");
+      });
+      const double out_s = seconds([&] {
+        for (int i = 0; i < times; i++) {
+          check(cuda_.copy_out(host_.data(), memory_, bytes), "cuMemcpyDtoH");
+        }
+      });
+      if (round == 0) continue;
+      in.push_back(static_cast<double>(bytes) * times * 1e-9 / in_s);
+      out.push_back(static_cast<double>(bytes) * times * 1e-9 / out_s);
+    }
+    figures_.add("copy in " + std::to_string(mib) + " MiB", "GB/s", in);
+    figures_.add("copy out " + std::to_string(mib) + " MiB", "GB/s", out);
+  }
+
+  const Driver& cuda_;
+  const Options options_;
+  Figures figures_;
+  CUfunction nothing_ = nullptr;
+  CUstream stream_ = nullptr;
+  CUdeviceptr memory_ = 0;
+  std::vector<unsigned char> host_;
+};
+
+int run(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; i++) {
+    if (std::strcmp(argv[i], "--quick") == 0) {
+      options.rounds = 3;
+      options.calls = 200;
+      options.burst = 10'000;
+    } else if (std::strcmp(argv[i], "--json") == 0 && i + 1 < argc) {
+      options.json = argv[++i];
+    } else {
+      std::fprintf(stderr, "Usage: LD_PRELOAD=libcuda.so.1 %s [--json FILE] [--quick]\n", argv[0]);
+      return 2;
+    }
+  }
+  const Driver cuda = open_driver();
+  Bench bench(cuda, options);
+  bench.run();
+  if (options.json.empty() || bench.write(options.json)) return 0;
+  std::fprintf(stderr, "cannot write %s\n", options.json.c_str());
+  return 1;
+}
+
+}  // namespace
+}  // namespace farcall::bench
+
+int main(int argc, char** argv) { return farcall::bench::run(argc, argv); }

@@ -1,0 +1,76 @@
+// The few entry points the benchmark calls, from whatever libcuda.so.1 this process has preloaded:
+// the shim, the software GPU, NVIDIA's.
+//
+//   Driver cuda = open_driver();
+//   check(cuda.mem_alloc(&memory, bytes), "cuMemAlloc");
+//
+// Ends the program with a message when something fails: a benchmark of errors is of no use.
+// Owner: plain values; the library stays loaded.  Threads: any.
+#pragma once
+#include <dlfcn.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "transport/cuda/cuda_abi.h"
+
+namespace farcall::bench {
+
+struct Driver {
+  decltype(&::cuInit) init;
+  decltype(&::cuDeviceGetName) device_name;
+  decltype(&::cuDevicePrimaryCtxRetain) retain_context;
+  decltype(&::cuCtxSetCurrent) set_context;
+  decltype(&::cuCtxSynchronize) synchronize;
+  decltype(&::cuModuleLoadData) load_module;
+  decltype(&::cuModuleGetFunction) get_function;
+  decltype(&::cuLaunchKernel) launch;
+  decltype(&::cuStreamCreate) create_stream;
+  decltype(&::cuStreamSynchronize) synchronize_stream;
+  decltype(&::cuMemAlloc_v2) allocate;
+  decltype(&::cuMemFree_v2) release;
+  decltype(&::cuMemGetInfo_v2) memory_info;
+  decltype(&::cuMemcpyHtoD_v2) copy_in;
+  decltype(&::cuMemcpyDtoH_v2) copy_out;
+};
+
+inline void check(CUresult result, const char* what) {
+  if (result == CUDA_SUCCESS) return;
+  std::fprintf(stderr, "%s: CUresult %d\n", what, static_cast<int>(result));
+  std::exit(1);
+}
+
+template <class F>
+void find(void* library, const char* name, F* function) {
+  *function = reinterpret_cast<F>(::dlsym(library, name));
+  if (*function != nullptr) return;
+  std::fprintf(stderr, "libcuda.so.1 has no %s\n", name);
+  std::exit(1);
+}
+
+inline Driver open_driver() {
+  void* library = ::dlopen("libcuda.so.1", RTLD_NOW);
+  if (library == nullptr) {
+    std::fprintf(stderr, "%s\n", ::dlerror());
+    std::exit(1);
+  }
+  Driver driver{};
+  find(library, "cuInit", &driver.init);
+  find(library, "cuDeviceGetName", &driver.device_name);
+  find(library, "cuDevicePrimaryCtxRetain", &driver.retain_context);
+  find(library, "cuCtxSetCurrent", &driver.set_context);
+  find(library, "cuCtxSynchronize", &driver.synchronize);
+  find(library, "cuModuleLoadData", &driver.load_module);
+  find(library, "cuModuleGetFunction", &driver.get_function);
+  find(library, "cuLaunchKernel", &driver.launch);
+  find(library, "cuStreamCreate", &driver.create_stream);
+  find(library, "cuStreamSynchronize", &driver.synchronize_stream);
+  find(library, "cuMemAlloc_v2", &driver.allocate);
+  find(library, "cuMemFree_v2", &driver.release);
+  find(library, "cuMemGetInfo_v2", &driver.memory_info);
+  find(library, "cuMemcpyHtoD_v2", &driver.copy_in);
+  find(library, "cuMemcpyDtoH_v2", &driver.copy_out);
+  return driver;
+}
+
+}  // namespace farcall::bench
