@@ -1,0 +1,145 @@
+// Copies between client and device, small and large, over a fake device's memory.
+#include <doctest/doctest.h>
+
+#include "fake_driver.h"
+#include "served_session.h"
+#include "transport/api/hand.h"
+#include "transport/api/rows.h"
+
+namespace farcall::server {
+namespace {
+
+namespace hand = api::hand;
+namespace row = api::row;
+
+Bytes pattern(std::size_t count, unsigned seed) {
+  Bytes bytes(count);
+  for (std::size_t i = 0; i < count; ++i) bytes[i] = static_cast<std::byte>((i * 31 + seed) >> 3);
+  return bytes;
+}
+
+hand::CopyToDevice copy_in(std::uint64_t bytes, std::uint64_t offset = 0) {
+  return {.payload_bytes = bytes, .dst = FakeDriver::kBase + offset, .stream = 0};
+}
+
+Reply open(ServedSession& session) {
+  return session.ask(row::cuInit::info().id, body(hand::OpenRequest{hand::kOpenVersion, 0}));
+}
+
+Reply read_back(ServedSession& session, std::uint64_t offset, std::span<std::byte> to) {
+  Reply reply = session.ask(row::cuMemcpyDtoH_v2::info().id,
+                            body(hand::CopyFromDevice{FakeDriver::kBase + offset, to.size(), 0}));
+  if (reply.status != CUDA_SUCCESS) return reply;
+  CHECK(reply.get<std::uint64_t>() == to.size());
+  if ((reply.head.flags & wire::kBulkFollows) != 0) {
+    Status read = session.client().bulk_read(to);
+    CHECK(read.code() == Code::kOk);
+  } else {
+    REQUIRE(reply.answers.size() == 8 + to.size());
+    if (!to.empty()) std::memcpy(to.data(), reply.answers.data() + 8, to.size());
+  }
+  return reply;
+}
+
+TEST_CASE("bytes come back as they went, whatever their number") {
+  constexpr std::size_t kAll = 5 * limits::kCopyChunkBytes;
+  FakeDriver fake(kAll);
+  ServedSession session(fake.table());
+  (void)open(session);
+  for (std::size_t bytes : {std::size_t{0}, std::size_t{1}, limits::kInlineCopyBytesMax,
+                            limits::kInlineCopyBytesMax + 1, limits::kCopyChunkBytes,
+                            3 * limits::kCopyChunkBytes + 17}) {
+    CAPTURE(bytes);
+    Bytes sent = pattern(bytes, static_cast<unsigned>(bytes));
+    Bytes head = body(copy_in(bytes, 3));
+    if (bytes <= limits::kInlineCopyBytesMax) {
+      Bytes whole = head;
+      whole.insert(whole.end(), sent.begin(), sent.end());
+      REQUIRE(session.post(row::cuMemcpyHtoD_v2::info().id, whole).ok());
+    } else {
+      REQUIRE(session.post_bulk(row::cuMemcpyHtoD_v2::info().id, head, sent).ok());
+    }
+    Bytes got(bytes);
+    CHECK(read_back(session, 3, got).status == CUDA_SUCCESS);
+    CHECK(got == sent);
+  }
+  CHECK(fake.largest_piece <= limits::kCopyChunkBytes);
+}
+
+TEST_CASE("a payload whose call fails is passed over, and the next one is whole") {
+  FakeDriver fake(4 * limits::kCopyChunkBytes);
+  ServedSession session(fake.table());
+  (void)open(session);
+  std::uint16_t id = row::cuMemcpyHtoDAsync_v2::info().id;
+  Bytes big = pattern(3 * limits::kCopyChunkBytes, 1);
+  Bytes small = pattern(100'000, 2);
+  // Beyond the end of the memory: the driver refuses the first piece.
+  Bytes bad = body(copy_in(big.size(), fake.memory.size()));
+  // A stream that does not exist: the driver is not even asked.
+  hand::CopyToDevice no_stream = copy_in(big.size());
+  no_stream.stream = 0x7777;
+  for (const Bytes& head : {bad, body(no_stream)}) {
+    REQUIRE(session.post_bulk(id, head, big).ok());
+    REQUIRE(session.post_bulk(id, body(copy_in(small.size())), small).ok());
+    CHECK(session.ask(row::cuStreamQuery::info().id, body(std::uint64_t{0})).status !=
+          CUDA_SUCCESS);
+    Bytes got(small.size());
+    CHECK(read_back(session, 0, got).status == CUDA_SUCCESS);
+    CHECK(got == small);
+  }
+}
+
+TEST_CASE("a payload is passed over when an earlier failure answers in its call's place") {
+  FakeDriver fake(1 << 20);
+  fake.fail_memset = CUDA_ERROR_INVALID_VALUE;
+  ServedSession session(fake.table());
+  (void)open(session);
+  Bytes memset = body(CUdeviceptr{0}, std::uint8_t{7}, std::uint64_t{1}, std::uint64_t{0});
+  REQUIRE(session.post(row::cuMemsetD8Async::info().id, memset).ok());
+  Bytes payload = pattern(200'000, 3);
+  std::uint16_t id = row::cuMemcpyHtoD_v2::info().id;
+  REQUIRE(session.post_bulk(id, body(copy_in(payload.size())), payload, 1, wire::kWantsReply).ok());
+  CHECK(session.receive().status == CUDA_ERROR_INVALID_VALUE);
+  REQUIRE(session.post_bulk(id, body(copy_in(payload.size())), payload, 1, wire::kWantsReply).ok());
+  CHECK(session.receive().status == CUDA_SUCCESS);
+  CHECK(std::memcmp(fake.memory.data(), payload.data(), payload.size()) == 0);
+}
+
+TEST_CASE(
+    "a copy that fails half way reaches the client as that failure, and the session lives on") {
+  FakeDriver fake(4 * limits::kCopyChunkBytes);
+  fake.bad_from = FakeDriver::kBase + 2 * limits::kCopyChunkBytes;
+  ServedSession session(fake.table());
+  (void)open(session);
+  std::uint64_t all = fake.memory.size();
+  Reply reply = session.ask(row::cuMemcpyDtoH_v2::info().id,
+                            body(hand::CopyFromDevice{FakeDriver::kBase, all, 0}));
+  REQUIRE(reply.status == CUDA_SUCCESS);  // the first piece was fine
+  Bytes got(all);
+  Status read = session.client().bulk_read(got);
+  CHECK(read.code() == Code::kDriver);
+  CHECK(read.detail() == CUDA_ERROR_ILLEGAL_ADDRESS);
+  Bytes small(1000);
+  CHECK(read_back(session, 0, small).status == CUDA_SUCCESS);
+}
+
+TEST_CASE("a copy of more than there is fails without a payload") {
+  FakeDriver fake(4096);
+  ServedSession session(fake.table());
+  (void)open(session);
+  Bytes got(8192);
+  CHECK(read_back(session, 0, got).status == CUDA_ERROR_INVALID_VALUE);
+}
+
+TEST_CASE("lengths that lie end the session") {
+  std::uint16_t in = row::cuMemcpyHtoD_v2::info().id;
+  for (const Bytes& bytes : {body(copy_in(100)), body(copy_in(UINT64_MAX)), body(1u, 2u)}) {
+    FakeDriver fake(4096);
+    ServedSession session(fake.table());
+    REQUIRE(session.post(in, bytes).ok());
+    CHECK(session.wait().code() == Code::kMalformed);
+  }
+}
+
+}  // namespace
+}  // namespace farcall::server

@@ -1,0 +1,121 @@
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <string>
+
+#include "gpu_server/software_gpu/config.h"
+#include "tests/gpu_server/software_gpu/driver_session.h"
+
+namespace farcall::softgpu::tests {
+
+TEST_CASE("a size in the environment may carry K, M or G, and nonsense counts as absent") {
+  const Config plain = Config::from([](const char*) -> char* { return nullptr; });
+  CHECK(plain.devices == 1);
+  CHECK(plain.cc_major == 9);
+  CHECK(plain.memory_bytes >= kMemoryBytesMin);
+  static std::string size, capability;
+  const auto lookup = [](const char* name) -> char* {
+    if (std::strcmp(name, "FARCALL_SOFTGPU_MEMORY") == 0) return size.data();
+    if (std::strcmp(name, "FARCALL_SOFTGPU_CC") == 0) return capability.data();
+    if (std::strcmp(name, "FARCALL_SOFTGPU_DEVICES") == 0) return std::string("zero").data();
+    return nullptr;
+  };
+  size = "3G";
+  capability = "8.6";
+  CHECK(Config::from(lookup).memory_bytes == std::size_t{3} << 30);
+  CHECK(Config::from(lookup).cc_major == 8);
+  CHECK(Config::from(lookup).cc_minor == 6);
+  CHECK(Config::from(lookup).devices == 1);
+  for (const char* wrong : {"3Gx", "G", "", "99999999999G", "-1"}) {
+    size = wrong;
+    CHECK(Config::from(lookup).memory_bytes == plain.memory_bytes);
+  }
+  for (const char* wrong : {"8", "8.66", "x.1", "8.", "200.1"}) {
+    capability = wrong;
+    CHECK(Config::from(lookup).cc_major == 9);
+  }
+}
+
+TEST_CASE("the device says what it is") {
+  start_driver();
+  int count = 0;
+  CHECK(cuDeviceGetCount(&count) == CUDA_SUCCESS);
+  CHECK(count == 2);
+  char name[64] = {};
+  CHECK(cuDeviceGetName(name, sizeof(name), 0) == CUDA_SUCCESS);
+  CHECK(std::string(name) == "Farcall Software GPU");
+  char cut[4] = {};
+  CHECK(cuDeviceGetName(cut, sizeof(cut), 0) == CUDA_SUCCESS);
+  CHECK(std::string(cut) == "Far");
+  size_t bytes = 0;
+  CHECK(cuDeviceTotalMem_v2(&bytes, 0) == CUDA_SUCCESS);
+  CHECK(bytes == kTestMemoryBytes);
+  int version = 0;
+  CHECK(cuDriverGetVersion(&version) == CUDA_SUCCESS);
+  CHECK(version == CUDA_VERSION);
+}
+
+TEST_CASE("every attribute CUDA defines has an answer and none beyond") {
+  start_driver();
+  for (int i = 1; i < CU_DEVICE_ATTRIBUTE_MAX; ++i) {
+    int value = -77;
+    CHECK(cuDeviceGetAttribute(&value, static_cast<CUdevice_attribute>(i), 0) == CUDA_SUCCESS);
+    CHECK(value != -77);
+  }
+  int value = 0;
+  const auto beyond = static_cast<CUdevice_attribute>(CU_DEVICE_ATTRIBUTE_MAX);
+  CHECK(cuDeviceGetAttribute(&value, beyond, 0) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuDeviceGetAttribute(&value, CU_DEVICE_ATTRIBUTE_WARP_SIZE, 0) == CUDA_SUCCESS);
+  CHECK(value == 32);
+}
+
+TEST_CASE("devices differ in UUID and PCI address, and a PCI address leads back") {
+  start_driver();
+  CUuuid first{}, second{};
+  CHECK(cuDeviceGetUuid_v2(&first, 0) == CUDA_SUCCESS);
+  CHECK(cuDeviceGetUuid_v2(&second, 1) == CUDA_SUCCESS);
+  CHECK(std::memcmp(&first, &second, sizeof(first)) != 0);
+  char address[16] = {};
+  CHECK(cuDeviceGetPCIBusId(address, sizeof(address), 1) == CUDA_SUCCESS);
+  CUdevice device = -1;
+  CHECK(cuDeviceGetByPCIBusId(&device, address) == CUDA_SUCCESS);
+  CHECK(device == 1);
+  CHECK(cuDeviceGetByPCIBusId(&device, "0000:7f:00.0") == CUDA_ERROR_INVALID_DEVICE);
+  CHECK(cuDeviceGetPCIBusId(address, 5, 1) == CUDA_ERROR_INVALID_VALUE);
+}
+
+TEST_CASE("a device that does not exist is an invalid device") {
+  start_driver();
+  CUdevice device = 0;
+  CHECK(cuDeviceGet(&device, 2) == CUDA_ERROR_INVALID_DEVICE);
+  CHECK(cuDeviceGet(&device, -1) == CUDA_ERROR_INVALID_DEVICE);
+  CUcontext context = nullptr;
+  CHECK(cuDevicePrimaryCtxRetain(&context, 9) == CUDA_ERROR_INVALID_DEVICE);
+  CHECK(cuInit(1) == CUDA_ERROR_INVALID_VALUE);
+}
+
+TEST_CASE("devices are no peers") {
+  start_driver();
+  int can = 1;
+  CHECK(cuDeviceCanAccessPeer(&can, 0, 1) == CUDA_SUCCESS);
+  CHECK(can == 0);
+}
+
+TEST_CASE("a child of fork may not use the driver") {
+  start_driver();
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    int count = 0;
+    const bool refused = cuDeviceGetCount(&count) == CUDA_ERROR_NOT_INITIALIZED &&
+                         cuInit(0) == CUDA_ERROR_NOT_INITIALIZED;
+    ::_exit(refused ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+}
+
+}  // namespace farcall::softgpu::tests
