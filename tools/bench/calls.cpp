@@ -49,7 +49,7 @@ class Bench {
     for (const auto& [bytes, label] : {std::pair{64, "64 B"}, std::pair{4096, "4 KiB"}}) {
       copies(static_cast<std::size_t>(bytes), label);
     }
-    for (std::size_t mib : {1, 16, 256}) bandwidth(mib);
+    for (unsigned mib : {1u, 16u, 256u}) bandwidth(mib);
     figures_.print();
   }
 
