@@ -1,0 +1,77 @@
+#include "client_shim/allocations.h"
+
+namespace farcall::shim {
+
+void Allocations::insert(Ranges& ranges, const Allocation& allocation) {
+  std::uint64_t end = allocation.address + allocation.bytes;
+  auto at = ranges.lower_bound(allocation.address);
+  if (at != ranges.begin()) {
+    auto before = std::prev(at);
+    if (before->first + before->second.bytes > allocation.address) at = before;
+  }
+  while (at != ranges.end() && at->first < end) at = ranges.erase(at);
+  ranges[allocation.address] = allocation;
+}
+
+void Allocations::add(Allocation allocation) {
+  if (allocation.address == 0 || allocation.bytes == 0) return;
+  Lock lock(mutex_);
+  allocation.buffer_id = next_buffer_id_++;
+  insert(allocation.is_device() ? device_ : host_, allocation);
+}
+
+std::optional<Allocation> Allocations::find_in(const Ranges& ranges, std::uint64_t address) {
+  auto after = ranges.upper_bound(address);
+  if (after == ranges.begin()) return std::nullopt;
+  const Allocation& candidate = std::prev(after)->second;
+  if (!candidate.holds(address, 1)) return std::nullopt;
+  return candidate;
+}
+
+std::optional<Allocation> Allocations::find_device(std::uint64_t address) const {
+  Lock lock(mutex_);
+  return find_in(device_, address);
+}
+
+std::optional<Allocation> Allocations::find_host(std::uint64_t address) const {
+  Lock lock(mutex_);
+  return find_in(host_, address);
+}
+
+std::optional<Allocation> Allocations::find(std::uint64_t address) const {
+  Lock lock(mutex_);
+  if (auto device = find_in(device_, address)) return device;
+  return find_in(host_, address);
+}
+
+std::optional<Allocation> Allocations::take_from(Ranges& ranges, std::uint64_t address) {
+  auto at = ranges.find(address);
+  if (at == ranges.end()) return std::nullopt;
+  Allocation taken = at->second;
+  ranges.erase(at);
+  return taken;
+}
+
+std::optional<Allocation> Allocations::take_device(std::uint64_t address) {
+  Lock lock(mutex_);
+  return take_from(device_, address);
+}
+
+std::optional<Allocation> Allocations::take_host(std::uint64_t address) {
+  Lock lock(mutex_);
+  return take_from(host_, address);
+}
+
+void Allocations::drop_owner(std::uint64_t owner) {
+  Lock lock(mutex_);
+  std::erase_if(device_, [&](const auto& entry) {
+    return entry.second.memory == Memory::kGlobal && entry.second.owner == owner;
+  });
+}
+
+void Allocations::drop_context(CUcontext context) {
+  Lock lock(mutex_);
+  std::erase_if(device_, [&](const auto& entry) { return entry.second.context == context; });
+}
+
+}  // namespace farcall::shim

@@ -1,0 +1,76 @@
+// Allocations: which address ranges mean what to this process: device memory of the session, and
+// host memory that the program got from, or registered with, CUDA.
+//
+//   allocations.add({address, bytes, context, Memory::kDevice});
+//   std::optional<Allocation> found = allocations.find(pointer);     // any address inside
+//
+// It answers cuPointerGetAttribute and cuMemGetAddressRange without a round trip and tells the
+// unified copies (cuMemcpy) which way the bytes go.
+// Owner: one per client.  Threads: any.  Never talks to the server.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+
+#include "transport/base/guarded.h"
+#include "transport/cuda/cuda_abi.h"
+
+namespace farcall::shim {
+
+enum class Memory : std::uint8_t {
+  kDevice,      // cuMemAlloc and kin; freed by cuMemFree
+  kPool,        // cuMemAllocAsync; freed by cuMemFreeAsync or cuMemFree
+  kGlobal,      // a variable of a module; gone with the module
+  kHost,        // cuMemHostAlloc: client memory, page-aligned
+  kRegistered,  // cuMemHostRegister: the program's own memory
+};
+
+struct Allocation {
+  std::uint64_t address = 0;
+  std::uint64_t bytes = 0;
+  CUcontext context = nullptr;
+  Memory memory = Memory::kDevice;
+  int ordinal = 0;              // device
+  unsigned flags = 0;           // of cuMemHostAlloc or cuMemHostRegister
+  std::uint64_t owner = 0;      // module or library id of a kGlobal
+  std::uint64_t buffer_id = 0;  // CU_POINTER_ATTRIBUTE_BUFFER_ID: unique in the process
+
+  bool is_device() const { return memory <= Memory::kGlobal; }
+  bool holds(std::uint64_t at, std::uint64_t count) const {
+    return at >= address && at - address <= bytes && count <= bytes - (at - address);
+  }
+};
+
+class Allocations {
+ public:
+  // Replaces what overlaps: the server reuses addresses that were freed by other means.
+  void add(Allocation allocation);
+  // The device allocation around `address`.
+  std::optional<Allocation> find_device(std::uint64_t address) const;
+  // The host allocation or registration around `address`.
+  std::optional<Allocation> find_host(std::uint64_t address) const;
+  // Device first: an address the session handed out means device memory.
+  std::optional<Allocation> find(std::uint64_t address) const;
+
+  // Both forget the range that begins at exactly `address`; nothing when there is none.
+  std::optional<Allocation> take_device(std::uint64_t address);
+  std::optional<Allocation> take_host(std::uint64_t address);
+  // Everything a module or library brought along.
+  void drop_owner(std::uint64_t owner);
+  // The device memory of a context that was destroyed or reset. Host memory stays readable.
+  void drop_context(CUcontext context);
+
+ private:
+  using Ranges = std::map<std::uint64_t, Allocation>;
+  static std::optional<Allocation> find_in(const Ranges& ranges, std::uint64_t address);
+  static std::optional<Allocation> take_from(Ranges& ranges, std::uint64_t address);
+  static void insert(Ranges& ranges, const Allocation& allocation);
+
+  mutable Mutex mutex_;
+  // Two maps, because a device address may equal a host address of this process.
+  Ranges device_ FARCALL_GUARDED_BY(mutex_);
+  Ranges host_ FARCALL_GUARDED_BY(mutex_);
+  std::uint64_t next_buffer_id_ FARCALL_GUARDED_BY(mutex_) = 1;
+};
+
+}  // namespace farcall::shim

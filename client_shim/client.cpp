@@ -1,0 +1,218 @@
+#include "client_shim/client.h"
+
+#include <atomic>
+
+#include "client_shim/process.h"
+#include "transport/api/hand.h"
+#include "transport/api/rows.h"
+#include "transport/base/log.h"
+
+namespace farcall::shim {
+namespace {
+
+// Sessions of this process and its ancestors: a thread's state belongs to one of them.
+std::atomic<std::uint64_t> g_generations{0};
+
+constexpr auto kStatusOf = [](Reply& reply) { return reply.status; };
+
+void thread_ended(ThreadState& thread) {
+  Client* client = current_client();
+  if (client != nullptr) client->release_thread(thread);
+}
+
+}  // namespace
+
+Client::Client(std::unique_ptr<link::Session> session, Settings settings, const Clock& clock)
+    : session_(std::move(session)),
+      settings_(std::move(settings)),
+      clock_(clock),
+      generation_(++g_generations),
+      opened_ns_(clock.now_ns()),
+      receiver_(*session_),
+      flusher_(*session_, clock),
+      stats_(!settings_.stats_file.empty()) {}
+
+Result<std::unique_ptr<Client>> Client::open(std::unique_ptr<link::Session> session,
+                                             Settings settings, const Clock& clock) {
+  std::unique_ptr<Client> client(new Client(std::move(session), std::move(settings), clock));
+  CUresult opened = client->fetch_snapshot();
+  if (opened != CUDA_SUCCESS) {
+    Status closed = client->session_->closed();
+    if (!closed.ok()) return closed;
+    return Status::driver("the server's driver did not start", opened);
+  }
+  for (const Device& device : client->snapshot_.devices) {
+    int ordinal = static_cast<int>(&device - client->snapshot_.devices.data());
+    client->contexts_.add(reinterpret_cast<CUcontext>(device.primary_context), {ordinal, 0, true});
+  }
+  return client;
+}
+
+CUresult Client::fetch_snapshot() {
+  auto encode = [&](wire::Writer& out) {
+    out.put(api::hand::OpenRequest{api::hand::kOpenVersion,
+                                   settings_.strict ? api::hand::kOpenStrict : 0});
+  };
+  auto take = [&](Reply& reply) {
+    if (reply.status != CUDA_SUCCESS) return reply.status;
+    Result<Snapshot> parsed = parse_snapshot(reply.in);
+    if (!parsed.ok()) {
+      reply.in.fail();
+      return kLinkLost;
+    }
+    snapshot_ = std::move(parsed).value();
+    return CUDA_SUCCESS;
+  };
+  return ask(api::row::cuInit::info(), encode, take);
+}
+
+ThreadState& Client::this_thread() { return thread_state(generation_, numbers_, thread_ended); }
+
+void Client::release_thread(const ThreadState& thread) {
+  if (thread.generation != generation_ || thread.number == 0) return;
+  wire::FrameHeader end{api::row::end_thread::info().id, 0, 0, 0, thread.number};
+  // A closed link has nothing left to tidy up.
+  if (session_->post(end, link::Flush::kLater, [](wire::Writer&) {}).ok()) flusher_.posted();
+  numbers_.give_back(thread.number);
+}
+
+CUresult Client::current_device(int* ordinal) {
+  CUcontext current = this_thread().current();
+  auto facts = current == nullptr ? std::nullopt : contexts_.find(current);
+  if (!facts) return CUDA_ERROR_INVALID_CONTEXT;
+  *ordinal = facts->ordinal;
+  return CUDA_SUCCESS;
+}
+
+void Client::remember(Memory memory, CUdeviceptr address, std::uint64_t bytes) {
+  Allocation made;
+  made.address = address;
+  made.bytes = bytes;
+  made.memory = memory;
+  made.context = this_thread().current();
+  // Without a context the ordinal stays 0; the call would not have succeeded then.
+  static_cast<void>(current_device(&made.ordinal));
+  allocations_.add(made);
+}
+
+void Client::remember_global(CUdeviceptr address, std::uint64_t bytes, std::uint64_t owner) {
+  Allocation made;
+  made.address = address;
+  made.bytes = bytes;
+  made.memory = Memory::kGlobal;
+  made.owner = owner;
+  made.context = this_thread().current();
+  static_cast<void>(current_device(&made.ordinal));
+  allocations_.add(made);
+}
+
+CUresult Client::failed(const Status& why) const {
+  // Too long a request is the caller's; anything else means the link has gone.
+  if (why.code() == Code::kOverQuota) return CUDA_ERROR_NOT_SUPPORTED;
+  return kLinkLost;
+}
+
+Result<wire::FrameHeader> Client::begin(const api::RowInfo& row, ThreadState& thread,
+                                        std::uint16_t flags) {
+  if (thread.number == 0) return Status(Code::kOverQuota, "too many threads");
+  CUcontext current = thread.current();
+  if (thread.bound != current) {
+    wire::FrameHeader bind{api::row::bind_context::info().id, 0, 0, 0, thread.number};
+    auto id = reinterpret_cast<std::uint64_t>(current);
+    auto posted = session_->post(bind, link::Flush::kLater,
+                                 [&](wire::Writer& out) { out.put(api::hand::BindContext{id}); });
+    if (!posted.ok()) return posted.status();
+    thread.bound = current;
+  }
+  FARCALL_LOG_TRACE("%s", row.name);
+  return wire::FrameHeader{row.id, flags, 0, 0, thread.number};
+}
+
+CUresult Client::round_trip(const api::RowInfo& row, CallKind kind, Send send, Take take) {
+  ThreadState& thread = this_thread();
+  auto head = begin(row, thread, wire::kWantsReply);
+  if (!head.ok()) return failed(head.status());
+  stats_.count(kind, row.name);
+  std::int64_t started = stats_.is_enabled() ? clock_.now_ns() : 0;
+  Waiter waiter(take);
+  receiver_.expect(waiter, thread.number);
+  auto sent = send(head.value());
+  if (!sent.ok()) {
+    receiver_.cancel(thread.number);
+    return failed(sent.status());
+  }
+  flusher_.sent();
+  CUresult result = receiver_.wait(waiter);
+  if (stats_.is_enabled()) stats_.waited(clock_.now_ns() - started);
+  if (result != CUDA_SUCCESS) FARCALL_LOG_DEBUG("%s: error %d", row.name, result);
+  return result;
+}
+
+CUresult Client::ask(const api::RowInfo& row, Encode encode, Take take) {
+  auto send = [&](wire::FrameHeader head) {
+    return session_->post(head, link::Flush::kNow, encode);
+  };
+  return round_trip(row, row.when == api::When::Cached ? CallKind::kCached : CallKind::kAsked, send,
+                    take);
+}
+
+CUresult Client::ask_payload(const api::RowInfo& row, Encode encode,
+                             std::span<const std::byte> payload, Take take) {
+  auto send = [&](wire::FrameHeader head) { return session_->post_bulk(head, encode, payload); };
+  return round_trip(row, CallKind::kAsked, send, take);
+}
+
+CUresult Client::ask_stream(const api::RowInfo& row, Encode encode, std::uint64_t bytes,
+                            link::Session::Fill fill, Take take) {
+  auto send = [&](wire::FrameHeader head) {
+    return session_->post_bulk_from(head, encode, bytes, fill);
+  };
+  return round_trip(row, CallKind::kAsked, send, take);
+}
+
+CUresult Client::ask_status(const api::RowInfo& row, Encode encode) {
+  return ask(row, encode, kStatusOf);
+}
+
+CUresult Client::post(const api::RowInfo& row, Encode encode) {
+  ThreadState& thread = this_thread();
+  if (settings_.strict || thread.current() == nullptr) return ask(row, encode, kStatusOf);
+  auto head = begin(row, thread, 0);
+  if (!head.ok()) return failed(head.status());
+  stats_.count(CallKind::kQueued, row.name);
+  link::Flush flush = flusher_.choose();
+  auto posted = session_->post(head.value(), flush, encode);
+  if (!posted.ok()) return failed(posted.status());
+  if (flush == link::Flush::kLater) flusher_.posted();
+  return CUDA_SUCCESS;
+}
+
+CUresult Client::post_payload(const api::RowInfo& row, Encode encode,
+                              std::span<const std::byte> payload) {
+  ThreadState& thread = this_thread();
+  if (settings_.strict || thread.current() == nullptr) {
+    return ask_payload(row, encode, payload, kStatusOf);
+  }
+  auto head = begin(row, thread, 0);
+  if (!head.ok()) return failed(head.status());
+  stats_.count(CallKind::kQueued, row.name);
+  auto posted = session_->post_bulk(head.value(), encode, payload);
+  if (!posted.ok()) return failed(posted.status());
+  flusher_.sent();
+  return CUDA_SUCCESS;
+}
+
+void Client::finish() {
+  if (stats_.is_enabled()) {
+    Stats::About about;
+    about.server = settings_.server;
+    about.device = snapshot_.devices.empty() ? "" : snapshot_.devices[0].name;
+    about.link = session_->describe();
+    about.seconds = static_cast<double>(clock_.now_ns() - opened_ns_) * 1e-9;
+    Status written = write_report(settings_.stats_file, stats_.report(about, session_->stats()));
+    if (!written.ok()) FARCALL_LOG_WARN("no figures: %s", written.to_string().c_str());
+  }
+  session_->close(Status(Code::kClosed, "the program ends"));
+}
+
+}  // namespace farcall::shim

@@ -1,0 +1,107 @@
+// Client: one session with one server, and all the shim knows about it.
+//
+//   Client* client = current_client();                  // process.h; null before cuInit
+//   ThreadState& thread = client->this_thread();
+//   CUresult result = client->ask(row, encode, take);   // one round trip
+//
+// Owner: the process; never destroyed, because cudart calls us from atexit handlers.
+// Threads: any.  Lock order: README.md.  Never throws towards the program; a session that ends
+// makes every later call return kLinkLost at once.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "client_shim/allocations.h"
+#include "client_shim/contexts.h"
+#include "client_shim/flusher.h"
+#include "client_shim/functions.h"
+#include "client_shim/receiver.h"
+#include "client_shim/settings.h"
+#include "client_shim/snapshot.h"
+#include "client_shim/stats.h"
+#include "client_shim/thread_state.h"
+#include "transport/api/caller.h"
+#include "transport/api/reply_cache.h"
+#include "transport/base/clock.h"
+#include "transport/link/session.h"
+
+namespace farcall::shim {
+
+class Client {
+ public:
+  using Encode = api::Encode;
+
+  // Sends the open call over a fresh session and waits for the devices.
+  // Errors: as the link's; kDriver when the server's driver could not start.
+  static Result<std::unique_ptr<Client>> open(std::unique_ptr<link::Session> session,
+                                              Settings settings, const Clock& clock);
+
+  // Posts without waiting; CUDA_SUCCESS means sent. In strict mode, and while the thread has no
+  // context (so that the program learns of it now), waits for the status instead.
+  CUresult post(const api::RowInfo& row, Encode encode);
+  CUresult post_payload(const api::RowInfo& row, Encode encode, std::span<const std::byte> payload);
+  // One round trip. `take` also sees failures: Reply::status.
+  CUresult ask(const api::RowInfo& row, Encode encode, Take take);
+  CUresult ask_payload(const api::RowInfo& row, Encode encode, std::span<const std::byte> payload,
+                       Take take);
+  // The same with a payload that comes piece by piece (link::Session::post_bulk_from).
+  CUresult ask_stream(const api::RowInfo& row, Encode encode, std::uint64_t bytes,
+                      link::Session::Fill fill, Take take);
+  // For rows that answer with nothing but their status.
+  CUresult ask_status(const api::RowInfo& row, Encode encode);
+
+  ThreadState& this_thread();
+  // A thread ends: its number may be used again.
+  void release_thread(const ThreadState& thread);
+  // The device of this thread's current context.
+  // Errors: CUDA_ERROR_INVALID_CONTEXT when there is none.
+  CUresult current_device(int* ordinal);
+
+  // Enters device memory that the current context has just been given.
+  void remember(Memory memory, CUdeviceptr address, std::uint64_t bytes);
+  // The same for a variable of a module or library.
+  void remember_global(CUdeviceptr address, std::uint64_t bytes, std::uint64_t owner);
+
+  const Snapshot& snapshot() const { return snapshot_; }
+  const Settings& settings() const { return settings_; }
+  Allocations& allocations() { return allocations_; }
+  Contexts& contexts() { return contexts_; }
+  Functions& functions() { return functions_; }
+  api::ReplyCache& replies() { return replies_; }
+  Stats& stats() { return stats_; }
+  link::Session& session() { return *session_; }
+
+  // Writes the figures, if FARCALL_STATS asks for them, and closes the session.
+  void finish();
+  // In the child of a fork: shuts descriptors and wipes keys, and leaves the rest alone.
+  void abandon_in_child() { session_->abandon_in_child(); }
+
+ private:
+  Client(std::unique_ptr<link::Session> session, Settings settings, const Clock& clock);
+  CUresult fetch_snapshot();
+  // The header of this thread's next frame; sends the thread's context ahead when it has changed.
+  Result<wire::FrameHeader> begin(const api::RowInfo& row, ThreadState& thread,
+                                  std::uint16_t flags);
+  CUresult failed(const Status& why) const;
+
+  // How a request leaves: as a frame, or as a frame and a payload.
+  using Send = FunctionRef<Result<std::uint32_t>(wire::FrameHeader)>;
+  CUresult round_trip(const api::RowInfo& row, CallKind kind, Send send, Take take);
+
+  const std::unique_ptr<link::Session> session_;
+  const Settings settings_;
+  const Clock& clock_;
+  const std::uint64_t generation_;
+  const std::int64_t opened_ns_;
+  Snapshot snapshot_;
+  Receiver receiver_;
+  Flusher flusher_;
+  Stats stats_;
+  ThreadNumbers numbers_;
+  Allocations allocations_;
+  Contexts contexts_;
+  Functions functions_;
+  api::ReplyCache replies_;
+};
+
+}  // namespace farcall::shim

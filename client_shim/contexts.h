@@ -1,0 +1,52 @@
+// Contexts: what is known of every CUcontext of the session, so that the context functions, which
+// CUDA programs call all the time, are answered here.
+//
+//   contexts.add(context, {ordinal, flags, kApiVersion});
+//   std::optional<ContextFacts> facts = contexts.find(context);
+//   bool first = contexts.retain_primary(ordinal);          // true: the server must be asked
+//
+// Owner: one per client.  Threads: any.  Never talks to the server.
+#pragma once
+#include <array>
+#include <optional>
+#include <unordered_map>
+
+#include "transport/base/guarded.h"
+#include "transport/base/limits.h"
+#include "transport/cuda/cuda_abi.h"
+
+namespace farcall::shim {
+
+struct ContextFacts {
+  int ordinal = 0;
+  unsigned flags = 0;
+  bool is_primary = false;
+};
+
+class Contexts {
+ public:
+  void add(CUcontext context, ContextFacts facts);
+  void drop(CUcontext context);
+  std::optional<ContextFacts> find(CUcontext context);
+
+  // Primary contexts are counted here; the server retains each at most once.
+  struct Primary {
+    int retains = 0;
+    unsigned flags = 0;
+  };
+  Primary primary(int ordinal);
+  void set_primary_flags(int ordinal, unsigned flags);
+  // Returns the count after the change; -1 when there was nothing to release.
+  int retain_primary(int ordinal);
+  int release_primary(int ordinal);
+  void reset_primary(int ordinal);
+
+ private:
+  struct State {
+    std::unordered_map<CUcontext, ContextFacts> known;
+    std::array<Primary, limits::kDevicesMax> primaries;
+  };
+  Guarded<State> state_;
+};
+
+}  // namespace farcall::shim

@@ -1,0 +1,31 @@
+// Copies between this process and the device, as the exported cuMemcpy* functions need them.
+//
+//   copy_to_device(client, {device, host, bytes, stream, true});
+//
+// To the device: the bytes leave with the call (so the program may reuse its buffer at once), and
+// the call waits for no answer when the destination is known to be valid. From the device: one
+// round trip, the bytes land in the program's buffer.
+// Threads: any.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "client_shim/client.h"
+
+namespace farcall::shim {
+
+struct LinearCopy {
+  std::uint64_t device = 0;
+  void* host = nullptr;  // read for copies to the device
+  std::size_t bytes = 0;
+  CUstream stream = nullptr;
+  bool is_async = false;
+};
+
+CUresult copy_to_device(Client& client, const LinearCopy& copy);
+CUresult copy_from_device(Client& client, const LinearCopy& copy);
+
+// Takes the `bytes` bytes a reply carries, inline or on the bulk lane, into `to`.
+CUresult take_payload(Reply& reply, void* to, std::size_t bytes);
+
+}  // namespace farcall::shim

@@ -1,0 +1,45 @@
+#define FARCALL_FAMILY "transport/api/families/context.def"
+#include <algorithm>
+
+#include "client_shim/around.h"
+#include "transport/cuda/context_storage.h"
+
+namespace farcall::shim {
+namespace row = api::row;
+
+template <>
+struct Around<row::cuCtxCreate_v2> {
+  static CUresult call(CUcontext* context, unsigned flags, CUdevice ordinal) {
+    return with_client([&](Client& client) {
+      CUresult made = api::call<row::cuCtxCreate_v2>(context, flags, ordinal);
+      if (made != CUDA_SUCCESS) return made;
+      client.contexts().add(*context, {ordinal, flags, false});
+      client.this_thread().stack.push_back(*context);
+      return CUDA_SUCCESS;
+    });
+  }
+};
+
+template <>
+struct Around<row::cuCtxDestroy_v2> {
+  static CUresult call(CUcontext context) {
+    return with_client([&](Client& client) {
+      auto facts = client.contexts().find(context);
+      if (context == nullptr || !facts) return CUDA_ERROR_INVALID_CONTEXT;
+      if (facts->is_primary) return CUDA_ERROR_INVALID_CONTEXT;
+      cuda::context_storage_reset(context);
+      CUresult destroyed = api::call<row::cuCtxDestroy_v2>(context);
+      if (destroyed != CUDA_SUCCESS) return destroyed;
+      client.contexts().drop(context);
+      client.allocations().drop_context(context);
+      // It leaves this thread's stack; other threads find out when they use it.
+      auto& stack = client.this_thread().stack;
+      if (!stack.empty() && stack.back() == context) stack.pop_back();
+      return CUDA_SUCCESS;
+    });
+  }
+};
+
+}  // namespace farcall::shim
+
+#include "transport/api/exports.inc"

@@ -1,0 +1,53 @@
+#define FARCALL_FAMILY "transport/api/families/library.def"
+#include "client_shim/around.h"
+
+namespace farcall::shim {
+namespace row = api::row;
+
+template <>
+struct Around<row::cuLibraryUnload> {
+  static CUresult call(CUlibrary library) {
+    return with_client([&](Client& client) {
+      CUresult unloaded = api::call<row::cuLibraryUnload>(library);
+      if (unloaded != CUDA_SUCCESS) return unloaded;
+      client.functions().drop_owner(id_of(library));
+      client.allocations().drop_owner(id_of(library));
+      return CUDA_SUCCESS;
+    });
+  }
+};
+
+template <>
+struct Around<row::cuLibraryGetGlobal> {
+  static CUresult call(CUdeviceptr* address, std::size_t* bytes, CUlibrary library,
+                       const char* name) {
+    return with_client([&](Client& client) {
+      CUdeviceptr at = 0;
+      std::size_t length = 0;
+      CUresult found = api::call<row::cuLibraryGetGlobal>(&at, &length, library, name);
+      if (found != CUDA_SUCCESS) return found;
+      client.remember_global(at, length, id_of(library));
+      if (address != nullptr) *address = at;
+      if (bytes != nullptr) *bytes = length;
+      return CUDA_SUCCESS;
+    });
+  }
+};
+
+template <>
+struct Around<row::cuKernelSetAttribute> {
+  static CUresult call(CUfunction_attribute attribute, int value, CUkernel kernel,
+                       CUdevice device) {
+    return with_client([&](Client& client) {
+      CUresult set = api::call<row::cuKernelSetAttribute>(attribute, value, kernel, device);
+      if (set == CUDA_SUCCESS && attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) {
+        client.functions().set_max_dynamic_shared(id_of(kernel), value);
+      }
+      return set;
+    });
+  }
+};
+
+}  // namespace farcall::shim
+
+#include "transport/api/exports.inc"

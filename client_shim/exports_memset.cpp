@@ -1,0 +1,3 @@
+#define FARCALL_FAMILY "transport/api/families/memset.def"
+#include "client_shim/around.h"
+#include "transport/api/exports.inc"

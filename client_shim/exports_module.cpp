@@ -1,0 +1,52 @@
+#define FARCALL_FAMILY "transport/api/families/module.def"
+#include "client_shim/around.h"
+
+namespace farcall::shim {
+namespace row = api::row;
+
+template <>
+struct Around<row::cuModuleUnload> {
+  static CUresult call(CUmodule module) {
+    return with_client([&](Client& client) {
+      CUresult unloaded = api::call<row::cuModuleUnload>(module);
+      if (unloaded != CUDA_SUCCESS) return unloaded;
+      client.functions().drop_owner(id_of(module));
+      client.allocations().drop_owner(id_of(module));
+      return CUDA_SUCCESS;
+    });
+  }
+};
+
+template <>
+struct Around<row::cuModuleGetGlobal_v2> {
+  static CUresult call(CUdeviceptr* address, std::size_t* bytes, CUmodule module,
+                       const char* name) {
+    return with_client([&](Client& client) {
+      CUdeviceptr at = 0;
+      std::size_t length = 0;
+      CUresult found = api::call<row::cuModuleGetGlobal_v2>(&at, &length, module, name);
+      if (found != CUDA_SUCCESS) return found;
+      client.remember_global(at, length, id_of(module));
+      if (address != nullptr) *address = at;
+      if (bytes != nullptr) *bytes = length;
+      return CUDA_SUCCESS;
+    });
+  }
+};
+
+template <>
+struct Around<row::cuFuncSetAttribute> {
+  static CUresult call(CUfunction function, CUfunction_attribute attribute, int value) {
+    return with_client([&](Client& client) {
+      CUresult set = api::call<row::cuFuncSetAttribute>(function, attribute, value);
+      if (set == CUDA_SUCCESS && attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) {
+        client.functions().set_max_dynamic_shared(id_of(function), value);
+      }
+      return set;
+    });
+  }
+};
+
+}  // namespace farcall::shim
+
+#include "transport/api/exports.inc"

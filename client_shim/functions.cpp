@@ -1,0 +1,73 @@
+#include "client_shim/functions.h"
+
+#include "transport/api/hand.h"
+#include "transport/base/limits.h"
+
+namespace farcall::shim {
+FunctionFacts parse_function(wire::Reader& in) {
+  FunctionFacts facts;
+  auto told = in.get<api::hand::FunctionFacts>();
+  facts.id = told.id;
+  facts.max_threads = told.max_threads;
+  facts.static_shared_bytes = told.static_shared_bytes;
+  facts.max_dynamic_shared_bytes = told.max_dynamic_shared_bytes;
+  std::uint32_t count = told.param_count;
+  facts.params_known = count != api::hand::kNoParams;
+  if (!facts.params_known) return facts;
+  if (count > api::hand::kParamsMax || count > in.left() / sizeof(std::uint32_t)) {
+    in.fail();
+    return facts;
+  }
+  facts.param_bytes.resize(count);
+  for (std::uint32_t& bytes : facts.param_bytes) {
+    bytes = in.get<std::uint32_t>();
+    facts.total_param_bytes += bytes;
+  }
+  if (facts.total_param_bytes > limits::kKernelParamBytesMax) in.fail();
+  return facts;
+}
+
+std::string Functions::key(std::uint64_t owner, const std::string& name) {
+  return std::to_string(owner) + '/' + name;
+}
+
+void Functions::add(FunctionFacts facts) {
+  auto shared = std::make_shared<const FunctionFacts>(std::move(facts));
+  auto state = state_.lock();
+  state->by_id[shared->id] = shared;
+  if (!shared->name.empty()) state->by_name[key(shared->owner, shared->name)] = shared->id;
+}
+
+FunctionRefs Functions::find(std::uint64_t id) {
+  auto state = state_.lock();
+  auto at = state->by_id.find(id);
+  return at == state->by_id.end() ? nullptr : at->second;
+}
+
+FunctionRefs Functions::find_named(std::uint64_t owner, const std::string& name) {
+  auto state = state_.lock();
+  auto at = state->by_name.find(key(owner, name));
+  if (at == state->by_name.end()) return nullptr;
+  auto facts = state->by_id.find(at->second);
+  return facts == state->by_id.end() ? nullptr : facts->second;
+}
+
+void Functions::set_max_dynamic_shared(std::uint64_t id, int bytes) {
+  auto state = state_.lock();
+  auto at = state->by_id.find(id);
+  if (at == state->by_id.end()) return;
+  FunctionFacts changed = *at->second;
+  changed.max_dynamic_shared_bytes = bytes;
+  at->second = std::make_shared<const FunctionFacts>(std::move(changed));
+}
+
+void Functions::drop_owner(std::uint64_t owner) {
+  auto state = state_.lock();
+  std::erase_if(state->by_name, [&](const auto& entry) {
+    auto facts = state->by_id.find(entry.second);
+    return facts != state->by_id.end() && facts->second->owner == owner;
+  });
+  std::erase_if(state->by_id, [&](const auto& entry) { return entry.second->owner == owner; });
+}
+
+}  // namespace farcall::shim

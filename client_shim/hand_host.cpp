@@ -1,0 +1,128 @@
+// Host memory: pages of this process. The device is elsewhere, so "page-locked" here means
+// page-aligned and known to the allocation map; copies from it are ordinary copies.
+// A device address for host memory (zero-copy) does not exist: kernels cannot reach this machine.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+
+#include "client_shim/entry.h"
+#include "transport/api/refuse.h"
+
+using farcall::shim::Allocation;
+using farcall::shim::answer;
+using farcall::shim::Client;
+using farcall::shim::Memory;
+
+namespace {
+
+constexpr unsigned kHostFlags =
+    CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP | CU_MEMHOSTALLOC_WRITECOMBINED;
+constexpr unsigned kRegisterFlags = CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP |
+                                    CU_MEMHOSTREGISTER_IOMEMORY | CU_MEMHOSTREGISTER_READ_ONLY;
+
+std::size_t whole_pages(std::size_t bytes) {
+  auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return (bytes + page - 1) / page * page;
+}
+
+CUresult allocate(Client& client, void** pointer, std::size_t bytes, unsigned flags) {
+  if (pointer == nullptr || bytes == 0 || (flags & ~kHostFlags) != 0) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  int ordinal = 0;
+  if (CUresult device = client.current_device(&ordinal); device != CUDA_SUCCESS) return device;
+  std::size_t mapped = whole_pages(bytes);
+  if (mapped < bytes) return CUDA_ERROR_OUT_OF_MEMORY;
+  void* at = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) return CUDA_ERROR_OUT_OF_MEMORY;
+  Allocation made;
+  made.address = reinterpret_cast<std::uint64_t>(at);
+  made.bytes = bytes;
+  made.context = client.this_thread().current();
+  made.memory = Memory::kHost;
+  made.ordinal = ordinal;
+  made.flags = flags;
+  client.allocations().add(made);
+  *pointer = at;
+  return CUDA_SUCCESS;
+}
+
+}  // namespace
+
+FARCALL_EXPORT cuMemHostAlloc(void** pointer, size_t bytes, unsigned int flags) {
+  return answer("cuMemHostAlloc",
+                [&](Client& client) { return allocate(client, pointer, bytes, flags); });
+}
+
+FARCALL_EXPORT cuMemAllocHost_v2(void** pointer, size_t bytes) {
+  return answer("cuMemAllocHost_v2",
+                [&](Client& client) { return allocate(client, pointer, bytes, 0); });
+}
+
+FARCALL_EXPORT cuMemFreeHost(void* pointer) {
+  return answer("cuMemFreeHost", [&](Client& client) {
+    if (pointer == nullptr) return CUDA_SUCCESS;
+    auto address = reinterpret_cast<std::uint64_t>(pointer);
+    auto found = client.allocations().find_host(address);
+    if (!found || found->address != address || found->memory != Memory::kHost) {
+      return CUDA_ERROR_INVALID_VALUE;
+    }
+    client.allocations().take_host(address);
+    ::munmap(pointer, whole_pages(found->bytes));
+    return CUDA_SUCCESS;
+  });
+}
+
+FARCALL_EXPORT cuMemHostRegister_v2(void* pointer, size_t bytes, unsigned int flags) {
+  return answer("cuMemHostRegister_v2", [&](Client& client) {
+    if (pointer == nullptr || bytes == 0 || (flags & ~kRegisterFlags) != 0) {
+      return CUDA_ERROR_INVALID_VALUE;
+    }
+    int ordinal = 0;
+    if (CUresult device = client.current_device(&ordinal); device != CUDA_SUCCESS) return device;
+    auto address = reinterpret_cast<std::uint64_t>(pointer);
+    if (client.allocations().find_host(address) ||
+        client.allocations().find_host(address + bytes - 1)) {
+      return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
+    }
+    Allocation made;
+    made.address = address;
+    made.bytes = bytes;
+    made.context = client.this_thread().current();
+    made.memory = Memory::kRegistered;
+    made.ordinal = ordinal;
+    made.flags = flags;
+    client.allocations().add(made);
+    return CUDA_SUCCESS;
+  });
+}
+
+FARCALL_EXPORT cuMemHostUnregister(void* pointer) {
+  return answer("cuMemHostUnregister", [&](Client& client) {
+    auto address = reinterpret_cast<std::uint64_t>(pointer);
+    auto found = client.allocations().find_host(address);
+    if (!found || found->address != address || found->memory != Memory::kRegistered) {
+      return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
+    }
+    client.allocations().take_host(address);
+    return CUDA_SUCCESS;
+  });
+}
+
+FARCALL_EXPORT cuMemHostGetDevicePointer_v2(CUdeviceptr*, void*, unsigned int) {
+  static std::atomic_flag said;
+  return static_cast<CUresult>(farcall::api::refuse(
+      said, "cuMemHostGetDevicePointer_v2", "kernels cannot reach the memory of this machine yet"));
+}
+
+FARCALL_EXPORT cuMemHostGetFlags(unsigned int* flags, void* pointer) {
+  return answer("cuMemHostGetFlags", [&](Client& client) {
+    auto found = client.allocations().find_host(reinterpret_cast<std::uint64_t>(pointer));
+    if (flags == nullptr || !found || found->memory != Memory::kHost) {
+      return CUDA_ERROR_INVALID_VALUE;
+    }
+    *flags = found->flags;
+    return CUDA_SUCCESS;
+  });
+}

@@ -1,0 +1,162 @@
+#include "client_shim/modules.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "transport/api/hand.h"
+#include "transport/api/rows.h"
+#include "transport/base/log.h"
+#include "transport/base/unique.h"
+#include "transport/cuda/image.h"
+
+namespace farcall::shim {
+namespace {
+
+// Options whose value is a number; every other that is not a log is refused.
+bool is_plain(CUjit_option option) {
+  switch (option) {
+    case CU_JIT_MAX_REGISTERS:
+    case CU_JIT_THREADS_PER_BLOCK:
+    case CU_JIT_OPTIMIZATION_LEVEL:
+    case CU_JIT_TARGET_FROM_CUCONTEXT:
+    case CU_JIT_TARGET:
+    case CU_JIT_FALLBACK_STRATEGY:
+    case CU_JIT_GENERATE_DEBUG_INFO:
+    case CU_JIT_LOG_VERBOSE:
+    case CU_JIT_GENERATE_LINE_INFO:
+    case CU_JIT_CACHE_MODE:
+    case CU_JIT_FAST_COMPILE:
+    case CU_JIT_POSITION_INDEPENDENT_CODE:
+    case CU_JIT_MIN_CTA_PER_SM:
+    case CU_JIT_MAX_THREADS_PER_BLOCK:
+    case CU_JIT_OVERRIDE_DIRECTIVE_VALUES: return true;
+    default: return false;
+  }
+}
+
+std::uint64_t number(const void* value) { return reinterpret_cast<std::uintptr_t>(value); }
+
+void give_log(wire::Reader& in, const JitOptions::Log& log) {
+  auto text = in.bytes(in.get<std::uint32_t>());
+  if (log.at == nullptr || log.bytes == 0) return;
+  std::size_t bytes = std::min(text.size(), log.bytes - 1);
+  if (bytes != 0) std::memcpy(log.at, text.data(), bytes);
+  log.at[bytes] = 0;
+  if (log.size_slot != nullptr) {
+    *log.size_slot = reinterpret_cast<void*>(static_cast<std::uintptr_t>(bytes + 1));
+  }
+}
+
+}  // namespace
+
+CUresult JitOptions::read(unsigned count, const CUjit_option* options, void** values,
+                          JitOptions* out) {
+  if (count != 0 && (options == nullptr || values == nullptr)) return CUDA_ERROR_INVALID_VALUE;
+  if (count > api::hand::kLoadOptionsMax) return CUDA_ERROR_INVALID_VALUE;
+  for (unsigned i = 0; i < count; ++i) {
+    switch (options[i]) {
+      case CU_JIT_WALL_TIME: break;  // an output we leave as it is
+      case CU_JIT_INFO_LOG_BUFFER: out->info.at = static_cast<char*>(values[i]); break;
+      case CU_JIT_ERROR_LOG_BUFFER: out->error.at = static_cast<char*>(values[i]); break;
+      case CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES:
+        out->info.bytes = number(values[i]);
+        out->info.size_slot = &values[i];
+        out->plain.push_back({static_cast<std::uint32_t>(options[i]), number(values[i])});
+        break;
+      case CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES:
+        out->error.bytes = number(values[i]);
+        out->error.size_slot = &values[i];
+        out->plain.push_back({static_cast<std::uint32_t>(options[i]), number(values[i])});
+        break;
+      default:
+        if (!is_plain(options[i])) return CUDA_ERROR_NOT_SUPPORTED;
+        out->plain.push_back({static_cast<std::uint32_t>(options[i]), number(values[i])});
+    }
+  }
+  return CUDA_SUCCESS;
+}
+
+CUresult load_image(Client& client, LoadRequest& request, std::uint64_t* id) {
+  if (request.image == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  auto packed = cuda::pack_pieces(request.image);
+  if (!packed.ok()) {
+    FARCALL_LOG_WARN("an image was not understood: %s", packed.status().to_string().c_str());
+    return CUDA_ERROR_INVALID_IMAGE;
+  }
+  auto encode = [&](wire::Writer& out) {
+    auto options = static_cast<std::uint32_t>(request.jit.plain.size());
+    out.put(api::hand::LoadImage{packed->bytes, options, 0});
+    for (const auto& one : request.jit.plain) {
+      out.put(api::hand::LoadOption{one.option, 0, one.value});
+    }
+  };
+  std::uint64_t at = 0;
+  auto fill = [&](std::span<std::byte> room) {
+    packed->read(at, room);
+    at += room.size();
+    return ok();
+  };
+  auto take = [&](Reply& reply) {
+    // A deferred error comes back instead, with nothing behind its status.
+    if (reply.status != CUDA_SUCCESS && reply.in.left() == 0) return reply.status;
+    *id = reply.in.get<std::uint64_t>();
+    give_log(reply.in, request.jit.info);
+    give_log(reply.in, request.jit.error);
+    return reply.status;
+  };
+  const api::RowInfo& row =
+      request.is_library ? api::row::cuLibraryLoadData::info() : api::row::cuModuleLoadData::info();
+  return client.ask_stream(row, encode, packed->bytes, fill, take);
+}
+
+CUresult read_image_file(const char* path, std::vector<std::byte>* out) {
+  if (path == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  Fd file(::open(path, O_RDONLY | O_CLOEXEC));
+  struct stat facts {};
+  if (!file || ::fstat(file.get(), &facts) != 0 || !S_ISREG(facts.st_mode)) {
+    return CUDA_ERROR_FILE_NOT_FOUND;
+  }
+  auto bytes = static_cast<std::size_t>(facts.st_size);
+  if (bytes > limits::kModuleBytesMax) return CUDA_ERROR_OUT_OF_MEMORY;
+  // Room for a whole header behind a file that ends within one.
+  out->assign(bytes + 64, std::byte{0});
+  std::size_t have = 0;
+  while (have < bytes) {
+    ssize_t now = ::read(file.get(), out->data() + have, bytes - have);
+    if (now < 0 && errno == EINTR) continue;
+    if (now <= 0) return CUDA_ERROR_FILE_NOT_FOUND;
+    have += static_cast<std::size_t>(now);
+  }
+  return CUDA_SUCCESS;
+}
+
+CUresult fetch_function(Client& client, const api::RowInfo& row, std::uint64_t owner,
+                        const std::string& name, std::uint64_t* id) {
+  if (auto known = client.functions().find_named(owner, name); known && !name.empty()) {
+    client.stats().count(CallKind::kCached, row.name);
+    *id = known->id;
+    return CUDA_SUCCESS;
+  }
+  auto encode = [&](wire::Writer& out) {
+    out.put(owner);
+    if (name.empty()) return;
+    out.put(static_cast<std::uint32_t>(name.size()));
+    out.bytes(name.data(), name.size());
+  };
+  auto take = [&](Reply& reply) {
+    if (reply.status != CUDA_SUCCESS) return reply.status;
+    FunctionFacts facts = parse_function(reply.in);
+    if (!reply.in.done()) return kLinkLost;
+    facts.owner = owner;
+    facts.name = name;
+    *id = facts.id;
+    client.functions().add(std::move(facts));
+    return CUDA_SUCCESS;
+  };
+  return client.ask(row, encode, take);
+}
+
+}  // namespace farcall::shim

@@ -1,0 +1,104 @@
+#include "client_shim/receiver.h"
+
+#include <string>
+
+#include "transport/base/limits.h"
+#include "transport/base/log.h"
+
+namespace farcall::shim {
+
+void Receiver::expect(Waiter& waiter, std::uint32_t thread) {
+  auto state = state_.lock();
+  if (state->waiting.size() <= thread) state->waiting.resize(thread + 1);
+  state->waiting[thread] = &waiter;
+}
+
+void Receiver::cancel(std::uint32_t thread) {
+  auto state = state_.lock();
+  if (thread < state->waiting.size()) state->waiting[thread] = nullptr;
+}
+
+CUresult Receiver::wait(Waiter& waiter) {
+  {
+    auto state = state_.lock();
+    waiter.parked_ = true;
+    state.wait(waiter.changed_, [&](State& now) { return waiter.done_ || !now.receiving; });
+    if (waiter.done_) return waiter.result_;
+    state->receiving = true;
+  }
+  receive_until_done(waiter);
+  auto state = state_.lock();
+  state->receiving = false;
+  hand_over(*state);
+  return waiter.result_;
+}
+
+void Receiver::hand_over(State& state) {
+  // Only to one that is parked: a thread still posting finds the lead free when it gets here.
+  for (Waiter* waiter : state.waiting) {
+    if (waiter == nullptr || !waiter->parked_) continue;
+    waiter->changed_.notify_one();
+    return;
+  }
+}
+
+bool Receiver::is_done(const Waiter& waiter) {
+  auto state = state_.lock();
+  return waiter.done_;
+}
+
+void Receiver::receive_until_done(const Waiter& mine) {
+  while (!is_done(mine)) {
+    Result<link::Frame> frame = session_.receive(Deadline::never());
+    if (!frame.ok()) {
+      if (frame.status().code() == Code::kTimeout) continue;
+      fail_all(frame.status());
+      return;
+    }
+    if (Status taken = complete(frame.value()); !taken.ok()) {
+      session_.close(taken);
+      fail_all(taken);
+      return;
+    }
+  }
+}
+
+Status Receiver::complete(const link::Frame& frame) {
+  Waiter* waiter = nullptr;
+  if ((frame.head.flags & wire::kReply) != 0) {
+    auto state = state_.lock();
+    if (frame.head.thread < state->waiting.size()) waiter = state->waiting[frame.head.thread];
+  }
+  if (waiter == nullptr) {
+    return Status(Code::kMalformed, "a reply nobody waits for: " + wire::describe(frame.head));
+  }
+  wire::Reader in(frame.body);
+  auto status = static_cast<CUresult>(in.get<std::uint32_t>());
+  Reply reply{status, in, frame.body, (frame.head.flags & wire::kBulkFollows) != 0, session_};
+  CUresult result = in.failed() ? kLinkLost : waiter->take_(reply);
+  // A failed reply has no answers for `take` to consume, so trailing bytes matter on success only.
+  bool malformed = in.failed() || (status == CUDA_SUCCESS && !in.done());
+  auto state = state_.lock();
+  state->waiting[frame.head.thread] = nullptr;
+  waiter->result_ = malformed ? kLinkLost : result;
+  waiter->done_ = true;
+  waiter->changed_.notify_one();
+  if (malformed) {
+    return Status(Code::kMalformed, "a reply of wrong length: " + wire::describe(frame.head));
+  }
+  return ok();
+}
+
+void Receiver::fail_all(const Status& why) {
+  FARCALL_LOG_ERROR("the link is gone: %s", why.to_string().c_str());
+  auto state = state_.lock();
+  for (Waiter*& waiter : state->waiting) {
+    if (waiter == nullptr) continue;
+    waiter->result_ = kLinkLost;
+    waiter->done_ = true;
+    waiter->changed_.notify_one();
+    waiter = nullptr;
+  }
+}
+
+}  // namespace farcall::shim

@@ -1,0 +1,39 @@
+// Settings: what the shim reads from the environment of the program it lives in.
+//
+//   Result<Settings> settings = settings_from_environment();
+//   if (!settings.ok()) …                    // e.g. kNotFound: FARCALL_SERVER is not set
+//
+//   FARCALL_SERVER       host:port of a farcall-server; without it there is no device
+//   FARCALL_CERT, FARCALL_KEY, FARCALL_CA    PEM files: own certificate, own key, the pool's CA
+//   FARCALL_SERVER_NAME  name the server's certificate must carry; default: the host
+//   FARCALL_STRICT       1: every call waits for its own result
+//   FARCALL_STATS        file for the figures of the session, written when the program ends
+//   FARCALL_STATUS       file that says why there is no device; `farcall run` shows it
+//   FARCALL_LOG          level[:file], see transport/base/log.h
+//
+// Owner: plain values.  Threads: any; reads the environment once each call.
+#pragma once
+#include <string>
+
+#include "transport/base/status.h"
+
+namespace farcall::shim {
+
+struct Settings {
+  std::string server;
+  std::string certificate;
+  std::string key;
+  std::string ca;
+  std::string server_name;
+  std::string stats_file;
+  bool strict = false;
+};
+
+// Errors: kNotFound (no FARCALL_SERVER), kUnsupported (a certificate setting is missing).
+Result<Settings> settings_from_environment();
+
+// Writes one line with `why` to the file FARCALL_STATUS names, if any; nothing on success of a
+// session, so that the file's presence means failure. Never fails loudly.
+void report_status(const Status& why);
+
+}  // namespace farcall::shim

@@ -1,0 +1,83 @@
+#include "client_shim/snapshot.h"
+
+#include <cstring>
+
+#include "transport/api/hand.h"
+#include "transport/base/limits.h"
+
+namespace farcall::shim {
+namespace {
+
+// What holds on the server's machine and not across a network: there, host memory is another
+// machine's. A program that asks first then takes its other path.
+constexpr CUdevice_attribute kNotAcrossTheLink[] = {
+    CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY,
+    CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY,
+    CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS,
+    CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS,
+    CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS_USES_HOST_PAGE_TABLES,
+    CU_DEVICE_ATTRIBUTE_DIRECT_MANAGED_MEM_ACCESS_FROM_HOST,
+    CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM,
+    CU_DEVICE_ATTRIBUTE_HOST_NATIVE_ATOMIC_SUPPORTED,
+    CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_SUPPORTED,
+    CU_DEVICE_ATTRIBUTE_INTEGRATED,
+};
+
+template <std::size_t kBytes>
+std::string text_of(const char (&text)[kBytes]) {
+  return std::string(text, ::strnlen(text, kBytes));
+}
+
+Device parse_device(wire::Reader& in, std::uint32_t attribute_count) {
+  auto facts = in.get<api::hand::DeviceFacts>();
+  Device device;
+  device.primary_context = facts.primary_context;
+  device.total_bytes = facts.memory_bytes;
+  std::memcpy(device.uuid.bytes, facts.uuid, sizeof facts.uuid);
+  device.pci_bus_id = text_of(facts.pci_bus_id);
+  device.name = text_of(facts.name);
+  device.attributes.resize(attribute_count);
+  for (int& value : device.attributes) value = in.get<std::int32_t>();
+  for (CUdevice_attribute attribute : kNotAcrossTheLink) {
+    auto at = static_cast<std::size_t>(attribute) - 1;
+    if (at < device.attributes.size()) device.attributes[at] = 0;
+  }
+  return device;
+}
+
+}  // namespace
+
+std::optional<int> Device::attribute(int id) const {
+  if (id < 1 || static_cast<std::size_t>(id) > attributes.size()) return std::nullopt;
+  int value = attributes[static_cast<std::size_t>(id) - 1];
+  if (value == api::hand::kNoAttribute) return std::nullopt;
+  return value;
+}
+
+const Device* Snapshot::device(int ordinal) const {
+  if (ordinal < 0 || static_cast<std::size_t>(ordinal) >= devices.size()) return nullptr;
+  return &devices[static_cast<std::size_t>(ordinal)];
+}
+
+const Device* Snapshot::device_of_primary(std::uint64_t context) const {
+  for (const Device& device : devices) {
+    if (context != 0 && device.primary_context == context) return &device;
+  }
+  return nullptr;
+}
+
+Result<Snapshot> parse_snapshot(wire::Reader& in) {
+  Snapshot snapshot;
+  auto [driver_version, device_count, attribute_count] = in.get<api::hand::OpenReply>();
+  snapshot.driver_version = driver_version;
+  if (in.failed() || device_count > limits::kDevicesMax || attribute_count > kAttributesMax) {
+    return Status(Code::kMalformed, "the server's device list is out of bounds");
+  }
+  for (std::uint32_t i = 0; i < device_count && !in.failed(); ++i) {
+    snapshot.devices.push_back(parse_device(in, attribute_count));
+  }
+  if (!in.done()) return Status(Code::kMalformed, "the server's device list has a wrong length");
+  return snapshot;
+}
+
+}  // namespace farcall::shim

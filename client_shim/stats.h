@@ -1,0 +1,63 @@
+// Stats: what the session cost, for FARCALL_STATS: calls by kind and function, round trips, seconds
+// spent waiting for replies.
+//
+//   stats.count(CallKind::kAsked, "cuMemAlloc_v2", id);
+//   stats.waited(nanoseconds);
+//   write_stats(path, stats, session_stats, …);
+//
+// Owner: one per client.  Threads: any; counting is one relaxed increment and costs nothing when
+// nobody asked for figures.  Names of kernels and sizes of data never get in.
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "transport/base/status.h"
+#include "transport/link/session.h"
+
+namespace farcall::shim {
+
+enum class CallKind : std::uint8_t { kLocal, kQueued, kAsked, kCached };
+inline constexpr int kCallKinds = 4;
+
+class Stats {
+ public:
+  explicit Stats(bool enabled) : enabled_(enabled) {}
+  bool is_enabled() const { return enabled_; }
+
+  // name: a string literal, the exported function.
+  void count(CallKind kind, const char* name) {
+    if (enabled_) count_slow(kind, name);
+  }
+  void waited(std::int64_t ns) {
+    if (enabled_) waited_ns_.fetch_add(ns, std::memory_order_relaxed);
+  }
+
+  struct About {
+    std::string server;
+    std::string device;
+    std::string link;  // Session::describe(): carrier and cipher
+    double seconds = 0;
+  };
+  // The whole report as JSON text.
+  std::string report(const About& about, const link::LinkStats& link) const;
+
+ private:
+  struct Slot {
+    std::atomic<const char*> name{nullptr};
+    std::array<std::atomic<std::uint64_t>, kCallKinds> calls{};
+  };
+  // Open addressing by the literal's address: insert-only, no lock. CUDA has about 640 functions.
+  static constexpr std::size_t kSlots = 2048;
+  void count_slow(CallKind kind, const char* name);
+
+  const bool enabled_;
+  std::atomic<std::int64_t> waited_ns_{0};
+  std::array<Slot, kSlots> slots_{};
+};
+
+// Replaces the file.  Errors: kSystem.
+Status write_report(const std::string& path, const std::string& report);
+
+}  // namespace farcall::shim

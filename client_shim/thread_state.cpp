@@ -1,0 +1,69 @@
+#include "client_shim/thread_state.h"
+
+#include <pthread.h>
+
+#include <memory>
+
+#include "transport/base/limits.h"
+
+namespace farcall::shim {
+namespace {
+
+struct Held {
+  ThreadState state;
+  void (*at_exit)(ThreadState&) = nullptr;
+};
+thread_local Held* t_held = nullptr;
+
+// A pthread key, because its destructor does not run for the main thread at exit, where a
+// thread_local's would, before cudart's last calls.
+pthread_key_t exit_key() {
+  static const pthread_key_t key = [] {
+    pthread_key_t made{};
+    auto ended = [](void* pointer) {
+      std::unique_ptr<Held> held(static_cast<Held*>(pointer));
+      t_held = nullptr;
+      held->at_exit(held->state);
+    };
+    ::pthread_key_create(&made, ended);
+    return made;
+  }();
+  return key;
+}
+
+}  // namespace
+
+void ThreadState::set_current(CUcontext context) {
+  if (!stack.empty()) stack.pop_back();
+  if (context != nullptr) stack.push_back(context);
+}
+
+std::uint32_t ThreadNumbers::take() {
+  auto state = state_.lock();
+  if (!state->free.empty()) {
+    std::uint32_t number = state->free.back();
+    state->free.pop_back();
+    return number;
+  }
+  return state->used == limits::kClientThreadsMax ? 0 : ++state->used;
+}
+
+void ThreadNumbers::give_back(std::uint32_t number) {
+  if (number != 0) state_.lock()->free.push_back(number);
+}
+
+ThreadState& thread_state(std::uint64_t generation, ThreadNumbers& numbers,
+                          void (*at_exit)(ThreadState&)) {
+  if (t_held == nullptr) {
+    t_held = std::make_unique<Held>().release();
+    t_held->at_exit = at_exit;
+    ::pthread_setspecific(exit_key(), t_held);
+  }
+  ThreadState& state = t_held->state;
+  if (state.generation != generation) {
+    state = ThreadState{numbers.take(), generation, {}, nullptr};
+  }
+  return state;
+}
+
+}  // namespace farcall::shim

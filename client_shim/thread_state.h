@@ -1,0 +1,51 @@
+// ThreadState: what CUDA keeps per thread: the stack of current contexts. And what the link needs
+// per thread: its number, and which context the server believes to be current.
+//
+//   ThreadState& thread = client.this_thread();
+//   CUcontext current = thread.current();
+//
+// Owner: the thread; freed when it ends, its number is used again.  Threads: its own only.
+// The pointer to it is a plain thread-local, not an object with a destructor, because CUDA calls
+// reach the main thread after its thread-local objects are gone (cudart's atexit handlers).
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "transport/base/guarded.h"
+#include "transport/cuda/cuda_abi.h"
+
+namespace farcall::shim {
+
+struct ThreadState {
+  std::uint32_t number = 0;      // dense, from 1
+  std::uint64_t generation = 0;  // of the session it belongs to
+  std::vector<CUcontext> stack;  // back() is current
+  CUcontext bound = nullptr;     // what the server takes for current
+
+  CUcontext current() const { return stack.empty() ? nullptr : stack.back(); }
+  // What cuCtxSetCurrent does: replaces the top, or empties it.
+  void set_current(CUcontext context);
+};
+
+// Numbers of threads, reused when their thread has ended and the server knows it.
+class ThreadNumbers {
+ public:
+  // 0 when limits::kClientThreadsMax are taken.
+  std::uint32_t take();
+  void give_back(std::uint32_t number);
+
+ private:
+  struct State {
+    std::uint32_t used = 0;
+    std::vector<std::uint32_t> free;
+  };
+  Guarded<State> state_;
+};
+
+// This thread's state for the session `generation`, made on first use. When it belongs to an
+// earlier session (before a fork), it starts afresh.
+//   at_exit  called when the thread ends, with its state, once
+ThreadState& thread_state(std::uint64_t generation, ThreadNumbers& numbers,
+                          void (*at_exit)(ThreadState&));
+
+}  // namespace farcall::shim
