@@ -10,7 +10,7 @@ namespace {
 
 constexpr EntryPoint kEntryPoints[] = {
 #define ENTRY_POINT(name, version, symbol) {#name, version, false, #symbol},
-#define PER_THREAD(name, version, symbol) {#name, version, true, #symbol},
+#define PER_THREAD(name, version, symbol, suffix) {#name, version, true, #symbol},
 #include "transport/cuda/entry_points.def"
 #undef ENTRY_POINT
 #undef PER_THREAD

@@ -4,9 +4,9 @@
 //   Result<UnpackedImage> unpacked = unpack_image(packed_bytes);        // server: load from here
 //   cuLibraryLoadData(&library, unpacked->image(), …);
 //
-//   for (const ImagePart& part : image_parts(image).value()) …          // software GPU
-//     for (const FatbinEntry& entry : container_entries(part.bytes).value())
-//       if (entry.kind == EntryKind::kPtx) use(ptx_text(entry));
+//   Result<std::vector<ImagePart>> parts = image_parts(image);           // software GPU
+//   Result<std::vector<FatbinEntry>> entries = container_entries(parts.value()[0].bytes);
+//   Result<std::string> text = ptx_text(entries.value()[0]);             // if its kind is kPtx
 //
 // Nobody tells the length of an image: it is read out of its own headers. image_form, image_parts
 // and pack_image therefore trust their pointer, as the driver would: they serve the process that
