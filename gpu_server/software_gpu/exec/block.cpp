@@ -1,0 +1,204 @@
+// One block from its first thread to its last: warps in turn, barriers, shared and local memory.
+#include "gpu_server/software_gpu/exec/runtime.h"
+
+#include <cstring>
+
+namespace farcall::softgpu {
+namespace {
+
+constexpr int kSpinRounds = 4;  // rounds without a barrier or an exit until other blocks get a turn
+
+void start_warp(Worker& worker, BlockRun& block, Warp& w, std::uint32_t index, unsigned levels) {
+  const LaunchState& launch = *worker.launch;
+  const FunctionBody& body = *launch.kernel->functions[0];
+  w.index = index;
+  const std::uint32_t first = index * kLanes;
+  const std::uint32_t lanes = launch.threads - first < kLanes ? launch.threads - first : kLanes;
+  w.live = lanes == kLanes ? kAllLanes : (1u << lanes) - 1;
+  Frame& frame = *w.frame;
+  frame.lanes = w.live;
+  w.group_count = 1;
+  w.rotate = false;
+  w.groups[0] = Group{};
+  w.groups[0].pc = body.bound(launch.isa);
+  w.groups[0].frame = &frame;
+  w.groups[0].mask = w.live;
+  (void)block;
+  fill_specials(frame.regs, body, w, levels);
+}
+
+std::unique_ptr<BlockRun> make_block(Worker& worker) {
+  const LaunchState& launch = *worker.launch;
+  const FunctionBody& body = *launch.kernel->functions[0];
+  auto block = std::make_unique<BlockRun>();
+  const bool one_by_one = launch.kernel->warps_independent;
+  block->warp_count = one_by_one ? 1 : launch.warps;
+  block->warps = std::make_unique<Warp[]>(block->warp_count);
+  block->frames = std::make_unique<Frame[]>(block->warp_count);
+  block->registers = make_buffer(std::size_t{body.frame_bytes} * block->warp_count);
+  block->shared = make_buffer(launch.shared_bytes);
+  const std::size_t warp_local = std::size_t{launch.local_stride} * kLanes;
+  block->local = make_buffer(warp_local * block->warp_count);
+  for (std::uint32_t index = 0; index < block->warp_count; ++index) {
+    Warp& w = block->warps[index];
+    Frame& frame = block->frames[index];
+    frame.regs = block->registers.get() + std::size_t{body.frame_bytes} * index;
+    frame.function = &body;
+    if (!body.constants.empty()) {
+      std::memcpy(frame.regs, body.constants.data(), body.constants.size());
+    }
+    w.mask = 1;  // whatever differs from the first mask, so that set_mask fills the lanes
+    set_mask(w, kAllLanes);
+    w.frame = &frame;
+    w.ranges = worker.ranges.data();
+    w.shared = block->shared.get();
+    w.shared_bytes = launch.shared_bytes;
+    w.local = block->local.get() + warp_local * index;
+    w.local_stride = launch.local_stride;
+    w.params = launch.params.data();
+    w.param_bytes = static_cast<std::uint32_t>(launch.params.size());
+    w.block = block.get();
+    w.worker = &worker;
+    w.index = index;
+    fill_specials(frame.regs, body, w, kLaunchLevel | kWarpLevel);
+  }
+  return block;
+}
+
+BlockEnd run_one_by_one(Worker& worker, BlockRun& block) {
+  const LaunchState& launch = *worker.launch;
+  Warp& w = block.warps[0];
+  for (std::uint32_t index = 0; index < launch.warps; ++index) {
+    w.frame = &block.frames[0];
+    start_warp(worker, block, w, index, kWarpLevel | (index == 0 ? kBlockLevel : 0u));
+    for (;;) {
+      const Pause pause = run_warp(w);
+      if (pause == Pause::kDone) break;
+      if (pause == Pause::kFault || launch.stopped.load(std::memory_order_relaxed)) {
+        return BlockEnd::kStopped;
+      }
+    }
+  }
+  return BlockEnd::kFinished;
+}
+
+void report_deadlock(Worker&, BlockRun& block) {
+  for (std::uint32_t index = 0; index < block.warp_count; ++index) {
+    Warp& w = block.warps[index];
+    if (w.group_count == 0) continue;
+    w.frame = w.groups[0].frame;
+    set_mask(w, w.groups[0].mask);
+    raise_fault(w, w.groups[0].pc - 1, FaultKind::kLaunchTimeout, __builtin_ctz(w.mask), 0,
+                "waits at a barrier that the other threads never reach");
+    return;
+  }
+}
+
+std::uint32_t missing_lanes(const BlockRun& block, const Barrier& barrier) {
+  // A count in the instruction counts whole warps, lanes that have exited included.
+  std::uint32_t lanes = 0;
+  for (std::uint32_t index = 0; index < block.warp_count; ++index) {
+    if ((barrier.warps >> index & 1u) != 0) {
+      lanes += 32u - static_cast<std::uint32_t>(__builtin_popcount(block.warps[index].live));
+    }
+  }
+  return lanes;
+}
+
+void release(BlockRun& block, unsigned number) {
+  Barrier& barrier = block.barriers[number];
+  for (std::uint32_t index = 0; index < block.warp_count; ++index) {
+    Warp& w = block.warps[index];
+    for (int g = 0; g < w.group_count; ++g) {
+      Group& group = w.groups[g];
+      if (group.state != GroupState::kBarrier || group.barrier != number) continue;
+      group.state = GroupState::kReady;
+      const Ins* i = group.pc - 1;
+      std::byte* regs = group.frame->regs;
+      if (i->detail == 2) {  // bar.red.popc
+        auto* d = reinterpret_cast<std::uint32_t*>(regs + i->d);
+        for (unsigned l = 0; l < kLanes; ++l) {
+          if ((group.mask >> l & 1u) != 0) d[l] = barrier.ones;
+        }
+      } else if (i->detail > 2) {  // .and, .or
+        const bool all = i->detail == 3;
+        const bool result = all ? barrier.ones >= barrier.arrived : barrier.ones > 0;
+        auto* d = reinterpret_cast<std::uint32_t*>(regs + i->d);
+        *d = (*d & ~group.mask) | (result ? group.mask : 0u);
+      }
+    }
+  }
+  barrier = Barrier{};
+}
+
+}  // namespace
+
+void release_barriers(BlockRun& block) {
+  for (unsigned number = 0; number < kBarriers; ++number) {
+    const Barrier& barrier = block.barriers[number];
+    if (barrier.arrived == 0) continue;
+    const bool complete = barrier.expected != 0
+                              ? barrier.arrived + missing_lanes(block, barrier) >= barrier.expected
+                              : barrier.arrived >= block.live_threads;
+    if (complete) release(block, number);
+  }
+}
+
+std::unique_ptr<BlockRun> take_block(Worker& worker, std::uint64_t number) {
+  const LaunchState& launch = *worker.launch;
+  std::unique_ptr<BlockRun> block;
+  if (worker.idle.empty()) {
+    block = make_block(worker);
+  } else {
+    block = std::move(worker.idle.back());
+    worker.idle.pop_back();
+  }
+  block->ctaid[0] = static_cast<unsigned>(number % launch.grid[0]);
+  block->ctaid[1] = static_cast<unsigned>(number / launch.grid[0] % launch.grid[1]);
+  block->ctaid[2] = static_cast<unsigned>(number / launch.grid[0] / launch.grid[1]);
+  block->live_threads = launch.threads;
+  for (Barrier& barrier : block->barriers) barrier = Barrier{};
+  if (!launch.kernel->warps_independent) {
+    for (std::uint32_t index = 0; index < block->warp_count; ++index) {
+      Warp& w = block->warps[index];
+      w.frame = &block->frames[index];
+      start_warp(worker, *block, w, index, kBlockLevel);
+    }
+  }
+  return block;
+}
+
+BlockEnd run_block(Worker& worker, BlockRun& block) {
+  const LaunchState& launch = *worker.launch;
+  if (launch.kernel->warps_independent) return run_one_by_one(worker, block);
+  int idle_rounds = 0;
+  while (idle_rounds < kSpinRounds) {
+    bool alive = false, ran = false, moved = false, spun = false;
+    for (std::uint32_t index = 0; index < block.warp_count; ++index) {
+      Warp& w = block.warps[index];
+      if (w.group_count == 0) continue;
+      alive = true;
+      bool waits = true;
+      for (int g = 0; g < w.group_count; ++g) {
+        waits = waits && w.groups[g].state == GroupState::kBarrier;
+      }
+      if (waits) continue;
+      ran = true;
+      const Pause pause = run_warp(w);
+      if (pause == Pause::kFault || launch.stopped.load(std::memory_order_relaxed)) {
+        return BlockEnd::kStopped;
+      }
+      moved = moved || pause == Pause::kDone || pause == Pause::kBlocked;
+      spun = spun || pause == Pause::kSpin;
+    }
+    if (!alive) return BlockEnd::kFinished;
+    if (!ran) {
+      report_deadlock(worker, block);
+      return BlockEnd::kStopped;
+    }
+    idle_rounds = !moved && spun ? idle_rounds + 1 : 0;
+  }
+  return BlockEnd::kSpinning;
+}
+
+}  // namespace farcall::softgpu

@@ -1,0 +1,225 @@
+#include "gpu_server/software_gpu/exec/engine.h"
+
+#include <condition_variable>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <thread>
+
+#include "gpu_server/software_gpu/exec/runtime.h"
+
+namespace farcall::softgpu {
+namespace {
+
+// Blocks one worker keeps resident while earlier ones wait for something.
+constexpr std::size_t kResidentBlocksMax = 256;
+
+// Works on a launch until none of its blocks is left to start or to finish.
+void work(LaunchState& launch, int number) {
+  Worker worker;
+  worker.launch = &launch;
+  worker.number = number;
+  worker.ranges.resize(launch.kernel->slots < 65536 ? launch.kernel->slots + 1 : 65536);
+  std::deque<std::unique_ptr<BlockRun>> resident;
+  std::size_t turns_without_end = 0;
+  while (!launch.stopped.load(std::memory_order_relaxed)) {
+    // A new block only when no resident one can be expected to get on.
+    const bool wants_more =
+        resident.empty() || (turns_without_end >= resident.size() &&
+                             (launch.cooperative || resident.size() < kResidentBlocksMax));
+    if (wants_more) {
+      const std::uint64_t next = launch.next_block.fetch_add(1, std::memory_order_relaxed);
+      if (next < launch.blocks) {
+        resident.push_front(take_block(worker, next));
+        turns_without_end = 0;
+      } else {
+        launch.next_block.store(launch.blocks, std::memory_order_relaxed);
+        if (resident.empty()) return;
+        std::this_thread::yield();
+        turns_without_end = 0;
+      }
+    }
+    std::unique_ptr<BlockRun> block = std::move(resident.front());
+    resident.pop_front();
+    switch (run_block(worker, *block)) {
+      case BlockEnd::kFinished:
+        worker.idle.push_back(std::move(block));
+        turns_without_end = 0;
+        break;
+      case BlockEnd::kSpinning:
+        resident.push_back(std::move(block));
+        ++turns_without_end;
+        break;
+      case BlockEnd::kStopped: return;
+    }
+  }
+}
+
+}  // namespace
+
+struct Engine::State {
+  Memory& memory;
+  EngineOptions options;
+  Isa isa;
+  std::atomic<std::uint64_t> launches{0};
+  std::mutex print_mutex;
+
+  std::mutex mutex;
+  std::condition_variable wake_helpers;
+  std::condition_variable helper_done;
+  struct Ticket {
+    LaunchState* launch;
+    int wanted;  // helpers that may still join
+    int joined;  // helpers at work
+    int next_number;
+  };
+  std::deque<Ticket*> queue;
+  bool ending = false;
+  std::vector<std::thread> helpers;
+
+  State(Memory& m, EngineOptions o)
+      : memory(m), options(std::move(o)), isa(best_isa(options.isa)) {}
+
+  void help() {
+    std::unique_lock<std::mutex> held(mutex);
+    for (;;) {
+      wake_helpers.wait(held, [&] { return ending || !queue.empty(); });
+      if (ending) return;
+      Ticket* ticket = queue.front();
+      ++ticket->joined;
+      if (--ticket->wanted == 0) queue.pop_front();
+      const int number = ticket->next_number++;
+      held.unlock();
+      work(*ticket->launch, number);
+      held.lock();
+      --ticket->joined;
+      helper_done.notify_all();
+    }
+  }
+
+  void print(bool error, std::string_view text) {
+    const std::lock_guard<std::mutex> held(print_mutex);
+    if (options.output) return options.output(text);
+    std::FILE* to = error ? stderr : stdout;
+    std::fwrite(text.data(), 1, text.size(), to);
+    std::fflush(to);
+  }
+
+  void run_on_all(LaunchState& launch) {
+    Ticket ticket{&launch, 0, 0, 1};
+    const std::uint64_t useful = launch.blocks - 1;
+    ticket.wanted = static_cast<int>(useful < helpers.size() ? useful : helpers.size());
+    if (ticket.wanted > 0) {
+      const std::lock_guard<std::mutex> held(mutex);
+      queue.push_back(&ticket);
+      wake_helpers.notify_all();
+    }
+    work(launch, 0);
+    std::unique_lock<std::mutex> held(mutex);
+    for (auto at = queue.begin(); at != queue.end(); ++at) {
+      if (*at == &ticket) {
+        queue.erase(at);
+        break;
+      }
+    }
+    helper_done.wait(held, [&] { return ticket.joined == 0; });
+  }
+};
+
+Engine::Engine(Memory& memory, EngineOptions options)
+    : state_(std::make_unique<State>(memory, std::move(options))) {
+  int threads = state_->options.threads;
+  if (threads <= 0) threads = static_cast<int>(std::thread::hardware_concurrency());
+  for (int n = 1; n < threads; ++n) state_->helpers.emplace_back([this] { state_->help(); });
+}
+
+Engine::~Engine() {
+  {
+    const std::lock_guard<std::mutex> held(state_->mutex);
+    state_->ending = true;
+    state_->wake_helpers.notify_all();
+  }
+  for (std::thread& helper : state_->helpers) helper.join();
+}
+
+namespace {
+
+Fault invalid(const Kernel& kernel, const std::string& why) {
+  return Fault{FaultKind::kInvalidLaunch, "launch of " + kernel.name() + ": " + why};
+}
+
+Fault check(const Launch& launch) {
+  const Kernel& kernel = *launch.kernel;
+  std::uint64_t threads = 1, blocks = 1;
+  for (int k = 0; k < 3; ++k) {
+    if (launch.grid[k] == 0 || launch.block[k] == 0) return invalid(kernel, "a size of 0");
+    if (launch.block[k] > 1024) return invalid(kernel, "a block of more than 1024 threads");
+    threads *= launch.block[k];
+    blocks *= launch.grid[k];
+    if (k > 0 && launch.grid[k] > 65535) return invalid(kernel, "a grid above 65535 in y or z");
+  }
+  if (launch.grid[0] > 0x7fffffff) return invalid(kernel, "a grid above 2^31 in x");
+  if (threads > kernel.max_threads()) {
+    return invalid(kernel, "a block of " + std::to_string(threads) + " threads, at most " +
+                               std::to_string(kernel.max_threads()));
+  }
+  if (launch.params.size() < kernel.param_bytes()) {
+    return invalid(kernel, std::to_string(launch.params.size()) + " parameter bytes of " +
+                               std::to_string(kernel.param_bytes()));
+  }
+  return {};
+}
+
+}  // namespace
+
+Fault Engine::run(const Launch& launch) {
+  const Kernel& kernel = *launch.kernel;
+  Fault refused = check(launch);
+  if (refused.kind != FaultKind::kNone) return refused;
+  const Status decoded = kernel.decode();
+  if (!decoded.ok()) return Fault{FaultKind::kUnsupported, decoded.text()};
+  const detail::KernelBody& body = *kernel.body();
+
+  LaunchState state;
+  state.kernel = &body;
+  state.memory = &state_->memory;
+  state.isa = state_->isa;
+  for (int k = 0; k < 3; ++k) {
+    state.grid[k] = launch.grid[k];
+    state.block[k] = launch.block[k];
+  }
+  state.threads = launch.block[0] * launch.block[1] * launch.block[2];
+  state.warps = (state.threads + kLanes - 1) / kLanes;
+  state.blocks = std::uint64_t{launch.grid[0]} * launch.grid[1] * launch.grid[2];
+  const std::uint32_t align = body.dynamic_align < 16 ? 16 : body.dynamic_align;
+  state.dynamic_offset = (body.static_shared_bytes + align - 1) / align * align;
+  const std::uint64_t shared = std::uint64_t{state.dynamic_offset} + launch.dynamic_shared_bytes;
+  if (shared > kSharedBytesMax) {
+    return invalid(kernel, std::to_string(shared) + " bytes of shared memory");
+  }
+  state.shared_bytes = static_cast<std::uint32_t>(shared);
+  state.dynamic_shared_bytes = launch.dynamic_shared_bytes;
+  state.local_stride = body.local_bytes;
+  state.grid_id = ++state_->launches;
+  state.cooperative = launch.cooperative;
+  state.params.assign(launch.params.begin(), launch.params.end());
+  state.params.resize((state.params.size() + 63) / 64 * 64 + 64);
+  state.print = [this](bool error, std::string_view text) { state_->print(error, text); };
+  state.workers = static_cast<int>(state_->helpers.size()) + 1;
+
+  const Memory::Pin pin(state_->memory);
+  std::uint64_t workspace = 0;
+  if (launch.cooperative) {
+    // What cooperative groups expect behind %envreg1 and %envreg2: a size, then a barrier word.
+    Result<std::uint64_t> room = state_->memory.allocate(4096);
+    if (!room.ok()) return Fault{FaultKind::kInvalidLaunch, room.status().to_string()};
+    workspace = room.value();
+    std::memset(reinterpret_cast<void*>(workspace), 0, 4096);
+    state.grid_workspace = workspace;
+  }
+  state_->run_on_all(state);
+  if (workspace != 0) (void)state_->memory.release(workspace);
+  return std::move(state.fault);
+}
+
+}  // namespace farcall::softgpu

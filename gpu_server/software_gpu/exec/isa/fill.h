@@ -1,0 +1,18 @@
+// Handler lists of one instruction set. Each file of this folder is compiled once per instruction
+// set with FARCALL_ISA naming it (baseline, avx2, avx512), and contributes one list.
+#pragma once
+#include "gpu_server/software_gpu/exec/warp.h"
+
+#define FARCALL_HANDLER_LISTS(isa)  \
+  namespace farcall::softgpu::isa { \
+  HandlerList integer_handlers();   \
+  HandlerList float_handlers();     \
+  HandlerList compare_handlers();   \
+  HandlerList convert_handlers();   \
+  HandlerList access_handlers();    \
+  HandlerList exchange_handlers();  \
+  }
+
+#if defined(FARCALL_ISA)
+FARCALL_HANDLER_LISTS(FARCALL_ISA)
+#endif

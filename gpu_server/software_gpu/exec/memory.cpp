@@ -1,0 +1,162 @@
+#include "gpu_server/software_gpu/exec/memory.h"
+
+#include <sys/mman.h>
+
+namespace farcall::softgpu {
+namespace {
+
+constexpr std::uint64_t kPage = 4096;
+constexpr std::size_t kAlignMax = std::size_t{2} << 20;
+
+std::uint64_t round_up(std::uint64_t x, std::uint64_t to) { return (x + to - 1) / to * to; }
+
+void* at(std::uint64_t address) { return reinterpret_cast<void*>(address); }
+
+}  // namespace
+
+Result<std::unique_ptr<Memory>> Memory::create(std::size_t limit_bytes) {
+  const std::size_t limit = round_up(limit_bytes, kPage);
+  // Twice the limit leaves room between allocations of different sizes; address space is free.
+  const std::size_t reserved = limit * 2 + kAlignMax;
+  void* base =
+      ::mmap(nullptr, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (base == MAP_FAILED) return Status::system("reserve device memory");
+  return std::unique_ptr<Memory>(
+      new Memory(reinterpret_cast<std::uint64_t>(base), reserved, limit));
+}
+
+Memory::Memory(std::uint64_t base, std::size_t reserved, std::size_t limit)
+    : base_(base), reserved_(reserved), limit_(limit) {
+  books_.lock()->free[base] = reserved;
+}
+
+Memory::~Memory() { ::munmap(at(base_), reserved_); }
+
+Result<std::uint64_t> Memory::allocate(std::size_t bytes, std::size_t align) {
+  if (bytes == 0 || align == 0 || (align & (align - 1)) != 0 || align > kAlignMax) {
+    return Status(Code::kUnsupported, "device allocation of no bytes or odd alignment");
+  }
+  if (bytes > limit_) return Status(Code::kOverQuota, "device memory: larger than the device");
+  // A page of nothing after each allocation makes an overrun by the host fault as well.
+  const std::uint64_t pages = round_up(bytes, kPage);
+  const std::uint64_t step = align < kPage ? kPage : align;
+  auto books = books_.lock();
+  if (pages > limit_ - books->used) {
+    return Status(Code::kOverQuota, "device memory: " + std::to_string(books->used) + " of " +
+                                        std::to_string(limit_) + " bytes are in use");
+  }
+  for (auto& [base, room] : books->free) {
+    const std::uint64_t start = round_up(base, step);
+    const std::uint64_t lost = start - base;
+    if (room < lost + pages + kPage) continue;
+    const Range taken{base, lost + pages + kPage};
+    if (::mprotect(at(start), pages, PROT_READ | PROT_WRITE) != 0) {
+      return Status::system("open device memory");
+    }
+    const std::uint64_t left = room - taken.bytes;
+    books->free.erase(base);
+    if (left != 0) books->free[taken.base + taken.bytes] = left;
+    books->ranges[start] = Range{start, bytes};
+    books->pages[start] = taken;
+    books->used += pages;
+    return start;
+  }
+  return Status(Code::kOverQuota, "device memory is too fragmented");
+}
+
+Status Memory::release(std::uint64_t base) {
+  auto books = books_.lock();
+  const auto found = books->pages.find(base);
+  if (found == books->pages.end()) {
+    return Status(Code::kNotFound, "no device allocation starts at that address");
+  }
+  books->used -= round_up(books->ranges[base].bytes, kPage);
+  books->ranges.erase(base);
+  books->doomed.push_back(Doomed{found->second, books->next_ticket});
+  books->pages.erase(found);
+  bury(*books);
+  return ok();
+}
+
+// Takes away the pages that no running launch can still touch.
+void Memory::bury(Books& books) {
+  const std::uint64_t oldest = books.pins.empty() ? books.next_ticket : *books.pins.begin();
+  std::size_t kept = 0;
+  for (const Doomed& doomed : books.doomed) {
+    if (oldest < doomed.ticket) {
+      books.doomed[kept++] = doomed;
+    } else {
+      give_back(books, doomed.pages);
+    }
+  }
+  books.doomed.resize(kept);
+}
+
+void Memory::give_back(Books& books, Range pages) {
+  // A fresh mapping drops the contents, so that nobody later reads them.
+  ::mmap(at(pages.base), pages.bytes, PROT_NONE,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  auto next = books.free.upper_bound(pages.base);
+  if (next != books.free.end() && pages.base + pages.bytes == next->first) {
+    pages.bytes += next->second;
+    next = books.free.erase(next);
+  }
+  if (next != books.free.begin()) {
+    const auto before = std::prev(next);
+    if (before->first + before->second == pages.base) {
+      before->second += pages.bytes;
+      return;
+    }
+  }
+  books.free[pages.base] = pages.bytes;
+}
+
+Status Memory::map_host(void* base, std::size_t bytes) {
+  const std::uint64_t start = reinterpret_cast<std::uint64_t>(base);
+  auto books = books_.lock();
+  const auto next = books->ranges.lower_bound(start);
+  const bool over_next = next != books->ranges.end() && next->first < start + bytes;
+  const bool over_last = next != books->ranges.begin() &&
+                         std::prev(next)->second.base + std::prev(next)->second.bytes > start;
+  if (bytes == 0 || over_next || over_last) {
+    return Status(Code::kBusy, "host memory overlaps memory the device knows");
+  }
+  books->ranges[start] = Range{start, bytes};
+  return ok();
+}
+
+void Memory::unmap_host(void* base) {
+  const std::uint64_t start = reinterpret_cast<std::uint64_t>(base);
+  auto books = books_.lock();
+  if (books->pages.find(start) == books->pages.end()) books->ranges.erase(start);
+}
+
+std::optional<Memory::Range> Memory::find(std::uint64_t address) const {
+  auto books = books_.lock();
+  auto next = books->ranges.upper_bound(address);
+  if (next == books->ranges.begin()) return std::nullopt;
+  const Range& range = std::prev(next)->second;
+  if (address - range.base >= range.bytes) return std::nullopt;
+  return range;
+}
+
+bool Memory::contains(std::uint64_t address, std::size_t bytes) const {
+  const std::optional<Range> range = find(address);
+  return range && bytes <= range->bytes && address - range->base <= range->bytes - bytes;
+}
+
+std::size_t Memory::used() const { return books_.lock()->used; }
+
+Memory::Pin::Pin(Memory& memory) : memory_(memory) {
+  auto books = memory_.books_.lock();
+  ticket_ = books->next_ticket++;
+  books->pins.insert(ticket_);
+}
+
+Memory::Pin::~Pin() {
+  auto books = memory_.books_.lock();
+  books->pins.erase(ticket_);
+  bury(*books);
+}
+
+}  // namespace farcall::softgpu

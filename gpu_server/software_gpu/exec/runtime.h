@@ -1,0 +1,207 @@
+// Everything that exists while kernels run: decoded functions, launches, blocks, workers.
+//
+// A launch is shared by the threads that work on it; each thread has a Worker, which owns blocks,
+// registers and range caches. A block belongs to one worker from its first instruction to its last,
+// so shared memory and barriers need no locks.
+// Owner: Engine owns launches and workers, Program owns bodies.  Threads: as each struct says.
+#pragma once
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "gpu_server/software_gpu/exec/code.h"
+#include "gpu_server/software_gpu/exec/engine.h"
+#include "gpu_server/software_gpu/exec/warp.h"
+
+namespace farcall::softgpu {
+
+// Values that are rows of a frame although no instruction computes them.
+enum class Special : std::uint8_t {
+  kTidX,
+  kTidY,
+  kTidZ,
+  kWarpId,  // of a warp
+  kCtaidX,
+  kCtaidY,
+  kCtaidZ,  // of a block
+  kNtidX,
+  kNtidY,
+  kNtidZ,
+  kNctaidX,
+  kNctaidY,
+  kNctaidZ,
+  kLaneId,  // of a launch
+  kNwarpId,
+  kSmId,
+  kNsmId,
+  kGridId,
+  kLaneMaskEq,
+  kLaneMaskLe,
+  kLaneMaskLt,
+  kLaneMaskGe,
+  kLaneMaskGt,
+  kEnvReg1,
+  kEnvReg2,
+  kZero,
+  kOne,
+  kDynamicShared,
+  kTotalShared,
+  kDynamicOffset
+};
+
+struct SpecialRow {
+  Special what;
+  bool wide;             // 64-bit lanes
+  std::uint32_t offset;  // of the row in the frame
+};
+
+// Where a parameter, return value or call argument lies in a frame's local memory.
+struct LocalSlot {
+  std::uint32_t offset;
+  std::uint32_t bytes;
+};
+
+enum class Library : std::uint8_t { kNone, kVprintf, kAssertFail, kMalloc, kFree };
+
+struct CallSite {
+  std::int64_t callee = -1;  // index into KernelBody::functions; -1: indirect or library
+  Library library = Library::kNone;
+  std::vector<LocalSlot> arguments, results;
+};
+
+// One function as decoded for one kernel. Immutable once its kernel is decoded, but for `bound`.
+struct FunctionBody {
+  std::string name;
+  std::vector<Ins> code;             // handlers unset
+  std::vector<std::uint32_t> keys;   // handler of each instruction
+  std::vector<std::byte> constants;  // head of every frame
+  std::vector<SpecialRow> specials;
+  std::uint32_t frame_bytes = 0;
+  std::uint32_t local_bytes = 0;  // multiple of 16
+  std::vector<LocalSlot> params, returns;
+  std::vector<CallSite> calls;
+  std::vector<std::vector<std::int64_t>> branch_tables;  // distances from the instruction
+  std::uint32_t registers = 0;                           // 32-bit units, as the text declares them
+  std::size_t index = 0;                                 // in KernelBody::functions
+
+  // The code with handlers of one instruction set. Threads: any.
+  const Ins* bound(Isa isa) const;
+
+ private:
+  mutable std::once_flag once_[4];
+  mutable std::vector<Ins> bound_[4];
+};
+
+namespace detail {
+struct KernelBody {
+  std::string name;
+  std::vector<std::unique_ptr<FunctionBody>> functions;  // [0] is the kernel
+  std::vector<std::int64_t> by_module_index;             // module function → functions, or -1
+  std::uint32_t static_shared_bytes = 0;
+  std::uint32_t dynamic_align = 1;  // of dynamic shared memory
+  std::uint32_t local_bytes = 0;    // per thread, for the deepest chain of calls
+  std::uint32_t slots = 0;          // range caches
+  bool warps_independent = true;    // no warp waits for another
+};
+}  // namespace detail
+
+// Function pointers as kernels see them: not addresses of anything.
+inline constexpr std::uint64_t kFunctionTag = 0x7fc0'0000'0000'0000;
+
+// One launch. Threads: all workers of it.
+struct LaunchState {
+  const detail::KernelBody* kernel = nullptr;
+  Memory* memory = nullptr;
+  Isa isa = Isa::kBaseline;
+  unsigned grid[3], block[3];
+  unsigned threads = 0, warps = 0;  // per block
+  std::uint64_t blocks = 0;
+  std::uint32_t dynamic_shared_bytes = 0;
+  std::uint32_t dynamic_offset = 0;  // of dynamic shared memory
+  std::uint32_t shared_bytes = 0;
+  std::uint32_t local_stride = 0;
+  std::uint64_t grid_id = 0;
+  std::uint64_t grid_workspace = 0;  // of a cooperative launch
+  bool cooperative = false;
+  std::vector<std::byte> params;
+  const std::function<void(std::string_view)>* output = nullptr;
+  std::function<void(bool error, std::string_view)> print;
+
+  std::atomic<std::uint64_t> next_block{0};
+  std::atomic<int> workers{0};
+  std::atomic<bool> stopped{false};  // a fault: nothing more is run
+  std::mutex fault_mutex;
+  Fault fault;  // the first one
+};
+
+struct Barrier {
+  std::uint32_t arrived = 0;
+  std::uint32_t expected = 0;  // explicit thread count, or 0
+  std::uint32_t warps = 0;     // which warps have lanes here
+  std::uint32_t ones = 0;      // bar.red: lanes whose predicate was true
+};
+inline constexpr unsigned kBarriers = 16;
+
+struct AlignedFree {
+  void operator()(std::byte* p) const { ::operator delete[](p, std::align_val_t{64}); }
+};
+using Buffer = std::unique_ptr<std::byte[], AlignedFree>;
+Buffer make_buffer(std::size_t bytes);  // zeroed, 64-byte aligned
+
+// A resident block. Threads: its worker's.
+struct BlockRun {
+  unsigned ctaid[3];
+  std::uint32_t live_threads = 0;
+  std::uint32_t warp_count = 0;  // resident; 1 when warps are run one after the other
+  Barrier barriers[kBarriers];
+  std::unique_ptr<Warp[]> warps;
+  std::unique_ptr<Frame[]> frames;  // the kernel's own frame of each warp
+  Buffer registers, shared, local;
+};
+
+// What one thread needs to work on one launch.  Threads: one.
+struct Worker {
+  LaunchState* launch = nullptr;
+  int number = 0;
+  std::vector<RangeCache> ranges;
+  std::vector<std::unique_ptr<BlockRun>> idle;   // finished blocks, to be used again
+  std::vector<std::vector<Frame*>> idle_frames;  // by function
+  std::vector<std::unique_ptr<Frame>> frames;    // all call frames
+  std::vector<Buffer> frame_registers;
+};
+
+// --- the parts of the engine (one file each) ----------------------------------------------------
+
+enum SpecialLevel : unsigned { kWarpLevel = 1, kBlockLevel = 2, kLaunchLevel = 4 };
+// specials.cpp: fills rows of the given levels for one warp.
+void fill_specials(std::byte* regs, const FunctionBody& body, const Warp& warp, unsigned levels);
+
+// frames.cpp
+Frame* open_frame(Warp& warp, const FunctionBody& function);
+void leave_frames(Warp& warp, Frame* frame, std::uint32_t lanes);  // lanes exit: whole chain
+
+// scheduler.cpp
+Pause run_warp(Warp& warp);
+void set_mask(Warp& warp, std::uint32_t mask);
+void retire_lanes(Warp& warp, std::uint32_t lanes);  // of the running group; removes the group
+
+// block.cpp
+enum class BlockEnd { kFinished, kSpinning, kStopped };
+std::unique_ptr<BlockRun> take_block(Worker& worker, std::uint64_t number);
+BlockEnd run_block(Worker& worker, BlockRun& block);
+void release_barriers(BlockRun& block);
+
+// handlers.cpp: null when the instruction set has no handler for the key.
+const HandlerEntry* find_handler(Isa isa, std::uint32_t key);
+Isa best_isa(Isa wanted);
+HandlerList control_handlers();
+HandlerList warp_handlers();
+HandlerList atomic_handlers();
+HandlerList scalar_handlers();
+HandlerList half_handlers();
+HandlerList library_handlers();
+
+}  // namespace farcall::softgpu
