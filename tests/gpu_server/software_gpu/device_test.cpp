@@ -14,11 +14,11 @@ TEST_CASE("a size in the environment may carry K, M or G, and nonsense counts as
   CHECK(plain.devices == 1);
   CHECK(plain.cc_major == 9);
   CHECK(plain.memory_bytes >= kMemoryBytesMin);
-  static std::string size, capability;
+  static std::string size, capability, devices = "zero";
   const auto lookup = [](const char* name) -> char* {
     if (std::strcmp(name, "FARCALL_SOFTGPU_MEMORY") == 0) return size.data();
     if (std::strcmp(name, "FARCALL_SOFTGPU_CC") == 0) return capability.data();
-    if (std::strcmp(name, "FARCALL_SOFTGPU_DEVICES") == 0) return std::string("zero").data();
+    if (std::strcmp(name, "FARCALL_SOFTGPU_DEVICES") == 0) return devices.data();
     return nullptr;
   };
   size = "3G";

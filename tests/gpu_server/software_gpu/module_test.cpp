@@ -1,0 +1,165 @@
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "gpu_server/software_gpu/module_image.h"
+#include "tests/gpu_server/software_gpu/driver_session.h"
+
+namespace farcall::softgpu::tests {
+
+TEST_CASE("an image without PTX has no binary for this GPU, and text that is no PTX is invalid") {
+  DriverSession session;
+  CUmodule module = nullptr;
+  CHECK(cuModuleLoadData(&module, "this is not PTX") == CUDA_ERROR_INVALID_PTX);
+  CHECK(cuModuleLoadData(&module, nullptr) == CUDA_ERROR_INVALID_VALUE);
+  const std::vector<std::byte> empty = container_of({}, 90);
+  CHECK(cuModuleLoadData(&module, empty.data()) == CUDA_ERROR_NO_BINARY_FOR_GPU);
+  CHECK(cuModuleLoad(&module, "/nonexistent/module.ptx") == CUDA_ERROR_FILE_NOT_FOUND);
+  CHECK(module == nullptr);
+}
+
+TEST_CASE("PTX that is newer than the device is accepted") {
+  DriverSession session;
+  std::string text = kAddPtx;
+  text.replace(text.find("sm_75"), 5, "sm_121");
+  CUmodule module = nullptr;
+  CHECK(cuModuleLoadData(&module, text.c_str()) == CUDA_SUCCESS);
+  CHECK(cuModuleUnload(module) == CUDA_SUCCESS);
+}
+
+TEST_CASE("functions and globals are found by name, and nothing else is") {
+  DriverSession session;
+  CUmodule module = session.load(kAddPtx);
+  CUfunction add = nullptr, again = nullptr, missing = nullptr;
+  CHECK(cuModuleGetFunction(&add, module, "add") == CUDA_SUCCESS);
+  CHECK(cuModuleGetFunction(&again, module, "add") == CUDA_SUCCESS);
+  CHECK(add == again);
+  CHECK(cuModuleGetFunction(&missing, module, "subtract") == CUDA_ERROR_NOT_FOUND);
+  CUdeviceptr global = 0;
+  std::size_t bytes = 0;
+  CHECK(cuModuleGetGlobal_v2(&global, &bytes, module, "counter") == CUDA_SUCCESS);
+  CHECK(bytes == 4);
+  int value = 0;
+  CHECK(cuMemcpyDtoH_v2(&value, global, 4) == CUDA_SUCCESS);
+  CHECK(value == 7);
+  CHECK(cuModuleGetGlobal_v2(&global, &bytes, module, "add") == CUDA_ERROR_NOT_FOUND);
+  unsigned count = 0;
+  CHECK(cuModuleGetFunctionCount(&count, module) == CUDA_SUCCESS);
+  CHECK(count == 5);
+  CHECK(cuModuleUnload(module) == CUDA_SUCCESS);
+  CHECK(cuModuleUnload(module) == CUDA_ERROR_INVALID_HANDLE);
+  CHECK(cuFuncLoad(add) == CUDA_ERROR_INVALID_HANDLE);
+}
+
+TEST_CASE("a kernel tells where its parameters lie until there are no more") {
+  DriverSession session;
+  CUfunction mixed = session.function(kAddPtx, "mixed");
+  const std::size_t expected[][2] = {{0, 1}, {8, 24}, {32, 2}, {40, 8}};
+  for (std::size_t i = 0; i < 4; ++i) {
+    std::size_t offset = 99, size = 99;
+    CHECK(cuFuncGetParamInfo(mixed, i, &offset, &size) == CUDA_SUCCESS);
+    CHECK(offset == expected[i][0]);
+    CHECK(size == expected[i][1]);
+  }
+  std::size_t offset = 0;
+  CHECK(cuFuncGetParamInfo(mixed, 4, &offset, nullptr) == CUDA_ERROR_INVALID_VALUE);
+}
+
+TEST_CASE("a library belongs to no context and becomes a module where it is used") {
+  DriverSession session;
+  CUlibrary library = nullptr;
+  CHECK(cuLibraryLoadData(&library, kAddPtx, nullptr, nullptr, 0, nullptr, nullptr, 0) ==
+        CUDA_SUCCESS);
+  CUkernel kernel = nullptr, missing = nullptr;
+  CHECK(cuLibraryGetKernel(&kernel, library, "add") == CUDA_SUCCESS);
+  CHECK(cuLibraryGetKernel(&missing, library, "none") == CUDA_ERROR_NOT_FOUND);
+  CUfunction here = nullptr;
+  CHECK(cuKernelGetFunction(&here, kernel) == CUDA_SUCCESS);
+  unsigned count = 0;
+  CHECK(cuLibraryGetKernelCount(&count, library) == CUDA_SUCCESS);
+  REQUIRE(count == 5);
+  std::vector<CUkernel> kernels(count);
+  CHECK(cuLibraryEnumerateKernels(kernels.data(), count, library) == CUDA_SUCCESS);
+  CHECK(kernels[0] == kernel);
+  int threads = 0;
+  CHECK(cuKernelGetAttribute(&threads, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, kernel, 0) ==
+        CUDA_SUCCESS);
+  CHECK(threads == 1024);
+  CUdeviceptr first = 0, second = 0;
+  CHECK(cuLibraryGetGlobal(&first, nullptr, library, "counter") == CUDA_SUCCESS);
+  CUcontext other = nullptr;
+  CHECK(cuCtxCreate_v2(&other, 0, 0) == CUDA_SUCCESS);
+  CUfunction there = nullptr;
+  CHECK(cuKernelGetFunction(&there, kernel) == CUDA_SUCCESS);
+  CHECK(there != here);
+  CHECK(cuLibraryGetGlobal(&second, nullptr, library, "counter") == CUDA_SUCCESS);
+  CHECK(first != second);
+  CHECK(cuCtxDestroy_v2(other) == CUDA_SUCCESS);
+  CHECK(cuLibraryUnload(library) == CUDA_SUCCESS);
+  CHECK(cuLibraryUnload(library) == CUDA_ERROR_INVALID_HANDLE);
+  const char* name = nullptr;
+  CHECK(cuKernelGetName(&name, kernel) == CUDA_ERROR_INVALID_HANDLE);
+}
+
+TEST_CASE("what the linker returns can be loaded like any other image") {
+  DriverSession session;
+  constexpr const char* kUser = R"(
+.version 8.0
+.target sm_75
+.address_size 64
+.extern .global .align 4 .u32 shared_word;
+.visible .entry use(.param .u64 out)
+{
+  .reg .b32 %r<2>;
+  .reg .b64 %rd<2>;
+  ld.param.u64 %rd1, [out];
+  ld.global.u32 %r1, [shared_word];
+  st.global.u32 [%rd1], %r1;
+  ret;
+}
+)";
+  constexpr const char* kOwner =
+      ".version 8.0\n.target sm_75\n.address_size 64\n"
+      ".visible .global .align 4 .u32 shared_word = 99;\n";
+  CUlinkState job = nullptr;
+  CHECK(cuLinkCreate_v2(0, nullptr, nullptr, &job) == CUDA_SUCCESS);
+  for (const char* text : {kUser, kOwner}) {
+    std::string copy = text;
+    CHECK(cuLinkAddData_v2(job, CU_JIT_INPUT_PTX, copy.data(), copy.size() + 1, "part", 0, nullptr,
+                           nullptr) == CUDA_SUCCESS);
+  }
+  void* image = nullptr;
+  std::size_t bytes = 0;
+  CHECK(cuLinkComplete(job, &image, &bytes) == CUDA_SUCCESS);
+  CHECK(bytes > 0);
+  CUmodule module = nullptr;
+  CHECK(cuModuleLoadData(&module, image) == CUDA_SUCCESS);
+  CUdeviceptr word = 0;
+  CHECK(cuModuleGetGlobal_v2(&word, nullptr, module, "shared_word") == CUDA_SUCCESS);
+  CHECK(cuLinkDestroy(job) == CUDA_SUCCESS);
+  CHECK(cuLinkDestroy(job) == CUDA_ERROR_INVALID_HANDLE);
+}
+
+TEST_CASE("of several builds in a container the newest that fits is taken, else the oldest") {
+  const std::vector<std::byte> new_one = container_of({"new"}, 100);
+  std::vector<std::byte> both = container_of({"old"}, 75);
+  both.insert(both.end(), new_one.begin() + 16, new_one.end());
+  const std::uint64_t body = both.size() - 16;
+  std::memcpy(both.data() + 8, &body, sizeof(body));
+  const auto choose = [&](int sm) {
+    std::vector<std::string> texts;
+    CHECK(ptx_of_bytes(both, sm, &texts) == CUDA_SUCCESS);
+    REQUIRE(texts.size() == 1);
+    return texts[0];
+  };
+  CHECK(choose(90) == "old");
+  CHECK(choose(100) == "new");
+  CHECK(choose(120) == "new");
+  CHECK(choose(60) == "old");
+  std::vector<std::string> texts;
+  CHECK(ptx_of_bytes(std::span(both).first(20), 90, &texts) == CUDA_ERROR_INVALID_IMAGE);
+  CHECK(ptx_of_bytes({}, 90, &texts) == CUDA_ERROR_INVALID_IMAGE);
+}
+
+}  // namespace farcall::softgpu::tests

@@ -1,0 +1,406 @@
+// The server's processes for real: farcall-server, its workers, TLS over loopback TCP, and a driver
+// with nothing behind it.
+#include <arpa/inet.h>
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "gpu_server/check.h"
+#include "gpu_server/supervisor.h"
+#include "served_session.h"
+#include "tests/security/test_pool.h"
+#include "transport/api/hand.h"
+#include "transport/api/rows.h"
+#include "transport/link/dial.h"
+
+extern char** environ;
+
+namespace farcall::server {
+namespace {
+
+namespace hand = api::hand;
+namespace row = api::row;
+using farcall::testing::TestPool;
+
+constexpr const char* kServer = FARCALL_BIN "/farcall-server";
+constexpr const char* kDriver = FARCALL_TEST_DRIVER;
+
+std::int64_t now_ms() { return system_clock().now_ns() / 1'000'000; }
+
+// A Supervisor in this process, whose workers are real processes.
+class RunningServer {
+ public:
+  explicit RunningServer(const TestPool& pool, std::size_t sessions = 8, std::size_t strangers = 4,
+                         int handshake_ms = 10'000) {
+    SupervisorOptions options;
+    options.identity = pool.server();
+    options.worker = {.worker_path = FARCALL_BIN "/farcall-worker", .driver_path = kDriver};
+    options.hello = {.table_fingerprint = 17, .version = "test"};
+    options.sessions_max = sessions;
+    options.strangers_max = strangers;
+    options.handshake_ms = handshake_ms;
+    auto opened = Supervisor::open(options);
+    REQUIRE_MESSAGE(opened.ok(), opened.status().to_string());
+    server_ = std::move(opened).value();
+    thread_ = std::thread([this] { (void)server_->run(-1); });
+  }
+  ~RunningServer() { stop(); }
+  void stop() {
+    server_->stop();
+    if (thread_.joinable()) thread_.join();
+  }
+  Supervisor& operator*() { return *server_; }
+  Supervisor* operator->() { return server_.get(); }
+
+ private:
+  std::unique_ptr<Supervisor> server_;
+  std::thread thread_;
+};
+
+Result<std::unique_ptr<link::Session>> dial(std::uint16_t port,
+                                            const security::IdentityFiles& identity) {
+  link::DialOptions options;
+  options.host = "127.0.0.1";
+  options.port = port;
+  options.certificate_path = identity.certificate_path;
+  options.key_path = identity.key_path;
+  options.ca_path = identity.ca_path;
+  options.table_fingerprint = 17;
+  options.version = "test";
+  return link::dial(options, nullptr);
+}
+
+std::unique_ptr<link::Session> connect(RunningServer& server, const TestPool& pool) {
+  auto session = dial(server->port(), pool.client());
+  REQUIRE_MESSAGE(session.ok(), session.status().to_string());
+  return std::move(session).value();
+}
+
+CUresult ask(link::Session& session, std::uint16_t id, const Bytes& bytes, Bytes* answers) {
+  wire::FrameHeader head{.id = id, .flags = wire::kWantsReply, .thread = 1};
+  auto encode = [&](wire::Writer& out) { out.bytes(bytes.data(), bytes.size()); };
+  if (!session.post(head, link::Flush::kNow, encode).ok()) return CUDA_ERROR_UNKNOWN;
+  auto frame = session.receive(Deadline::after(system_clock(), 10'000));
+  if (!frame.ok()) return CUDA_ERROR_UNKNOWN;
+  wire::Reader in(frame.value().body);
+  auto status = static_cast<CUresult>(in.get<std::uint32_t>());
+  if (answers != nullptr) {
+    auto rest = in.rest();
+    answers->assign(rest.begin(), rest.end());
+  }
+  return status;
+}
+
+void open(link::Session& session) {
+  Bytes facts;
+  REQUIRE(ask(session, row::cuInit::info().id, body(hand::OpenRequest{hand::kOpenVersion, 0}),
+              &facts) == CUDA_SUCCESS);
+  std::uint64_t context = 0;
+  std::memcpy(&context, facts.data() + sizeof(hand::OpenReply), sizeof context);
+  auto encode = [&](wire::Writer& out) { out.put(context); };
+  REQUIRE(session.post({.id = row::bind_context::info().id, .thread = 1}, link::Flush::kNow, encode)
+              .ok());
+}
+
+// The worker processes that this process has started and that still exist.
+std::vector<pid_t> workers() {
+  std::vector<pid_t> found;
+  for (auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::string name = entry.path().filename();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    std::ifstream stat(entry.path() / "stat");
+    std::string pid, command, state, parent;
+    if (!(stat >> pid >> command >> state >> parent)) continue;
+    if (command == "(farcall-worker)" && std::stoi(parent) == ::getpid() && state != "Z") {
+      found.push_back(std::stoi(pid));
+    }
+  }
+  return found;
+}
+
+// Waits for the end of a process that is no child of ours to reap.
+bool ends_within(pid_t pid, int ms) {
+  Fd end(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!end) return true;
+  pollfd wait{.fd = end.get(), .events = POLLIN, .revents = 0};
+  return ::poll(&wait, 1, ms) == 1;
+}
+
+Fd connect_plainly(std::uint16_t port) {
+  Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  REQUIRE(::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  return socket;
+}
+
+// True when the far end closes within the time.
+bool is_closed_within(const Fd& socket, int ms) {
+  std::int64_t until = now_ms() + ms;
+  char byte;
+  for (;;) {
+    pollfd wait{.fd = socket.get(), .events = POLLIN, .revents = 0};
+    if (::poll(&wait, 1, static_cast<int>(std::max<std::int64_t>(0, until - now_ms()))) != 1) {
+      return false;
+    }
+    if (::recv(socket.get(), &byte, 1, 0) <= 0) return true;
+  }
+}
+
+TEST_CASE("a client's calls reach a driver in a process of its own") {
+  TestPool pool;
+  RunningServer server(pool);
+  auto session = connect(server, pool);
+  open(*session);
+  Bytes answer;
+  REQUIRE(ask(*session, row::cuMemAlloc_v2::info().id, body(std::uint64_t{4096}), &answer) ==
+          CUDA_SUCCESS);
+  CUdeviceptr address = 0;
+  std::memcpy(&address, answer.data(), sizeof address);
+  Bytes request = body(hand::CopyToDevice{5, address, 0});
+  for (char letter : {'h', 'e', 'l', 'l', 'o'}) request.push_back(static_cast<std::byte>(letter));
+  CHECK(ask(*session, row::cuMemcpyHtoD_v2::info().id, request, nullptr) == CUDA_SUCCESS);
+  CHECK(ask(*session, row::cuMemcpyDtoH_v2::info().id, body(hand::CopyFromDevice{address, 5, 0}),
+            &answer) == CUDA_SUCCESS);
+  CHECK(std::memcmp(answer.data() + 8, "hello", 5) == 0);
+  CHECK(workers().size() == 1);
+  CHECK(server->sessions() == 1);
+}
+
+TEST_CASE("a worker is gone within a second of its client, even when its driver never returns") {
+  TestPool pool;
+  RunningServer server(pool);
+  for (bool stuck : {false, true}) {
+    CAPTURE(stuck);
+    auto session = connect(server, pool);
+    open(*session);
+    auto running = workers();
+    REQUIRE(running.size() == 1);
+    if (stuck) {
+      wire::FrameHeader head{
+          .id = row::cuCtxSynchronize::info().id, .flags = wire::kWantsReply, .thread = 1};
+      REQUIRE(session->post(head, link::Flush::kNow, [](wire::Writer&) {}).ok());
+    }
+    session.reset();
+    CHECK(ends_within(running[0], 1000));
+  }
+}
+
+TEST_CASE("a worker that dies takes its own session down and no other") {
+  TestPool pool;
+  RunningServer server(pool);
+  auto one = connect(server, pool);
+  auto two = connect(server, pool);
+  open(*one);
+  open(*two);
+  wire::FrameHeader head{.id = row::cuCtxResetPersistingL2Cache::info().id, .thread = 1};
+  REQUIRE(one->post(head, link::Flush::kNow, [](wire::Writer&) {}).ok());
+  auto frame = one->receive(Deadline::after(system_clock(), 5'000));
+  CHECK(frame.status().code() == Code::kClosed);
+  CHECK(ask(*two, row::cuStreamQuery::info().id, body(std::uint64_t{0}), nullptr) == CUDA_SUCCESS);
+}
+
+TEST_CASE("stopping the server ends its workers") {
+  TestPool pool;
+  RunningServer server(pool);
+  auto session = connect(server, pool);
+  open(*session);
+  auto running = workers();
+  REQUIRE(running.size() == 1);
+  std::int64_t began = now_ms();
+  server.stop();
+  CHECK(now_ms() - began < 2000);
+  CHECK(ends_within(running[0], 0));
+  CHECK(session->receive(Deadline::after(system_clock(), 5'000)).status().code() == Code::kClosed);
+}
+
+TEST_CASE("certificates that do not belong are refused, and good ones served after them") {
+  TestPool pool;
+  TestPool other("elsewhere");
+  RunningServer server(pool);
+  security::IdentityFiles foreign = other.client();
+  foreign.ca_path = pool.client().ca_path;
+  security::IdentityFiles old = pool.issue("old", TestPool::expired(TestPool::client_options()));
+  for (const auto& identity : {foreign, old, pool.server()}) {
+    CAPTURE(identity.certificate_path);
+    auto session = dial(server->port(), identity);
+    CHECK_FALSE(session.ok());
+    CHECK(server->sessions() == 0);
+  }
+  CHECK(workers().empty());
+  auto session = connect(server, pool);
+  open(*session);
+}
+
+TEST_CASE("garbage is closed, and a lane that nobody expects as well") {
+  TestPool pool;
+  RunningServer server(pool);
+  Bytes noise(300, std::byte{0x41});
+  Bytes tls_like = body(std::uint8_t{0x16}, std::uint8_t{3}, std::uint8_t{1}, std::uint64_t{~0ull});
+  tls_like.resize(400);
+  Bytes lane(link::kLaneHelloBytes);
+  link::encode(link::LaneHello{0, link::make_session_id()},
+               std::span<std::byte, link::kLaneHelloBytes>(lane));
+  for (const Bytes& bytes : {noise, tls_like, lane}) {
+    Fd socket = connect_plainly(server->port());
+    REQUIRE(::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) > 0);
+    CHECK(is_closed_within(socket, 5'000));
+  }
+  auto session = connect(server, pool);
+  open(*session);
+}
+
+TEST_CASE("silent strangers are few, and do not stay") {
+  TestPool pool;
+  RunningServer server(pool, 8, 2, 300);
+  Fd one = connect_plainly(server->port());
+  Fd two = connect_plainly(server->port());
+  // The third is closed at once or, should the first two not be seen yet, like them.
+  Fd three = connect_plainly(server->port());
+  for (const Fd* socket : {&three, &one, &two}) CHECK(is_closed_within(*socket, 5'000));
+  auto session = connect(server, pool);
+  open(*session);
+}
+
+TEST_CASE("a client beyond the last session is told so") {
+  TestPool pool;
+  RunningServer server(pool, 1);
+  auto one = connect(server, pool);
+  auto two = dial(server->port(), pool.client());
+  REQUIRE_FALSE(two.ok());
+  CHECK(two.status().text().find("sessions in use") != std::string::npos);
+}
+
+TEST_CASE("a worker that cannot be started is an answer, not a silence") {
+  TestPool pool;
+  SupervisorOptions options;
+  options.identity = pool.server();
+  options.worker = {.worker_path = "/does/not/exist", .driver_path = kDriver};
+  options.hello = {.table_fingerprint = 17, .version = "test"};
+  auto server = Supervisor::open(options);
+  REQUIRE(server.ok());
+  std::thread thread([&] { (void)server.value()->run(-1); });
+  auto session = dial(server.value()->port(), pool.client());
+  CHECK_FALSE(session.ok());
+  CHECK(session.status().text().find("worker") != std::string::npos);
+  server.value()->stop();
+  thread.join();
+}
+
+TEST_CASE("the environment of a worker holds what a driver needs and no preloads or caches") {
+  const char* const from[] = {"PATH=/bin",
+                              "LD_PRELOAD=/x.so",
+                              "HOME=/root",
+                              "CUDA_VISIBLE_DEVICES=1",
+                              "CUDA_CACHE_PATH=/tmp",
+                              "FARCALL_LOG=debug",
+                              "SECRET=1",
+                              nullptr};
+  CHECK(worker_environment(from) == std::vector<std::string>{"PATH=/bin", "CUDA_VISIBLE_DEVICES=1",
+                                                             "FARCALL_LOG=debug",
+                                                             "CUDA_CACHE_DISABLE=1"});
+}
+
+TEST_CASE("addresses are host and port") {
+  SupervisorOptions options;
+  CHECK(parse_address("[::1]:80", &options).ok());
+  CHECK(options.host == "::1");
+  CHECK(options.port == 80);
+  for (const char* bad : {"", ":", "host", "host:", ":80", "host:x", "host:70000", "[]:80"}) {
+    CAPTURE(bad);
+    CHECK_FALSE(parse_address(bad, &options).ok());
+  }
+}
+
+// --- the program itself --------------------------------------------------------------------------
+
+struct Ran {
+  pid_t pid = -1;
+  int wait() {
+    int status = 0;
+    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+};
+
+Ran start(std::vector<std::string> words, const std::string& output) {
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  for (int fd : {1, 2}) {
+    ::posix_spawn_file_actions_addopen(&actions, fd, output.c_str(), O_WRONLY | O_CREAT | O_APPEND,
+                                       0600);
+  }
+  Ran ran;
+  REQUIRE(::posix_spawn(&ran.pid, words[0].c_str(), &actions, nullptr, argv.data(), environ) == 0);
+  ::posix_spawn_file_actions_destroy(&actions);
+  return ran;
+}
+
+std::string contents(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<std::string> command(const TestPool& pool, std::vector<std::string> more) {
+  std::vector<std::string> words = {kServer,
+                                    "--cert",
+                                    pool.server().certificate_path,
+                                    "--key",
+                                    pool.server().key_path,
+                                    "--ca",
+                                    pool.server().ca_path,
+                                    "--listen",
+                                    "127.0.0.1:0"};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+TEST_CASE("--check says what would be offered, or what is missing and what to do") {
+  TestPool pool;
+  std::string output = pool.path("output");
+  CHECK(start(command(pool, {"--driver", kDriver, "--check"}), output).wait() == 0);
+  std::string said = contents(output);
+  for (const char* part : {"spiffe://lab/server/gpu1", "CUDA 13.0", "Farcall test device", "64 MiB",
+                           "compute capability 9.0", "127.0.0.1:"}) {
+    CAPTURE(said);
+    CHECK(said.find(part) != std::string::npos);
+  }
+  CHECK(start(command(pool, {"--driver", "/no/such/driver", "--check"}), output).wait() == 1);
+  CHECK(contents(output).find("--driver") != std::string::npos);
+  CHECK(start({kServer, "--nonsense"}, output).wait() == 2);
+  CHECK(start({kServer, "--help"}, output).wait() == 0);
+}
+
+TEST_CASE("SIGTERM takes the server down cleanly, SIGHUP does not") {
+  TestPool pool;
+  std::string port_file = pool.path("port");
+  Ran server =
+      start(command(pool, {"--driver", kDriver, "--port-file", port_file}), pool.path("output"));
+  // The file appears whole, and appears only when clients can connect.
+  std::int64_t until = now_ms() + 10'000;
+  while (contents(port_file).empty() && now_ms() < until) ::poll(nullptr, 0, 5);
+  auto port = static_cast<std::uint16_t>(std::stoi(contents(port_file)));
+  REQUIRE(::kill(server.pid, SIGHUP) == 0);
+  auto session = dial(port, pool.client());
+  // The program has the real table's fingerprint, this test an invented one.
+  CHECK(session.status().code() == Code::kDenied);
+  REQUIRE(::kill(server.pid, SIGTERM) == 0);
+  CHECK(server.wait() == 0);
+}
+
+}  // namespace
+}  // namespace farcall::server
