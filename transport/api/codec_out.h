@@ -89,10 +89,13 @@ struct Ask<InOut, T> : Ask<Out, T> {
 };
 template <class T>
 struct Serve<InOut, T> : ServeSilent {
-  Serve<In, Pointee<T>> in;
   Pointee<T> own{};
-  void load(Load& load) { in.load(load); }
-  void bind(Load&, Counts) { own = in.pass(); }
+  // Before bind, because other words look up their room in it.
+  void load(Load& load) {
+    Serve<In, Pointee<T>> in;
+    in.load(load);
+    own = in.pass();
+  }
   T pass() { return &own; }
   void answer(Answer& answer, Counts) const { answer_item(answer, own); }
   std::uint64_t count() const { return count_of(own); }

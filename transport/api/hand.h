@@ -58,6 +58,15 @@ struct BindContext {
 // --- 0x0003 end_thread: this client thread is gone; empty body, no reply
 // ------------------------------
 
+// --- 0x0004 device_output: what kernels printed, from the server to the client
+// ------------------------- The one frame a server sends unasked: flags kReply, call 0, thread 0;
+// body DeviceOutput, then the bytes. It comes before the reply to the call that made the device
+// flush them.
+struct DeviceOutput {
+  std::uint32_t stream;  // 1 stdout, 2 stderr
+  std::uint32_t bytes;
+};
+
 // --- 0x0110 cuDevicePrimaryCtxRetain
 // --------------------------------------------------------------------- The client counts its own
 // retains; one message for the first, one cuDevicePrimaryCtxRelease_v2 for the last.  rep: u64

@@ -8,7 +8,9 @@ namespace farcall::wire {
 bool is_valid(const FrameHeader& head) {
   if ((head.flags & ~kFlagsKnown) != 0) return false;
   if ((head.flags & kReply) && (head.flags & kWantsReply)) return false;
-  return head.body_bytes <= limits::kFrameBodyBytesMax && head.id != 0 && head.call != 0;
+  // Only the far end's notices, which answer no call, have none.
+  if (head.call == 0 && !(head.flags & kReply)) return false;
+  return head.body_bytes <= limits::kFrameBodyBytesMax && head.id != 0;
 }
 
 std::string describe(const FrameHeader& head) {

@@ -30,8 +30,9 @@ struct FrameHeader {
   std::uint16_t id = 0;          // row of the API table; the high byte is family and capability
   std::uint16_t flags = 0;       // kReply, kWantsReply, kBulkFollows
   std::uint32_t body_bytes = 0;  // 0 … limits::kFrameBodyBytesMax
-  std::uint32_t call = 0;        // +1 for each frame the client sends, from 1; a reply repeats it
-  std::uint32_t thread = 0;      // client thread number, dense, from 1
+  std::uint32_t call = 0;    // +1 for each frame the client sends, from 1; a reply repeats it; 0
+                             // with kReply is a notice, which answers no call
+  std::uint32_t thread = 0;  // client thread number, dense, from 1
 
   friend bool operator==(const FrameHeader&, const FrameHeader&) = default;
 };

@@ -1,0 +1,63 @@
+#include "tests/transport/api/row_words.h"
+
+namespace farcall::api {
+
+void make_deep(Arena& arena, CUlaunchConfig& made) {
+  made.gridDimX = 3;
+  made.blockDimX = 64;
+  made.sharedMemBytes = 1024;
+  made.hStream = arena.element<CUstream>();
+  made.numAttrs = 3;
+  made.attrs = arena.room<CUlaunchAttribute>(3);
+  std::memset(static_cast<void*>(made.attrs), 0, 3 * sizeof(CUlaunchAttribute));
+  made.attrs[0].id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+  made.attrs[0].value.clusterDim.x = 2;
+  made.attrs[1].id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT;
+  made.attrs[1].value.programmaticEvent.event = arena.element<CUevent>();
+  made.attrs[2].id = CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT;
+  made.attrs[2].value.launchCompletionEvent.event = arena.element<CUevent>();
+}
+void make_deep(Arena&, CUmemAllocationProp& made) {
+  made.type = CU_MEM_ALLOCATION_TYPE_PINNED;
+  made.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+  made.allocFlags.usage = 7;
+}
+void make_deep(Arena&, CUmemPoolProps& made) {
+  made.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
+  made.maxSize = 1 << 30;
+}
+void make_deep(Arena& arena, CUDA_RESOURCE_DESC& made) {
+  made.resType = CU_RESOURCE_TYPE_ARRAY;
+  made.res.array.hArray = arena.element<CUarray>();
+}
+
+void look_deep(Digest& digest, const CUlaunchConfig& at) {
+  for (unsigned value : {at.gridDimX, at.blockDimX, at.sharedMemBytes, at.numAttrs}) {
+    digest.item(value);
+  }
+  digest.item(at.hStream);
+  for (unsigned i = 0; i < at.numAttrs; ++i) {
+    const CUlaunchAttribute& attribute = at.attrs[i];
+    std::uint32_t id = 0;
+    std::memcpy(&id, &attribute.id, sizeof(id));
+    digest.item(id);
+    if (id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT) {
+      digest.item(attribute.value.programmaticEvent.event);
+    } else if (id == CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT) {
+      digest.item(attribute.value.launchCompletionEvent.event);
+    } else {
+      digest.item(attribute.value);
+    }
+  }
+}
+void look_deep(Digest& digest, const CUmemAllocationProp& at) { digest.item(at); }
+void look_deep(Digest& digest, const CUmemPoolProps& at) { digest.bytes(&at, sizeof(at)); }
+void look_deep(Digest& digest, const CUDA_RESOURCE_DESC& at) {
+  std::uint32_t type = 0;
+  std::memcpy(&type, &at.resType, sizeof(type));
+  digest.item(type);
+  if (type == CU_RESOURCE_TYPE_ARRAY) digest.item(at.res.array.hArray);
+  if (type == CU_RESOURCE_TYPE_MIPMAPPED_ARRAY) digest.item(at.res.mipmap.hMipmappedArray);
+}
+
+}  // namespace farcall::api

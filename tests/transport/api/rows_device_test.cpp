@@ -1,0 +1,3 @@
+#define FARCALL_FAMILY "transport/api/families/device.def"
+#define FARCALL_FAMILY_NAME device
+#include "tests/transport/api/every_row.inc"

@@ -1,0 +1,3 @@
+#define FARCALL_FAMILY "transport/api/families/memcpy.def"
+#define FARCALL_FAMILY_NAME memcpy
+#include "tests/transport/api/every_row.inc"

@@ -1,0 +1,3 @@
+#define FARCALL_FAMILY "transport/api/families/pool.def"
+#define FARCALL_FAMILY_NAME pool
+#include "tests/transport/api/every_row.inc"
