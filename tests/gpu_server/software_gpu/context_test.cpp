@@ -97,7 +97,7 @@ TEST_CASE("limits and settings read back as they were set") {
   std::size_t value = 0;
   CHECK(cuCtxGetLimit(&value, CU_LIMIT_PRINTF_FIFO_SIZE) == CUDA_SUCCESS);
   CHECK(value == 4096);
-  CHECK(cuCtxGetLimit(&value, static_cast<CUlimit>(99)) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuCtxGetLimit(&value, CU_LIMIT_MAX) == CUDA_ERROR_INVALID_VALUE);
   int least = 1, greatest = 1;
   CHECK(cuCtxGetStreamPriorityRange(&least, &greatest) == CUDA_SUCCESS);
   CHECK(greatest < least);
