@@ -100,7 +100,7 @@ void with_keys(Input input) {
     const bool call_lane = (how & 1) == 0;
     seal_and_send(call_lane ? calls.value() : bulk.value(),
                   call_lane ? attacker.calls : attacker.bulk,
-                  static_cast<RecordType>(1 + (how >> 1) % 3), text);
+                  static_cast<RecordType>(1 + (how >> 1) % 4), text);
   }
   attacker = {};  // the streams end here
   drain(*session);

@@ -1,6 +1,9 @@
 #include "transport/link/call_lane.h"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
+#include <string>
 #include <utility>
 
 namespace farcall::link {
@@ -8,6 +11,20 @@ namespace {
 
 // A gathered frame does not grow older than this while others are posted behind it.
 constexpr std::int64_t kGatherNs = 20'000;
+constexpr std::size_t kGoodbyeTextMax = 256;
+
+// What the peer said when it ended the session; its text may reach a terminal.
+Status goodbye(std::span<const std::byte> text) {
+  if (text.empty() || text.size() > 1 + kGoodbyeTextMax ||
+      text[0] > static_cast<std::byte>(Code::kDriver)) {
+    return {Code::kMalformed, "a goodbye that cannot be read"};
+  }
+  std::string why(reinterpret_cast<const char*>(text.data()) + 1, text.size() - 1);
+  std::replace_if(
+      why.begin(), why.end(), [](char c) { return c < 0x20 || c > 0x7e; }, '?');
+  const Status said(static_cast<Code>(text[0]), why);
+  return {Code::kClosed, "the peer ended the session: " + said.to_string()};
+}
 
 }  // namespace
 
@@ -113,9 +130,21 @@ Status CallSender::flush() {
 }
 
 void CallSender::stop(const Status& why) {
-  Held state = state_.lock();
-  if (state->stopped.ok()) state->stopped = why;
-  idle_.notify_all();
+  {
+    Held state = state_.lock();
+    if (!state->stopped.ok()) return;
+    state->stopped = why;
+    idle_.notify_all();
+    if (state->sending) return;  // the wire is someone else's: the peer sees the end without a word
+    state->sending = true;       // for good: nothing follows a goodbye
+  }
+  // What the operating system said is ours to know, and a plain end needs no words.
+  if (why.code() == Code::kClosed || why.code() == Code::kSystem || !lane_.can_send()) return;
+  std::array<std::byte, 1 + kGoodbyeTextMax> text{};
+  text[0] = static_cast<std::byte>(why.code());
+  const std::size_t bytes = std::min(why.text().size(), kGoodbyeTextMax);
+  std::memcpy(text.data() + 1, why.text().data(), bytes);
+  static_cast<void>(lane_.send(RecordType::kGoodbye, std::span(text).first(1 + bytes)));
 }
 
 void CallSender::wipe_in_child() {
@@ -134,6 +163,7 @@ Status CallReceiver::next_record(Deadline deadline) {
   if (!bytes.ok()) return bytes.status();
   Result<RecordType> type = lane_.open(buffer_.bytes());
   if (!type.ok()) return type.status();
+  if (type.value() == RecordType::kGoodbye) return goodbye(buffer_.bytes().first(bytes.value()));
   if (type.value() != RecordType::kData || bytes.value() == 0) {
     return {Code::kMalformed, "the call lane carries records of frames only"};
   }

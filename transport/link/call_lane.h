@@ -25,7 +25,8 @@ class CallSender {
   // As Session::post; on a failure of the wire the caller closes the session.
   Result<std::uint32_t> post(wire::FrameHeader head, Flush flush, Session::Encode encode);
   Status flush();
-  // Every later call returns `why`; threads that wait for room wake.
+  // Every later call returns `why`; threads that wait for room wake. Tells the peer, if that can be
+  // done without blocking and `why` is for others to read.
   void stop(const Status& why);
   void wipe_in_child();
 

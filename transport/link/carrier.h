@@ -28,6 +28,8 @@ class Carrier {
   virtual std::span<std::byte> tx_reserve(std::size_t bytes) = 0;
   // Sends what was reserved; blocks while the pipe is full.  Errors: kClosed, kSystem.
   virtual Status tx_commit(std::size_t bytes) = 0;
+  // True when a record of a few hundred bytes would not block.
+  virtual bool tx_ready() = 0;
 
   // The next whole record, or an empty span when it is not there yet; never blocks.
   // Errors: kClosed, kMalformed (impossible length), kSystem.

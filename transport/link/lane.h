@@ -30,6 +30,8 @@ class Lane {
 
   Status send(RecordType type, std::span<const std::byte> plain);
 
+  bool can_send() { return carrier_->tx_ready(); }  // a short record, without blocking
+
   // Blocks until a record is there; returns the bytes of text it claims (not yet authenticated).
   Result<std::size_t> wait_next(Deadline deadline);
   // True when wait_next would not block.

@@ -43,6 +43,10 @@ struct Pipe {
     changed.notify_all();
     return record;
   }
+  bool has_room() {
+    std::unique_lock lock(mutex);
+    return !closed && unread_bytes < kUnreadBytesMax;
+  }
   Status wait(Deadline deadline) {
     std::unique_lock lock(mutex);
     const auto ready = [&] { return closed || !records.empty(); };
@@ -75,6 +79,7 @@ class LoopbackCarrier final : public Carrier {
     return tx_;
   }
   Status tx_commit(std::size_t bytes) override { return out_->push(std::span(tx_).first(bytes)); }
+  bool tx_ready() override { return out_->has_room(); }
 
   Result<std::span<const std::byte>> rx_peek() override {
     if (rx_.empty()) {

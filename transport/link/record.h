@@ -28,6 +28,7 @@ enum class RecordType : std::uint8_t {
   kConfirm = 1,    // first record of a lane in each direction; proves the keys
   kData = 2,       // lane 0: whole frames; lane 1: payload
   kCalledOff = 3,  // lane 1: the payload under way ends here; text = u32 CUresult
+  kGoodbye = 4,    // lane 0: the sender ends the session; text = u8 Code, then why
 };
 
 // Clear, authenticated, little endian.

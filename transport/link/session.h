@@ -114,7 +114,9 @@ class Session {
   Status bulk_read(std::span<std::byte> destination);
 
   // Ends the session and wakes every thread inside it; their calls, and all later ones, return
-  // `why`. The first reason stays.  Threads: any; idempotent.
+  // `why`. The first reason stays. The peer is told unless that would block or `why` is kClosed or
+  // kSystem, and then gets kClosed with the text of `why`: so no secrets in it.
+  // Threads: any; idempotent.
   void close(const Status& why);
   // Why the session is closed; ok while it is open.  Threads: any.
   Status closed() const;

@@ -37,6 +37,10 @@ class SocketCarrier final : public Carrier {
     return {tx_.get(), std::min(bytes, kSealedBytesMax)};
   }
   Status tx_commit(std::size_t bytes) override;
+  bool tx_ready() override {
+    pollfd entry{socket_.get(), POLLOUT, 0};
+    return ::poll(&entry, 1, 0) == 1 && entry.revents == POLLOUT;
+  }
   Result<std::span<const std::byte>> rx_peek() override;
   void rx_release() override;
   Status wait(Deadline deadline) override;

@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 
 #include <array>
-#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -52,17 +51,20 @@ class TestServer {
       status = control.ok() ? control.value()->refuse(why) : control.status();
     });
   }
-  // Runs `answer` for the first lane instead of a worker.
-  void impersonate(std::function<void(Fd)> answer) {
-    thread_ = std::thread([this, answer] {
+  // Sends `reply` on the first lane in place of a worker, and keeps all connections open.
+  void impersonate(std::vector<std::byte> reply) {
+    thread_ = std::thread([this, reply] {
       Result<std::unique_ptr<ControlConnection>> accepted = accept_control();
       if (!accepted.ok()) return;
-      static_cast<void>(accepted.value()->grant(make_session_id()));
-      Result<Fd> calls = accept_tcp(listener_);
-      Result<Fd> bulk = accept_tcp(listener_);
-      if (!calls.ok() || !bulk.ok()) return;
-      static_cast<void>(read_lane_hello(calls.value(), soon()));
-      answer(std::move(calls).value());
+      control = std::move(accepted).value();
+      static_cast<void>(control->grant(make_session_id()));
+      for (Fd& lane : taken_) {
+        Result<Fd> socket = accept_tcp(listener_);
+        if (!socket.ok()) return;
+        lane = std::move(socket).value();
+      }
+      static_cast<void>(read_lane_hello(taken_[0], soon()));
+      status = write_all(taken_[0].get(), reply, soon());
     });
   }
   void join() { thread_.join(); }
@@ -129,6 +131,7 @@ class TestServer {
 
   std::unique_ptr<security::TlsContext> tls_;
   Fd listener_;
+  std::array<Fd, kLanes> taken_;
   std::thread thread_;
 };
 
@@ -269,16 +272,11 @@ TEST_CASE("the wrong server name is refused before a hello is sent") {
 TEST_CASE("someone who took a lane without the keys is found out") {
   TestPool pool;
   TestServer server(pool);
-  server.impersonate([](Fd lane) {
-    // A well-formed confirmation record, sealed with nothing.
-    std::array<std::byte, 16 + 15 + 16> forged{};
-    forged[0] = std::byte{15 + 16};
-    forged[4] = std::byte{1};
-    static_cast<void>(write_all(lane.get(), forged, soon()));
-    std::array<std::byte, 1> room;
-    static_cast<void>(read_exactly(lane.get(), std::span(room).first(0), soon()));
-    static_cast<void>(wait_readable(lane.get(), soon()));
-  });
+  // A well-formed confirmation record, sealed with nothing.
+  std::vector<std::byte> forged(16 + 15 + 16);
+  forged[0] = std::byte{15 + 16};
+  forged[4] = std::byte{1};
+  server.impersonate(forged);
   Status denied = dial(options_for(pool, server), nullptr).status();
   CHECK_MESSAGE(denied.code() == Code::kDenied, denied.to_string());
   CHECK(says(denied, "does not hold this session's keys"));

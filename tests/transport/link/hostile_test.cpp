@@ -42,6 +42,7 @@ class AttackedCarrier final : public Carrier {
     }
     return ok();
   }
+  bool tx_ready() override { return inner_->tx_ready(); }
   Result<std::span<const std::byte>> rx_peek() override { return inner_->rx_peek(); }
   void rx_release() override { inner_->rx_release(); }
   Status wait(Deadline deadline) override { return inner_->wait(deadline); }

@@ -253,6 +253,16 @@ TEST_CASE("close wakes the receiving and the bulk reading thread with the reason
   CHECK(pair.client->closed().text() == "the lease was revoked");
 }
 
+TEST_CASE("the peer is told why, after everything that was sent before") {
+  SessionPair pair = make_pair();
+  REQUIRE(post_number(*pair.server, 1, 5, Flush::kNow).ok());
+  pair.server->close({Code::kDenied, "the lease was revoked\n"});
+  CHECK(number_of(*pair.client->receive(soon()).operator->()) == 5);
+  Status why = pair.client->receive(soon()).status();
+  CHECK(why.code() == Code::kClosed);
+  CHECK(why.text() == "the peer ended the session: denied: the lease was revoked?");
+}
+
 TEST_CASE("close wakes threads that wait for the wire") {
   SessionPair pair = make_pair();
   const auto payload = pattern(80 << 20, 1);  // more than the link holds unread
