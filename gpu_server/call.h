@@ -14,6 +14,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "gpu_server/bulk_in.h"
@@ -43,6 +44,8 @@ struct Call : api::ServerCall {
   std::span<std::byte> staging;  // where payloads pass through; wiped when our thread ends
   Contexts& contexts;
   Functions& functions;
+  const std::function<void()>&
+      flush_printed;  // may be empty; for handlers that send for themselves
 
   // Writes the status word, alone on failure.
   Verdict status(CUresult result) {

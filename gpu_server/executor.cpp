@@ -115,9 +115,17 @@ Status Executor::carry_out(Errand& errand) {
   api::Scratch scratch(desk->arguments.bytes());
   CallHandles handles(handles_, thread, driver_);
   BulkIn no_payload;
-  Call call{{driver_, handles, scratch, in, out},    errand.head,           thread,    link_,
-            errand.bulk ? *errand.bulk : no_payload, desk->staging.bytes(), contexts_, functions_};
+  Call call{{driver_, handles, scratch, in, out},
+            errand.head,
+            thread,
+            link_,
+            errand.bulk ? *errand.bulk : no_payload,
+            desk->staging.bytes(),
+            contexts_,
+            functions_,
+            flush_};
   Verdict verdict = errand.row->run(*errand.row, call);
+  if (flush_ && errand.row->info.when == api::When::Waits) flush_();
   if (verdict == Verdict::kMalformed) {
     Status bad = broken("body does not fit the call", errand.head);
     link_.close(bad);  // now, so that nobody waits for the rest of its payload

@@ -14,6 +14,7 @@
 // Owner: the worker's main thread, or a test's.  Threads: run() by one.
 // Never trusts a byte from the link; a frame that breaks the protocol ends this session only.
 #pragma once
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -37,6 +38,9 @@ class Executor {
   ~Executor();
 
   Status run();
+
+  // Called before the answer to each call that waits. Before run().
+  void before_answers(std::function<void()> flush) { flush_ = std::move(flush); }
 
   HandleTable& handles() { return handles_; }
 
@@ -66,6 +70,7 @@ class Executor {
   Functions functions_;
   ThreadTable threads_;
   BulkLane bulk_lane_;
+  std::function<void()> flush_;
   std::uint32_t last_call_ = 0;
   Guarded<std::vector<SecureBuffer>> spare_bodies_;
   WaiterPool waiters_;  // last: its threads use all of the above

@@ -96,6 +96,7 @@ Verdict copy_out(Call& call, bool async) {
     at += room.size();
     return ok();
   };
+  if (call.flush_printed) call.flush_printed();
   // A driver error in the middle reaches the client with the payload; a broken link shows at the
   // next receive.
   (void)call.link.post_bulk_from(call.reply_head(), encode, bytes, fill);

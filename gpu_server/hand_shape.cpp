@@ -81,6 +81,7 @@ Verdict answer_packed(Call& call, std::span<const std::byte> packed) {
     out.put(static_cast<std::uint64_t>(packed.size()));
   };
   if (packed.size() > limits::kInlineCopyBytesMax) {
+    if (call.flush_printed) call.flush_printed();
     (void)call.link.post_bulk(call.reply_head(), encode, packed);
     return Verdict::kSent;
   }

@@ -3,6 +3,7 @@
 // Started by farcall-server with one end of a socket pair as descriptor 3: keys and lanes come
 // through it once, and its end is the end of the worker. It holds no certificate and opens no
 // connection. Every byte its client sends is hostile.
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -11,11 +12,13 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <thread>
 
 #include "gpu_server/driver_library.h"
 #include "gpu_server/executor.h"
+#include "gpu_server/printed_output.h"
 #include "transport/base/log.h"
 #include "transport/link/handover.h"
 
@@ -23,6 +26,17 @@ namespace farcall::server {
 namespace {
 
 constexpr int kSupervisorSocket = 3;
+
+// The log keeps the supervisor's stderr; descriptor 2 itself is going to be the tenant's, because a
+// kernel's failed assert is printed there.
+Status move_log() {
+  const char* asked = std::getenv("FARCALL_LOG");
+  if (asked != nullptr && std::strchr(asked, ':') != nullptr) return ok();  // to a file of its own
+  int log = ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10);
+  if (log < 0) return Status::system("keep a descriptor for the log");
+  set_log(static_cast<LogLevel>(g_log_level.load()), log);
+  return ok();
+}
 
 // Nothing of a tenant may reach a disk through a core dump, nor another process through a debugger;
 // and a worker without its supervisor has no business to go on.
@@ -33,7 +47,7 @@ Status confine() {
   if (::prctl(PR_SET_DUMPABLE, 0) != 0) return Status::system("forbid being traced");
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return Status::system("forbid privileges");
   ::umask(0077);
-  return ok();
+  return move_log();
 }
 
 // The supervisor never writes a second message: whatever happens on its socket now is the end.
@@ -65,7 +79,15 @@ int serve(const char* driver_path) {
   if (!session.ok()) return fail("open the lanes", session.status());
   std::thread watcher(wait_for_the_end, kSupervisorSocket, std::ref(*session.value()));
   watcher.detach();  // ends with the process
+  auto printed = PrintedOutput::capture(STDOUT_FILENO, *session.value());
+  if (!printed.ok()) return fail("forward what kernels print", printed.status());
+  auto complained = PrintedOutput::capture(STDERR_FILENO, *session.value());
+  if (!complained.ok()) return fail("forward what kernels complain", complained.status());
   Executor executor(library.value()->driver(), *session.value());
+  executor.before_answers([&] {
+    printed.value()->forward();
+    complained.value()->forward();
+  });
   Status why = executor.run();
   FARCALL_LOG_DEBUG("session ended: %s", why.to_string().c_str());
   // Destructors of a driver may wait for the device; the kernel takes everything back at once.
