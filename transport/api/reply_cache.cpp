@@ -1,15 +1,6 @@
 #include "transport/api/reply_cache.h"
 
 namespace farcall::api {
-namespace {
-
-bool is_constant(CUresult status) {
-  return status == CUDA_SUCCESS || status == CUDA_ERROR_INVALID_VALUE ||
-         status == CUDA_ERROR_INVALID_DEVICE || status == CUDA_ERROR_NOT_SUPPORTED;
-}
-
-}  // namespace
-
 ReplyCache::Key::Key(const RowInfo& row, Encode encode) {
   wire::Writer out(bytes_);
   out.put(row.id);
@@ -34,7 +25,7 @@ std::optional<CUresult> ReplyCache::find(const Key& key, Take take) {
 void ReplyCache::keep(const Key& key, std::span<const std::byte> reply_body) {
   if (!key.fits() || reply_body.size() > limits::kCachedBytesMax) return;
   wire::Reader in(reply_body);
-  if (!is_constant(static_cast<CUresult>(in.get<std::uint32_t>())) || in.failed()) return;
+  if (in.get<std::uint32_t>() != CUDA_SUCCESS || in.failed()) return;
   auto held = replies_.lock();
   if (held->size() >= limits::kCachedRepliesMax) return;
   held->insert_or_assign(

@@ -36,7 +36,7 @@ class ReplyCache {
 
   // The status of the kept reply, its answers taken; nothing when there is none.
   std::optional<CUresult> find(const Key& key, Take take);
-  // Keeps a reply that will be the same next time: success, or an argument no driver accepts.
+  // Keeps a reply of CUDA_SUCCESS. Others are not kept: the status may be that of an earlier call.
   void keep(const Key& key, std::span<const std::byte> reply_body);
   void clear() { replies_.lock()->clear(); }
 

@@ -1,6 +1,8 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <cstdint>
+#include <span>
 
 #include "transport/wire/reader.h"
 #include "transport/wire/writer.h"
@@ -25,7 +27,7 @@ TEST_CASE("what a writer puts, a reader gets") {
 
 TEST_CASE("a writer never leaves its buffer and stays failed") {
   std::array<std::byte, 8> room{};
-  Writer out(std::span(room).first(6));
+  Writer out(std::span<std::byte>(room).first(6));
   out.put(std::uint32_t{1});
   out.put(std::uint32_t{2});  // does not fit: not even its first half is written
   CHECK_FALSE(out.ok());
