@@ -81,6 +81,7 @@ Result<std::vector<std::byte>> decompress(const FatbinEntry& entry) {
   if (entry.uncompressed_bytes > limits::kImageEntryBytesMax) {
     return Status(Code::kOverQuota, "a fatbin entry of more than 1 GiB");
   }
+  if (entry.uncompressed_bytes == 0) return std::vector<std::byte>();
   // The claimed size is not believed for an allocation until the input could at all hold it: zstd
   // reaches far higher ratios, but only on what is all but constant, which code is not.
   constexpr std::uint64_t kRatioMax = 4096;
@@ -149,8 +150,9 @@ Result<std::string> ptx_text(const FatbinEntry& entry) {
   if (entry.kind != EntryKind::kPtx) return Status(Code::kUnsupported, "no PTX entry");
   Result<std::vector<std::byte>> bytes = entry_bytes(entry);
   if (!bytes.ok()) return bytes.status();
-  const auto* text = reinterpret_cast<const char*>(bytes->data());
-  return std::string(text, strnlen(text, bytes->size()));
+  const auto nul = std::find(bytes->begin(), bytes->end(), std::byte{0});
+  return std::string(reinterpret_cast<const char*>(bytes->data()),
+                     static_cast<std::size_t>(nul - bytes->begin()));
 }
 
 Result<std::uint32_t> elf_sm(std::span<const std::byte> elf) {

@@ -86,10 +86,7 @@ class BodyParser {
       in_.skip_line(word.line);
       return {};
     }
-    if (word.text == ".pragma") {
-      while (!in_.at_end() && !in_.at(';')) in_.take();
-      return in_.expect(';');
-    }
+    if (word.text == ".pragma") return skip_pragma(in_);
     if (word.text == ".section") {
       while (!in_.at_end() && !in_.at('{')) in_.take();
       return in_.skip_braces().status();
@@ -203,13 +200,14 @@ class BodyParser {
     }
     instruction.line = word.line;
     split_opcode(word.text, instruction);
-    while (!in_.at(';')) {
-      Result<Operand> operand = operands_.parse();
-      if (!operand.ok()) return operand.status();
-      instruction.operands.push_back(std::move(operand).value());
-      if (!in_.at(';')) FARCALL_TRY(in_.expect(','));
+    if (!in_.at(';')) {
+      do {
+        Result<Operand> operand = operands_.parse();
+        if (!operand.ok()) return operand.status();
+        instruction.operands.push_back(std::move(operand).value());
+      } while (in_.take(','));
     }
-    in_.take();
+    FARCALL_TRY(in_.expect(';'));
     if (instruction.opcode == "call") complete_call(instruction);
     body_.instructions.push_back(std::move(instruction));
     scope_of_.push_back(scopes_.current());

@@ -129,6 +129,15 @@ Linkage parse_linkage(Lexer& in) {
   }
 }
 
+Status skip_pragma(Lexer& in) {
+  in.take();
+  do {
+    if (in.peek().kind != Token::Kind::kString) return in.fail("a string");
+    in.take();
+  } while (in.take(','));
+  return in.expect(';');
+}
+
 Space space_from_directive(std::string_view word) {
   if (word == ".reg") return Space::kReg;
   if (word == ".const") return Space::kConst;

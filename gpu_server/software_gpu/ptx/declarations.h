@@ -20,7 +20,10 @@ struct Linkage {
 // Any run of .extern .visible .weak .common; nothing at all is fine.
 Linkage parse_linkage(Lexer& in);
 
-// "const" for ".const" and ".const[2]"; kNone for a word that is no state space.
+// .pragma "…", "…";  with ".pragma" next. They are hints to an optimiser.
+Status skip_pragma(Lexer& in);
+
+// kConst for ".const" and the like; kNone for a word that is no state space.
 Space space_from_directive(std::string_view word);
 
 // What stands between the state space and the name: alignment, vector width, type, attributes.

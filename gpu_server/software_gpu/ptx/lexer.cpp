@@ -8,7 +8,7 @@
 namespace farcall::softgpu::ptx {
 namespace {
 
-enum : std::uint8_t { kBlank = 1, kWordStart = 2, kWordPart = 4, kDigit = 8 };
+enum : std::uint8_t { kBlank = 1, kWordStart = 2, kWordPart = 4, kDigit = 8, kBraceScan = 16 };
 
 constexpr std::array<std::uint8_t, 256> classes() {
   std::array<std::uint8_t, 256> table{};
@@ -19,6 +19,7 @@ constexpr std::array<std::uint8_t, 256> classes() {
   for (char c : {'_', '$', '%', '.'}) {
     table[static_cast<unsigned char>(c)] = kWordStart | kWordPart;
   }
+  for (char c : {'{', '}', '"', '/'}) table[static_cast<unsigned char>(c)] = kBraceScan;
   return table;
 }
 constexpr auto kClass = classes();
@@ -206,9 +207,9 @@ Result<std::string_view> Lexer::skip_braces() {
   std::size_t depth = 1;
   std::size_t at = begin_ + 1;
   while (at < text_.size()) {
-    at = text_.find_first_of("{}\"/", at);
-    if (at == std::string_view::npos) break;
-    if (text_[at] == '"') {
+    if (!is(text_[at], kBraceScan)) {
+      ++at;
+    } else if (text_[at] == '"') {
       at = text_.find_first_of("\"\n", at + 1);
       if (at == std::string_view::npos) break;
       ++at;

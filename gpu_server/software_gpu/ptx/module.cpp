@@ -53,6 +53,7 @@ class ModuleParser {
   }
 
   Status parse_directive(Lexer& in) {
+    if (in.at_word(".pragma")) return skip_pragma(in);
     const Token word = in.take();
     if (word.text == ".version") return parse_version(in);
     if (word.text == ".target") return parse_target(in);
@@ -69,10 +70,6 @@ class ModuleParser {
     if (word.text == ".section") {
       while (!in.at_end() && !in.at('{')) in.take();
       return in.skip_braces().status();
-    }
-    if (word.text == ".pragma") {
-      while (!in.at_end() && !in.at(';')) in.take();
-      return in.expect(';');
     }
     if (word.text == ".alias") return parse_alias(in);
     return in.fail_at(word.line, "unknown '" + std::string(word.text.substr(0, 64)) + "'");

@@ -30,6 +30,10 @@ void skip_arguments(Lexer& in) {
 
 Status parse_directives(Lexer& in, Function& function) {
   while (in.at_directive()) {
+    if (in.at_word(".pragma")) {
+      FARCALL_TRY(skip_pragma(in));
+      continue;
+    }
     const std::string_view word = in.take().text;
     if (word == ".maxntid") {
       FARCALL_TRY(parse_extents(in, function.max_threads));
@@ -43,9 +47,6 @@ Status parse_directives(Lexer& in, Function& function) {
       FARCALL_TRY(parse_number(in, function.max_registers));
     } else if (word == ".noreturn") {
       function.no_return = true;
-    } else if (word == ".pragma") {
-      if (in.peek().kind != Token::Kind::kString) return in.fail("a string");
-      while (!in.at_end() && !in.take(';')) in.take();
     } else {
       skip_arguments(in);
     }
