@@ -6,6 +6,7 @@
 #include <deque>
 #include <thread>
 
+#include "gpu_server/software_gpu/exec/heap.h"
 #include "gpu_server/software_gpu/exec/runtime.h"
 
 namespace farcall::softgpu {
@@ -61,6 +62,7 @@ struct Engine::State {
   Memory& memory;
   EngineOptions options;
   Isa isa;
+  Heap heap;
   std::atomic<std::uint64_t> launches{0};
   std::mutex print_mutex;
 
@@ -78,7 +80,7 @@ struct Engine::State {
   std::vector<std::thread> helpers;
 
   State(Memory& m, EngineOptions o)
-      : memory(m), options(std::move(o)), isa(best_isa(options.isa)) {}
+      : memory(m), options(std::move(o)), isa(best_isa(options.isa)), heap(m) {}
 
   void help() {
     std::unique_lock<std::mutex> held(mutex);
@@ -204,6 +206,7 @@ Fault Engine::run(const Launch& launch) {
   state.cooperative = launch.cooperative;
   state.params.assign(launch.params.begin(), launch.params.end());
   state.params.resize((state.params.size() + 63) / 64 * 64 + 64);
+  state.heap = &state_->heap;
   state.print = [this](bool error, std::string_view text) { state_->print(error, text); };
   state.workers = static_cast<int>(state_->helpers.size()) + 1;
 

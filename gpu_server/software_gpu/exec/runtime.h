@@ -108,6 +108,8 @@ struct KernelBody {
 };
 }  // namespace detail
 
+class Heap;
+
 // Function pointers as kernels see them: not addresses of anything.
 inline constexpr std::uint64_t kFunctionTag = 0x7fc0'0000'0000'0000;
 
@@ -127,7 +129,7 @@ struct LaunchState {
   std::uint64_t grid_workspace = 0;  // of a cooperative launch
   bool cooperative = false;
   std::vector<std::byte> params;
-  const std::function<void(std::string_view)>* output = nullptr;
+  Heap* heap = nullptr;
   std::function<void(bool error, std::string_view)> print;
 
   std::atomic<std::uint64_t> next_block{0};
@@ -201,6 +203,7 @@ HandlerList control_handlers();
 HandlerList warp_handlers();
 HandlerList atomic_handlers();
 HandlerList scalar_handlers();
+HandlerList function_handlers();
 HandlerList half_handlers();
 HandlerList library_handlers();
 
