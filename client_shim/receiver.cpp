@@ -1,7 +1,10 @@
 #include "client_shim/receiver.h"
 
+#include <cstdio>
 #include <string>
 
+#include "transport/api/hand.h"
+#include "transport/api/rows.h"
 #include "transport/base/limits.h"
 #include "transport/base/log.h"
 
@@ -63,7 +66,22 @@ void Receiver::receive_until_done(const Waiter& mine) {
   }
 }
 
+// What kernels printed, sent ahead of the reply that lets the program go on. Through C stdio, so
+// that it stands in order with what the program prints.
+Status Receiver::print(const link::Frame& frame) {
+  wire::Reader in(frame.body);
+  auto output = in.get<api::hand::DeviceOutput>();
+  auto text = in.bytes(output.bytes);
+  if (!in.done() || output.stream < 1 || output.stream > 2) {
+    return Status(Code::kMalformed, "device output of wrong length or stream");
+  }
+  // A program that has closed its output loses it, as with any driver.
+  std::fwrite(text.data(), 1, text.size(), output.stream == 1 ? stdout : stderr);
+  return ok();
+}
+
 Status Receiver::complete(const link::Frame& frame) {
+  if (frame.head.id == api::row::device_output::info().id) return print(frame);
   Waiter* waiter = nullptr;
   if ((frame.head.flags & wire::kReply) != 0) {
     auto state = state_.lock();

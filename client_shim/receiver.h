@@ -68,6 +68,7 @@ class Receiver {
   void receive_until_done(const Waiter& mine);
   bool is_done(const Waiter& waiter);
   Status complete(const link::Frame& frame);
+  static Status print(const link::Frame& frame);
   void fail_all(const Status& why);
   void hand_over(State& state);
 
