@@ -1,0 +1,152 @@
+// Sessions over real sockets: waking, back pressure, and what a stranger's bytes do.
+#include <doctest/doctest.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "transport/link/carrier.h"
+#include "transport/link/session.h"
+#include "transport/link/socket.h"
+
+using namespace farcall;
+using namespace farcall::link;
+
+namespace {
+
+Deadline soon() { return Deadline::after(system_clock(), 20'000); }
+
+struct Ends {
+  std::unique_ptr<Session> client;
+  std::unique_ptr<Session> server;
+  Fd calls;  // a second descriptor of the client's call lane: the attacker's
+};
+
+Ends over_sockets() {
+  SessionParts client, server;
+  client.role = Role::kClient;
+  server.role = Role::kServer;
+  Ends ends;
+  for (std::uint8_t lane = 0; lane < kLanes; ++lane) {
+    int pair[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+    if (lane == kLaneCalls) ends.calls = Fd(::dup(pair[0]));
+    (lane == kLaneCalls ? client.calls : client.bulk) = make_socket_carrier(Fd(pair[0]), -1);
+    (lane == kLaneCalls ? server.calls : server.bulk) = make_socket_carrier(Fd(pair[1]), -1);
+  }
+  ends.client = std::move(SessionParts::start(std::move(client))).value();
+  ends.server = std::move(SessionParts::start(std::move(server))).value();
+  REQUIRE(SessionParts::confirm(*ends.client, soon()).ok());
+  REQUIRE(SessionParts::confirm(*ends.server, soon()).ok());
+  return ends;
+}
+
+wire::FrameHeader head_of(std::uint16_t id) {
+  wire::FrameHeader head;
+  head.id = id;
+  return head;
+}
+
+constexpr auto nothing = [](wire::Writer&) {};
+
+std::vector<std::byte> pattern(std::size_t bytes, unsigned seed) {
+  std::vector<std::byte> all(bytes);
+  for (std::size_t i = 0; i < bytes; ++i) all[i] = static_cast<std::byte>((i * 13 + seed) & 0xff);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("payloads pass both ways at once, each larger than any buffer") {
+  Ends ends = over_sockets();
+  const auto up = pattern(5'000'000, 1), down = pattern(5'000'000, 2);
+  std::vector<std::byte> got_up(up.size()), got_down(down.size());
+  Status sent_up, sent_down, read_up, read_down;
+  std::thread threads[] = {
+      std::thread([&] { sent_up = ends.client->post_bulk(head_of(1), nothing, up).status(); }),
+      std::thread([&] { sent_down = ends.server->post_bulk(head_of(2), nothing, down).status(); }),
+      std::thread([&] {
+        read_up = ends.server->receive(soon()).status();
+        if (read_up.ok()) read_up = ends.server->bulk_read(got_up);
+      }),
+      std::thread([&] {
+        read_down = ends.client->receive(soon()).status();
+        if (read_down.ok()) read_down = ends.client->bulk_read(got_down);
+      }),
+  };
+  for (std::thread& thread : threads) thread.join();
+  for (const Status& status : {sent_up, sent_down, read_up, read_down}) {
+    CHECK_MESSAGE(status.ok(), status.to_string());
+  }
+  CHECK(got_up == up);
+  CHECK(got_down == down);
+}
+
+TEST_CASE("calls pass while a payload is stuck, and has_more sees a record that has arrived") {
+  Ends ends = over_sockets();
+  const auto payload = pattern(5'000'000, 3);
+  Status sent;
+  std::thread sender([&] { sent = ends.client->post_bulk(head_of(1), nothing, payload).status(); });
+  CHECK(ends.server->receive(soon())->head.id == 1);
+  CHECK_FALSE(ends.server->has_more());
+  for (std::uint16_t id = 2; id < 50; ++id) {
+    REQUIRE(ends.client->post(head_of(id), Flush::kNow, nothing).ok());
+    CHECK(ends.server->has_more());
+    CHECK(ends.server->receive(soon())->head.id == id);
+  }
+  ends.client->close({Code::kClosed, "enough"});
+  sender.join();
+  CHECK(sent.text() == "enough");
+}
+
+TEST_CASE("close wakes a thread that waits for a frame and one that waits for a payload") {
+  Ends ends = over_sockets();
+  Status frame, payload;
+  std::thread receiver([&] { frame = ends.client->receive(Deadline::never()).status(); });
+  std::thread reader([&] {
+    std::array<std::byte, 8> room;
+    payload = ends.client->bulk_read(room);
+  });
+  ends.client->close({Code::kDenied, "over"});
+  receiver.join();
+  reader.join();
+  CHECK(frame.text() == "over");
+  CHECK(payload.text() == "over");
+  CHECK(ends.server->receive(soon()).status().text() == "the peer ended the session: denied: over");
+}
+
+TEST_CASE("a stranger's bytes on a lane end the session") {
+  Ends ends = over_sockets();
+  const std::string request = "GET / HTTP/1.1\r\nHost: gpu1\r\n\r\n";
+  REQUIRE(write_all(ends.calls.get(), std::as_bytes(std::span(request)), soon()).ok());
+  CHECK(ends.server->receive(soon()).status().code() == Code::kMalformed);
+  CHECK_FALSE(ends.server->closed().ok());
+}
+
+TEST_CASE("threads that post while another closes get the reason and nothing hangs") {
+  Ends ends = over_sockets();
+  std::vector<std::thread> threads;
+  std::array<Status, 4> last;
+  for (Status& mine : last) {
+    threads.emplace_back([&] {
+      const auto payload = pattern(10'000, 4);
+      for (unsigned i = 0; mine.ok(); ++i) {
+        mine =
+            i % 7 == 0
+                ? ends.client->post_bulk(head_of(1), nothing, payload).status()
+                : ends.client
+                      ->post(head_of(2), i % 2 ? Flush::kLater : Flush::kNow,
+                             [&](wire::Writer& out) { out.bytes(payload.data(), payload.size()); })
+                      .status();
+      }
+    });
+  }
+  for (int i = 0; i < 20; ++i) REQUIRE(ends.server->receive(soon()).ok());
+  ends.client->close({Code::kDenied, "revoked"});
+  for (std::thread& thread : threads) thread.join();
+  for (const Status& status : last) CHECK(status.text() == "revoked");
+}
