@@ -10,7 +10,7 @@
 //
 // Only what needs the row's types is in templates here.
 #pragma once
-#include "tests/transport/api/row_words.h"
+#include "tests/transport/api/made_driver.h"
 #include "transport/api/client_call.h"
 
 namespace farcall::api {
@@ -49,15 +49,7 @@ struct RowTest;
 
 template <class Row, auto kMember, class... A, class... W>
 struct RowTest<Row, kMember, CUresult(A...), Words<W...>> {
-  static CUresult driver(A... a) {
-    ++seen().runs;
-    [[maybe_unused]] const std::uint64_t counts[] = {count_now<W>(a)..., 0};
-    Digest digest(nullptr);
-    (Word<W, A>::look(digest, a, counts), ...);
-    seen().inputs = digest.value;
-    if (seen().status == CUDA_SUCCESS) (Word<W, A>::fill(a, counts), ...);
-    return seen().status;
-  }
+  static constexpr auto driver = MadeDriver<CUresult(A...), Words<W...>>::call;
 
   // A value for every integer parameter that each attribute table knows; 3 if it can be.
   static int attribute() {
