@@ -141,6 +141,15 @@ std::vector<CompletionPtr> Context::all_tails() {
   return tails;
 }
 
+void Context::end_capture(const Capture& capture) {
+  std::lock_guard lock(order_);
+  for (const auto& stream : streams_) {
+    if (stream->capture.get() != &capture) continue;
+    stream->in_capture.store(false, std::memory_order_release);
+    stream->capture.reset();
+  }
+}
+
 void Context::synchronize() {
   for (const CompletionPtr& tail : all_tails()) tail->wait();
 }

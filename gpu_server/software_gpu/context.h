@@ -61,6 +61,8 @@ class Context : public std::enable_shared_from_this<Context> {
   bool idle(Stream& stream);
   // Waits for every stream.
   void synchronize();
+  // Takes every stream out of a capture that ends.
+  void end_capture(const Capture& capture);
   // Covers every stream; for events that record a whole context.
   std::vector<CompletionPtr> all_tails();
 

@@ -49,6 +49,13 @@ bool settle(CopyEnd& end, const CopyPlan& plan) {
   return true;
 }
 
+bool is_fill_valid(const FillPlan& plan) {
+  const std::uint64_t row_bytes = reach(plan.width, plan.element_bytes, 0);
+  if (plan.element_bytes == 0 || plan.address % plan.element_bytes != 0) return false;
+  if (plan.height > 1 && plan.pitch < row_bytes) return false;
+  return is_device_range(plan.address, reach(plan.height - 1, plan.pitch, row_bytes));
+}
+
 // Host memory that may change as soon as the call returns.
 bool is_pageable(const CopyEnd& end, const CopyPlan& plan) {
   return end.place == CopyEnd::Place::kHost && !is_device_range(end.address, plan.span(end));
@@ -97,17 +104,26 @@ CUresult run_fill(const FillPlan& plan, CUstream handle, When when) {
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(handle, &stream)) return failed;
   if (plan.width == 0 || plan.height == 0) return CUDA_SUCCESS;
-  const std::uint64_t row_bytes = reach(plan.width, plan.element_bytes, 0);
-  if (plan.address % plan.element_bytes != 0) return CUDA_ERROR_INVALID_VALUE;
-  if (plan.height > 1 && plan.pitch < row_bytes) return CUDA_ERROR_INVALID_VALUE;
-  if (!is_device_range(plan.address, reach(plan.height - 1, plan.pitch, row_bytes))) {
-    return CUDA_ERROR_INVALID_VALUE;
-  }
+  if (!is_fill_valid(plan)) return CUDA_ERROR_INVALID_VALUE;
   if (when == When::kQueued || capturing(*stream)) {
     return queue(*stream, {[plan] { fill(plan); }}, CU_GRAPH_NODE_TYPE_MEMSET);
   }
   if (CUresult failed = wait_turn(*stream)) return failed;
   fill(plan);
+  return CUDA_SUCCESS;
+}
+
+CUresult copy_work(const CopyPlan& wanted, Work* work) {
+  CopyPlan plan = wanted;
+  if (plan.width == 0 || plan.height == 0 || plan.depth == 0) return CUDA_ERROR_INVALID_VALUE;
+  if (!settle(plan.from, plan) || !settle(plan.to, plan)) return CUDA_ERROR_INVALID_VALUE;
+  *work = {[plan] { move_bytes(plan); }};
+  return CUDA_SUCCESS;
+}
+
+CUresult fill_work(const FillPlan& plan, Work* work) {
+  if (plan.width == 0 || plan.height == 0 || !is_fill_valid(plan)) return CUDA_ERROR_INVALID_VALUE;
+  *work = {[plan] { fill(plan); }};
   return CUDA_SUCCESS;
 }
 

@@ -50,6 +50,9 @@ CUresult run_copy(const CopyPlan& plan, CUstream stream, When when);
 CUresult copy_bytes(CopyEnd::Place to_place, std::uint64_t to, CopyEnd::Place from_place,
                     std::uint64_t from, std::size_t bytes, CUstream stream, When when);
 
+// The same as work for a graph; checked now, done later.
+CUresult copy_work(const CopyPlan& plan, Work* work);
+
 // Fills `height` rows of `width` elements of 1, 2 or 4 bytes.
 struct FillPlan {
   std::uint64_t address = 0;
@@ -59,6 +62,7 @@ struct FillPlan {
   std::size_t width = 0, height = 1;
 };
 CUresult run_fill(const FillPlan& plan, CUstream stream, When when);
+CUresult fill_work(const FillPlan& plan, Work* work);
 
 // The plan that a descriptor of cuMemcpy2D or cuMemcpy3D asks for.
 CUresult plan_from(const CUDA_MEMCPY3D& wanted, CopyPlan* plan);

@@ -17,6 +17,26 @@ GraphNode* Graph::add(CUgraphNodeType type, Work work, std::vector<GraphNode*> a
   return node.get();
 }
 
+void Graph::drop(GraphNode& node) {
+  for (const auto& other : nodes) std::erase(other->after, &node);
+  driver().graph_nodes.remove(&node);
+  std::erase_if(nodes, [&](const auto& held) { return held.get() == &node; });
+}
+
+std::shared_ptr<Graph> Graph::clone() const {
+  auto copy = std::make_shared<Graph>();
+  std::map<const GraphNode*, GraphNode*> twin;
+  for (const auto& node : nodes) {
+    GraphNode* made = copy->add(node->type, node->work, {});
+    made->original = node.get();
+    twin[node.get()] = made;
+  }
+  for (const auto& node : nodes) {
+    for (const GraphNode* earlier : node->after) twin[node.get()]->after.push_back(twin[earlier]);
+  }
+  return copy;
+}
+
 Graph::~Graph() {
   for (const auto& node : nodes) driver().graph_nodes.remove(node.get());
 }
@@ -52,6 +72,19 @@ CUresult GraphExec::make(const Graph& graph, std::shared_ptr<GraphExec>* exec) {
   }
   *exec = std::move(made);
   return CUDA_SUCCESS;
+}
+
+Work GraphExec::work(const Context& context) const {
+  std::vector<std::function<void()>> enabled;
+  for (const Step& step : steps) {
+    if (step.enabled && step.work.run) enabled.push_back(step.work.run);
+  }
+  return {[enabled = std::move(enabled), &context] {
+    for (const auto& run : enabled) {
+      if (context.status() != CUDA_SUCCESS) return;
+      run();
+    }
+  }};
 }
 
 bool GraphExec::update(const Graph& graph) {

@@ -17,13 +17,15 @@
 
 namespace farcall::softgpu {
 
+class Context;
 struct Graph;
 
 struct GraphNode {
   Graph* graph = nullptr;
   CUgraphNodeType type = CU_GRAPH_NODE_TYPE_EMPTY;
   Work work;
-  std::vector<GraphNode*> after;  // edges into this node
+  std::vector<GraphNode*> after;        // edges into this node
+  const GraphNode* original = nullptr;  // in a clone: what this was copied from
   CUgraphNode handle() { return reinterpret_cast<CUgraphNode>(this); }
 };
 
@@ -34,6 +36,9 @@ struct Graph {
   GraphNode* add(CUgraphNodeType type, Work work, std::vector<GraphNode*> after);
   // Earlier nodes first; empty if the edges form a circle (and there are nodes).
   std::vector<GraphNode*> in_order() const;
+  // Also ends the handle and the edges.
+  void drop(GraphNode& node);
+  std::shared_ptr<Graph> clone() const;
   ~Graph();
 };
 
@@ -47,6 +52,8 @@ struct GraphExec {
   unsigned long long flags = 0;
 
   // Errors: CUDA_ERROR_INVALID_VALUE for a circle.
+  // Everything that is enabled, in order, as one piece of work. It stops at a fault.
+  Work work(const Context& context) const;
   static CUresult make(const Graph& graph, std::shared_ptr<GraphExec>* exec);
   // Replaces the work by that of a graph of the same shape.
   bool update(const Graph& graph);

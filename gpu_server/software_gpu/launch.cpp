@@ -28,6 +28,10 @@ CUresult to_curesult(FaultKind kind) {
   return CUDA_ERROR_UNKNOWN;
 }
 
+std::uint64_t threads_of(const LaunchPlan& plan) {
+  return std::uint64_t{plan.block[0]} * plan.block[1] * plan.block[2];
+}
+
 // The older form: one buffer that already has the kernel's layout.
 CUresult gather_buffer(LaunchPlan& plan, void** extra) {
   const void* buffer = nullptr;
@@ -81,15 +85,18 @@ int resident_blocks(const Function& function, int block_threads, std::size_t dyn
   return std::min({by_threads, by_registers, by_shared, kSmBlocksMax});
 }
 
+bool is_shape_valid(const LaunchPlan& plan) {
+  for (std::size_t i = 0; i < 3; ++i) {
+    if (plan.grid[i] == 0 || plan.grid[i] > kGridMax[i]) return false;
+    if (plan.block[i] == 0 || plan.block[i] > kBlockMax[i]) return false;
+  }
+  return threads_of(plan) <= static_cast<std::uint64_t>(kBlockThreadsMax);
+}
+
 CUresult check_launch(const LaunchPlan& plan) {
   const Function& function = *plan.function;
-  std::uint64_t threads = 1;
-  for (std::size_t i = 0; i < 3; ++i) {
-    if (plan.grid[i] == 0 || plan.grid[i] > kGridMax[i]) return CUDA_ERROR_INVALID_VALUE;
-    if (plan.block[i] == 0 || plan.block[i] > kBlockMax[i]) return CUDA_ERROR_INVALID_VALUE;
-    threads *= plan.block[i];
-  }
-  if (threads > static_cast<std::uint64_t>(kBlockThreadsMax)) return CUDA_ERROR_INVALID_VALUE;
+  if (!is_shape_valid(plan)) return CUDA_ERROR_INVALID_VALUE;
+  const std::uint64_t threads = threads_of(plan);
   if (Status decoded = function.kernel->decode(); !decoded.ok()) {
     FARCALL_LOG_DEBUG("launch refused: %s", decoded.to_string().c_str());
     return to_curesult(decoded);

@@ -28,6 +28,9 @@ struct LaunchPlan {
 // Errors: CUDA_ERROR_INVALID_VALUE when both or none of what the kernel needs is given.
 CUresult gather_params(LaunchPlan& plan, void** kernel_params, void** extra);
 
+// False for a grid or block that no device accepts.
+bool is_shape_valid(const LaunchPlan& plan);
+
 // Errors: CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES,
 // CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE; what decoding the kernel met.
 CUresult check_launch(const LaunchPlan& plan);

@@ -8,6 +8,11 @@
 namespace farcall::softgpu {
 namespace {
 
+// libcudart passes a driver's answer on by number, and programs know a grid or block that no device
+// accepts as cudaErrorInvalidConfiguration (9), while users of the driver API know it as
+// CUDA_ERROR_INVALID_VALUE. Only libcudart launches by CUkernel, so that tells them apart.
+constexpr CUresult kInvalidConfiguration = static_cast<CUresult>(9);
+
 struct Shape {
   std::array<unsigned, 3> grid;
   std::array<unsigned, 3> block;
@@ -26,6 +31,7 @@ CUresult launch_kernel(CUfunction f, const Shape& shape, CUstream handle, void**
   plan.block = shape.block;
   plan.dynamic_shared_bytes = shape.shared_bytes;
   plan.cooperative = shape.cooperative;
+  if (!is_shape_valid(plan) && driver().kernels.find(f)) return kInvalidConfiguration;
   if (CUresult failed = gather_params(plan, kernel_params, extra)) return failed;
   return launch(std::move(plan), *stream);
 }

@@ -19,6 +19,19 @@ CUresult cuEventRecord_ptsz(CUevent hEvent, CUstream hStream) {
   return cuEventRecord(hEvent, own(hStream));
 }
 
+CUresult cuGraphInstantiateWithParams_ptsz(CUgraphExec* phGraphExec, CUgraph hGraph,
+                                           CUDA_GRAPH_INSTANTIATE_PARAMS* instantiateParams) {
+  return cuGraphInstantiateWithParams(phGraphExec, hGraph, instantiateParams);
+}
+
+CUresult cuGraphLaunch_ptsz(CUgraphExec hGraphExec, CUstream hStream) {
+  return cuGraphLaunch(hGraphExec, own(hStream));
+}
+
+CUresult cuGraphUpload_ptsz(CUgraphExec hGraphExec, CUstream hStream) {
+  return cuGraphUpload(hGraphExec, own(hStream));
+}
+
 CUresult cuLaunchCooperativeKernel_ptsz(CUfunction f, unsigned gridDimX, unsigned gridDimY,
                                         unsigned gridDimZ, unsigned blockDimX, unsigned blockDimY,
                                         unsigned blockDimZ, unsigned sharedMemBytes,
@@ -154,13 +167,53 @@ CUresult cuStreamAttachMemAsync_ptsz(CUstream hStream, CUdeviceptr dptr, size_t 
   return cuStreamAttachMemAsync(own(hStream), dptr, length, flags);
 }
 
+CUresult cuStreamBeginCaptureToGraph_ptsz(CUstream hStream, CUgraph hGraph,
+                                          const CUgraphNode* dependencies,
+                                          const CUgraphEdgeData* dependencyData,
+                                          size_t numDependencies, CUstreamCaptureMode mode) {
+  return cuStreamBeginCaptureToGraph(own(hStream), hGraph, dependencies, dependencyData,
+                                     numDependencies, mode);
+}
+
+CUresult cuStreamBeginCapture_ptsz(CUstream hStream) { return cuStreamBeginCapture(own(hStream)); }
+
+CUresult cuStreamBeginCapture_v2_ptsz(CUstream hStream, CUstreamCaptureMode mode) {
+  return cuStreamBeginCapture_v2(own(hStream), mode);
+}
+
 CUresult cuStreamCopyAttributes_ptsz(CUstream dst, CUstream src) {
   return cuStreamCopyAttributes(own(dst), own(src));
+}
+
+CUresult cuStreamEndCapture_ptsz(CUstream hStream, CUgraph* phGraph) {
+  return cuStreamEndCapture(own(hStream), phGraph);
 }
 
 CUresult cuStreamGetAttribute_ptsz(CUstream hStream, CUstreamAttrID attr,
                                    CUstreamAttrValue* value_out) {
   return cuStreamGetAttribute(own(hStream), attr, value_out);
+}
+
+CUresult cuStreamGetCaptureInfo_ptsz(CUstream hStream, CUstreamCaptureStatus* captureStatus_out,
+                                     cuuint64_t* id_out) {
+  return cuStreamGetCaptureInfo(own(hStream), captureStatus_out, id_out);
+}
+
+CUresult cuStreamGetCaptureInfo_v2_ptsz(CUstream hStream, CUstreamCaptureStatus* captureStatus_out,
+                                        cuuint64_t* id_out, CUgraph* graph_out,
+                                        const CUgraphNode** dependencies_out,
+                                        size_t* numDependencies_out) {
+  return cuStreamGetCaptureInfo_v2(own(hStream), captureStatus_out, id_out, graph_out,
+                                   dependencies_out, numDependencies_out);
+}
+
+CUresult cuStreamGetCaptureInfo_v3_ptsz(CUstream hStream, CUstreamCaptureStatus* captureStatus_out,
+                                        cuuint64_t* id_out, CUgraph* graph_out,
+                                        const CUgraphNode** dependencies_out,
+                                        const CUgraphEdgeData** edgeData_out,
+                                        size_t* numDependencies_out) {
+  return cuStreamGetCaptureInfo_v3(own(hStream), captureStatus_out, id_out, graph_out,
+                                   dependencies_out, edgeData_out, numDependencies_out);
 }
 
 CUresult cuStreamGetCtx_ptsz(CUstream hStream, CUcontext* pctx) {
@@ -187,6 +240,10 @@ CUresult cuStreamGetPriority_ptsz(CUstream hStream, int* priority) {
   return cuStreamGetPriority(own(hStream), priority);
 }
 
+CUresult cuStreamIsCapturing_ptsz(CUstream hStream, CUstreamCaptureStatus* captureStatus) {
+  return cuStreamIsCapturing(own(hStream), captureStatus);
+}
+
 CUresult cuStreamQuery_ptsz(CUstream hStream) { return cuStreamQuery(own(hStream)); }
 
 CUresult cuStreamSetAttribute_ptsz(CUstream hStream, CUstreamAttrID attr,
@@ -195,6 +252,18 @@ CUresult cuStreamSetAttribute_ptsz(CUstream hStream, CUstreamAttrID attr,
 }
 
 CUresult cuStreamSynchronize_ptsz(CUstream hStream) { return cuStreamSynchronize(own(hStream)); }
+
+CUresult cuStreamUpdateCaptureDependencies_ptsz(CUstream hStream, CUgraphNode* dependencies,
+                                                size_t numDependencies, unsigned flags) {
+  return cuStreamUpdateCaptureDependencies(own(hStream), dependencies, numDependencies, flags);
+}
+
+CUresult cuStreamUpdateCaptureDependencies_v2_ptsz(CUstream hStream, CUgraphNode* dependencies,
+                                                   const CUgraphEdgeData* dependencyData,
+                                                   size_t numDependencies, unsigned flags) {
+  return cuStreamUpdateCaptureDependencies_v2(own(hStream), dependencies, dependencyData,
+                                              numDependencies, flags);
+}
 
 CUresult cuStreamWaitEvent_ptsz(CUstream hStream, CUevent hEvent, unsigned Flags) {
   return cuStreamWaitEvent(own(hStream), hEvent, Flags);

@@ -62,6 +62,8 @@ TEST_CASE("a CUkernel is accepted where a CUfunction is asked for") {
   Sum sum(session);
   CHECK(launch(reinterpret_cast<CUfunction>(kernel), 4, 32, sum.params) == CUDA_SUCCESS);
   CHECK(sum.result() == std::vector<int>(100, 42));
+  // cudaErrorInvalidConfiguration, which only libcudart's way of launching may see.
+  CHECK(static_cast<int>(launch(reinterpret_cast<CUfunction>(kernel), 0, 32, sum.params)) == 9);
   CHECK(cuLibraryUnload(library) == CUDA_SUCCESS);
 }
 

@@ -1,0 +1,204 @@
+// Making graph nodes, and giving them, or what was instantiated from them, new parameters.
+// Source: CUDA Driver API 13.0, Graph Management.
+#include "gpu_server/software_gpu/driver.h"
+#include "gpu_server/software_gpu/graph_work.h"
+
+namespace farcall::softgpu {
+namespace {
+
+struct Place {
+  CUgraphNode* node;
+  CUgraph graph;
+  const CUgraphNode* after;
+  std::size_t count;
+};
+
+CUresult add_node(const Place& place, CUgraphNodeType type, Work work) {
+  if (CUresult failed = require_driver()) return failed;
+  auto graph = driver().graphs.find(place.graph);
+  if (!graph) return CUDA_ERROR_INVALID_HANDLE;
+  if (place.node == nullptr || (place.after == nullptr && place.count != 0)) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  std::vector<GraphNode*> after;
+  for (std::size_t i = 0; i < place.count; ++i) {
+    auto earlier = driver().graph_nodes.find(place.after[i]);
+    if (!earlier || earlier->graph != graph.get()) return CUDA_ERROR_INVALID_VALUE;
+    after.push_back(earlier.get());
+  }
+  *place.node = graph->add(type, std::move(work), std::move(after))->handle();
+  return CUDA_SUCCESS;
+}
+
+// Makes the work from `params` by `maker` and adds a node of it.
+template <class Params, class Maker>
+CUresult add(const Place& place, CUgraphNodeType type, const Params* params, Maker maker) {
+  if (params == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  Work work;
+  if (CUresult failed = maker(*params, &work)) return failed;
+  return add_node(place, type, std::move(work));
+}
+
+template <class Params, class Maker>
+CUresult set(CUgraphNode handle, CUgraphNodeType type, const Params* params, Maker maker) {
+  if (CUresult failed = require_driver()) return failed;
+  auto node = driver().graph_nodes.find(handle);
+  if (!node) return CUDA_ERROR_INVALID_HANDLE;
+  if (params == nullptr || node->type != type) return CUDA_ERROR_INVALID_VALUE;
+  return maker(*params, &node->work);
+}
+
+template <class Params, class Maker>
+CUresult set_in(CUgraphExec exec_handle, CUgraphNode handle, const Params* params, Maker maker) {
+  if (CUresult failed = require_driver()) return failed;
+  auto exec = driver().graph_execs.find(exec_handle);
+  if (!exec) return CUDA_ERROR_INVALID_HANDLE;
+  auto at = exec->step_of.find(reinterpret_cast<const GraphNode*>(handle));
+  if (params == nullptr || at == exec->step_of.end()) return CUDA_ERROR_INVALID_VALUE;
+  return maker(*params, &exec->steps[at->second].work);
+}
+
+// The work that a CUgraphNodeParams of any served type asks for.
+CUresult any_work(const CUgraphNodeParams& params, Work* work) {
+  switch (params.type) {
+    case CU_GRAPH_NODE_TYPE_KERNEL: {
+      const auto& from = params.kernel;
+      const CUDA_KERNEL_NODE_PARAMS kernel{from.func,      from.gridDimX,       from.gridDimY,
+                                           from.gridDimZ,  from.blockDimX,      from.blockDimY,
+                                           from.blockDimZ, from.sharedMemBytes, from.kernelParams,
+                                           from.extra,     from.kern,           from.ctx};
+      return kernel_work(kernel, work);
+    }
+    case CU_GRAPH_NODE_TYPE_MEMCPY: return memcpy_work(params.memcpy.copyParams, work);
+    case CU_GRAPH_NODE_TYPE_MEMSET: {
+      const auto& from = params.memset;
+      return memset_work(
+          {from.dst, from.pitch, from.value, from.elementSize, from.width, from.height}, work);
+    }
+    case CU_GRAPH_NODE_TYPE_HOST: return host_work({params.host.fn, params.host.userData}, work);
+    case CU_GRAPH_NODE_TYPE_GRAPH: return child_work(params.graph.graph, work);
+    case CU_GRAPH_NODE_TYPE_EMPTY: return CUDA_SUCCESS;
+    case CU_GRAPH_NODE_TYPE_WAIT_EVENT: return wait_work(params.eventWait.event, work);
+    case CU_GRAPH_NODE_TYPE_EVENT_RECORD: return record_work(params.eventRecord.event, work);
+    default: return CUDA_ERROR_NOT_SUPPORTED;
+  }
+}
+
+}  // namespace
+}  // namespace farcall::softgpu
+
+using namespace farcall::softgpu;
+
+extern "C" {
+
+CUresult cuGraphAddKernelNode_v2(CUgraphNode* phGraphNode, CUgraph hGraph,
+                                 const CUgraphNode* dependencies, size_t numDependencies,
+                                 const CUDA_KERNEL_NODE_PARAMS* nodeParams) {
+  return add({phGraphNode, hGraph, dependencies, numDependencies}, CU_GRAPH_NODE_TYPE_KERNEL,
+             nodeParams, kernel_work);
+}
+
+CUresult cuGraphAddMemcpyNode(CUgraphNode* phGraphNode, CUgraph hGraph,
+                              const CUgraphNode* dependencies, size_t numDependencies,
+                              const CUDA_MEMCPY3D* copyParams, CUcontext) {
+  return add({phGraphNode, hGraph, dependencies, numDependencies}, CU_GRAPH_NODE_TYPE_MEMCPY,
+             copyParams, memcpy_work);
+}
+
+CUresult cuGraphAddMemsetNode(CUgraphNode* phGraphNode, CUgraph hGraph,
+                              const CUgraphNode* dependencies, size_t numDependencies,
+                              const CUDA_MEMSET_NODE_PARAMS* memsetParams, CUcontext) {
+  return add({phGraphNode, hGraph, dependencies, numDependencies}, CU_GRAPH_NODE_TYPE_MEMSET,
+             memsetParams, memset_work);
+}
+
+CUresult cuGraphAddHostNode(CUgraphNode* phGraphNode, CUgraph hGraph,
+                            const CUgraphNode* dependencies, size_t numDependencies,
+                            const CUDA_HOST_NODE_PARAMS* nodeParams) {
+  return add({phGraphNode, hGraph, dependencies, numDependencies}, CU_GRAPH_NODE_TYPE_HOST,
+             nodeParams, host_work);
+}
+
+CUresult cuGraphAddChildGraphNode(CUgraphNode* phGraphNode, CUgraph hGraph,
+                                  const CUgraphNode* dependencies, size_t numDependencies,
+                                  CUgraph childGraph) {
+  return add({phGraphNode, hGraph, dependencies, numDependencies}, CU_GRAPH_NODE_TYPE_GRAPH,
+             &childGraph, child_work);
+}
+
+CUresult cuGraphAddEmptyNode(CUgraphNode* phGraphNode, CUgraph hGraph,
+                             const CUgraphNode* dependencies, size_t numDependencies) {
+  return add_node({phGraphNode, hGraph, dependencies, numDependencies}, CU_GRAPH_NODE_TYPE_EMPTY,
+                  {});
+}
+
+CUresult cuGraphAddEventRecordNode(CUgraphNode* phGraphNode, CUgraph hGraph,
+                                   const CUgraphNode* dependencies, size_t numDependencies,
+                                   CUevent event) {
+  return add({phGraphNode, hGraph, dependencies, numDependencies}, CU_GRAPH_NODE_TYPE_EVENT_RECORD,
+             &event, record_work);
+}
+
+CUresult cuGraphAddEventWaitNode(CUgraphNode* phGraphNode, CUgraph hGraph,
+                                 const CUgraphNode* dependencies, size_t numDependencies,
+                                 CUevent event) {
+  return add({phGraphNode, hGraph, dependencies, numDependencies}, CU_GRAPH_NODE_TYPE_WAIT_EVENT,
+             &event, wait_work);
+}
+
+CUresult cuGraphAddNode_v2(CUgraphNode* phGraphNode, CUgraph hGraph,
+                           const CUgraphNode* dependencies, const CUgraphEdgeData*,
+                           size_t numDependencies, CUgraphNodeParams* nodeParams) {
+  if (nodeParams == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  return add({phGraphNode, hGraph, dependencies, numDependencies}, nodeParams->type, nodeParams,
+             any_work);
+}
+
+CUresult cuGraphAddNode(CUgraphNode* phGraphNode, CUgraph hGraph, const CUgraphNode* dependencies,
+                        size_t numDependencies, CUgraphNodeParams* nodeParams) {
+  return cuGraphAddNode_v2(phGraphNode, hGraph, dependencies, nullptr, numDependencies, nodeParams);
+}
+
+CUresult cuGraphKernelNodeSetParams_v2(CUgraphNode hNode,
+                                       const CUDA_KERNEL_NODE_PARAMS* nodeParams) {
+  return set(hNode, CU_GRAPH_NODE_TYPE_KERNEL, nodeParams, kernel_work);
+}
+CUresult cuGraphMemcpyNodeSetParams(CUgraphNode hNode, const CUDA_MEMCPY3D* nodeParams) {
+  return set(hNode, CU_GRAPH_NODE_TYPE_MEMCPY, nodeParams, memcpy_work);
+}
+CUresult cuGraphMemsetNodeSetParams(CUgraphNode hNode, const CUDA_MEMSET_NODE_PARAMS* nodeParams) {
+  return set(hNode, CU_GRAPH_NODE_TYPE_MEMSET, nodeParams, memset_work);
+}
+CUresult cuGraphHostNodeSetParams(CUgraphNode hNode, const CUDA_HOST_NODE_PARAMS* nodeParams) {
+  return set(hNode, CU_GRAPH_NODE_TYPE_HOST, nodeParams, host_work);
+}
+CUresult cuGraphNodeSetParams(CUgraphNode hNode, CUgraphNodeParams* nodeParams) {
+  if (nodeParams == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  return set(hNode, nodeParams->type, nodeParams, any_work);
+}
+
+CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec hGraphExec, CUgraphNode hNode,
+                                           const CUDA_KERNEL_NODE_PARAMS* nodeParams) {
+  return set_in(hGraphExec, hNode, nodeParams, kernel_work);
+}
+CUresult cuGraphExecMemcpyNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
+                                        const CUDA_MEMCPY3D* copyParams, CUcontext) {
+  return set_in(hGraphExec, hNode, copyParams, memcpy_work);
+}
+CUresult cuGraphExecMemsetNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
+                                        const CUDA_MEMSET_NODE_PARAMS* memsetParams, CUcontext) {
+  return set_in(hGraphExec, hNode, memsetParams, memset_work);
+}
+CUresult cuGraphExecHostNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
+                                      const CUDA_HOST_NODE_PARAMS* nodeParams) {
+  return set_in(hGraphExec, hNode, nodeParams, host_work);
+}
+CUresult cuGraphExecChildGraphNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
+                                            CUgraph childGraph) {
+  return set_in(hGraphExec, hNode, &childGraph, child_work);
+}
+CUresult cuGraphExecNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
+                                  CUgraphNodeParams* nodeParams) {
+  return set_in(hGraphExec, hNode, nodeParams, any_work);
+}
+}
