@@ -46,8 +46,9 @@ TEST_CASE("containers of every compression hold the same PTX") {
                                                        {"zstd.fatbin", Compression::kZstd},
                                                        {"all_zstd.fatbin", Compression::kZstd},
                                                        {"lz4.fatbin", Compression::kLz4}};
-  for (const auto& [name, compression] : files) {
-    CAPTURE(name);
+  for (const auto& file : files) {
+    const auto [name, compression] = file;
+    CAPTURE(file.first);
     const std::vector<std::byte> container = data_file(name);
     const FatbinEntry entry = ptx_entry(container);
     CHECK(entry.compression == compression);
@@ -95,8 +96,9 @@ TEST_CASE("an image's form and length come out of its own headers") {
   const std::pair<const char*, ImageForm> files[] = {{"zstd.fatbin", ImageForm::kContainer},
                                                      {"scale.cubin", ImageForm::kElf},
                                                      {"scale.ptx", ImageForm::kPtx}};
-  for (const auto& [name, form] : files) {
-    CAPTURE(name);
+  for (const auto& file : files) {
+    const auto [name, form] = file;
+    CAPTURE(file.first);
     std::vector<std::byte> image = data_file(name);
     const std::size_t bytes = image.size();
     image.resize(bytes + 100);
@@ -197,6 +199,15 @@ TEST_CASE("a packed image that is cut short or corrupted is refused, never follo
     for (const ImagePart& part : parts) {
       CHECK(container_entries(part.bytes).ok());
     }
+  }
+}
+
+TEST_CASE("an entry without a byte is an empty text") {
+  FatbinEntry entry;
+  entry.kind = EntryKind::kPtx;
+  for (Compression compression : {Compression::kNone, Compression::kZstd, Compression::kLz4}) {
+    entry.compression = compression;
+    CHECK(ptx_text(entry).value().empty());
   }
 }
 
