@@ -1,6 +1,6 @@
 // BulkLane and BulkIn: the payloads that clients announce, each read by the call it belongs to.
 //
-//   std::uint64_t ticket = lane.take_ticket();           // executor, in the order of the frames
+//   std::uint64_t ticket = lane.take_ticket();           // the leader, in the order of the frames
 //   BulkIn payload(session, lane, ticket, bytes);        // whoever runs the call
 //   while (payload.left() > 0) payload.read(staging.first(…));
 //
@@ -24,7 +24,7 @@ namespace farcall::server {
 
 class BulkLane {
  public:
-  std::uint64_t take_ticket();  // executor only
+  std::uint64_t take_ticket();  // the leader only
   void wait_turn(std::uint64_t ticket);
   void pass_on(std::uint64_t ticket);
 

@@ -10,7 +10,7 @@
 // A handler reads all of `in` and writes a CUresult and, on CUDA_SUCCESS, its answers to `out`.
 // Whether anybody waits for them is the executor's business. The thread's context is current.
 // Everything in `in` and `bulk` is hostile.
-// Owner: the executor, or a waiter, for the time of the call.  Threads: one.
+// Owner: the executor, for the time of the call.  Threads: one.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -28,20 +28,33 @@ Executor::Executor(const Driver& driver, link::Session& link)
 Executor::~Executor() = default;
 
 Status Executor::run() {
+  lead();
   Status why;
-  while (why.ok()) {
-    Result<link::Frame> frame = link_.receive(Deadline::never());
-    why = frame.ok() ? take(frame.value()) : frame.status();
+  {
+    auto end = end_.lock();
+    end.wait(ended_, [](const std::optional<Status>& now) { return now.has_value(); });
+    why = **end;
   }
   if (why.code() == Code::kMalformed) FARCALL_LOG_WARN("session ended: %s", why.text().c_str());
-  link_.close(why);
   waiters_.wait_idle();
   clean_up();
   return why;
 }
 
-// Checks a frame, finds out who runs it, and gets it run.
-Status Executor::take(const link::Frame& frame) {
+void Executor::lead() {
+  for (bool leading = true; leading;) {
+    Result<link::Frame> frame = link_.receive(Deadline::never());
+    Status why = frame.ok() ? take(frame.value(), &leading) : frame.status();
+    if (why.ok()) continue;
+    link_.close(why);
+    *end_.lock() = why;
+    ended_.notify_all();
+    return;
+  }
+}
+
+// Checks a frame and carries it out. Clears *leading when another thread has taken over.
+Status Executor::take(const link::Frame& frame, bool* leading) {
   const wire::FrameHeader& head = frame.head;
   if ((head.flags & wire::kReply) != 0) return broken("a client cannot reply", head);
   if (head.call != last_call_ + 1) return broken("calls do not count up by one", head);
@@ -62,8 +75,9 @@ Status Executor::take(const link::Frame& frame) {
   }
   errand.thread->busy.wait(true);
   bool may_wait = errand.row->info.when == api::When::Waits;
-  if (may_wait && (head.flags & wire::kWantsReply) != 0) return hand_over(std::move(errand));
-  return carry_out(errand);
+  if (!may_wait || (head.flags & wire::kWantsReply) == 0) return carry_out(errand);
+  *leading = false;
+  return wait_with(errand);
 }
 
 SecureBuffer Executor::spare_body() {
@@ -74,28 +88,28 @@ SecureBuffer Executor::spare_body() {
   return body;
 }
 
-// To a waiter, with a copy of the body: the link's own memory is good until the next receive only.
-Status Executor::hand_over(Errand errand) {
+// Another thread becomes the one that receives; this one, which has the call at hand and need not
+// be woken for it, does the waiting. The link's own memory is good until the next receive only, so
+// the body is copied.
+Status Executor::wait_with(Errand& errand) {
   SecureBuffer body = spare_body();
   if (body.size() == 0) {
     auto fresh = SecureBuffer::make(limits::kFrameBodyBytesMax);
     if (!fresh.ok()) return fresh.status();
     body = std::move(fresh).value();
   }
-  std::memcpy(body.data(), errand.body.data(), errand.body.size());
+  if (!errand.body.empty()) std::memcpy(body.data(), errand.body.data(), errand.body.size());
   errand.body = body.bytes().first(errand.body.size());
-  errand.thread->busy = true;
-  auto shared =
-      std::make_shared<std::pair<Errand, SecureBuffer>>(std::move(errand), std::move(body));
-  waiters_.run([this, shared] {
-    Status done = carry_out(shared->first);
-    if (!done.ok()) link_.close(done);
-    shared->first.bulk.reset();
-    shared->first.thread->busy = false;
-    shared->first.thread->busy.notify_all();
-    auto spare = spare_bodies_.lock();
-    if (spare->size() < kSpareBodiesMax) spare->push_back(std::move(shared->second));
-  });
+  ThreadState& thread = *errand.thread;
+  thread.busy = true;
+  waiters_.run([this] { lead(); });
+  Status done = carry_out(errand);
+  if (!done.ok()) link_.close(done);  // whoever leads now learns of it there
+  errand.bulk.reset();
+  thread.busy = false;
+  thread.busy.notify_all();
+  auto spare = spare_bodies_.lock();
+  if (spare->size() < kSpareBodiesMax) spare->push_back(std::move(body));
   return ok();
 }
 

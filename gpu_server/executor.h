@@ -4,18 +4,21 @@
 //   Status why = executor.run();          // returns when the link ends, everything cleaned up
 //
 // The client's calls form one ordered stream, so that what its thread A launched before it woke its
-// thread B comes before B's next call here too. Calls that may wait for the GPU are handed at that
-// point of the order to a waiter (WaiterPool), so that they hold up nobody else. A client thread
-// that waits sends nothing; should one send all the same, the executor lets its waiter finish
-// first: a ThreadState is never used by two of our threads.
+// thread B comes before B's next call here too. One thread at a time leads: it receives calls and
+// carries them out. When a call may wait for the GPU, another thread takes the lead at that point
+// of the order and the old leader does the waiting, so that a wait holds up nobody else and costs
+// no wake-up on its own way. A client thread that waits sends nothing; should one send all the
+// same, the leader lets its wait finish first: a ThreadState is never used by two of our threads.
 //
 // A call nobody waits for (Queued) leaves its failure in the ThreadState; the thread's next call
 // with an answer reports it and is not carried out.
 // Owner: the worker's main thread, or a test's.  Threads: run() by one.
 // Never trusts a byte from the link; a frame that breaks the protocol ends this session only.
 #pragma once
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "gpu_server/bulk_in.h"
@@ -53,8 +56,9 @@ class Executor {
     std::span<const std::byte> body;
     std::unique_ptr<BulkIn> bulk;
   };
-  Status take(const link::Frame& frame);
-  Status hand_over(Errand errand);
+  void lead();
+  Status take(const link::Frame& frame, bool* leading);
+  Status wait_with(Errand& errand);
   Status carry_out(Errand& errand);
   // Answers without carrying out.
   Status answer(Errand& errand, CUresult status);
@@ -73,6 +77,8 @@ class Executor {
   std::function<void()> flush_;
   std::uint32_t last_call_ = 0;
   Guarded<std::vector<SecureBuffer>> spare_bodies_;
+  Guarded<std::optional<Status>> end_;  // why the last leader stopped
+  std::condition_variable ended_;
   WaiterPool waiters_;  // last: its threads use all of the above
 };
 

@@ -112,7 +112,8 @@ constexpr auto copy_out_later = [](Call& call) { return copy_out(call, true); };
 
 std::span<const HandRow> hand_memory_rows() {
   static const HandRow rows[] = {
-      {row::cuMemcpyHtoD_v2::info(), copy_in_now, true},
+      // Behind everything in the default stream, so it waits like a synchronize.
+      {waiting(row::cuMemcpyHtoD_v2::info()), copy_in_now, true},
       {row::cuMemcpyHtoDAsync_v2::info(), copy_in_later, true},
       {row::cuMemcpyDtoH_v2::info(), copy_out_now},
       {row::cuMemcpyDtoHAsync_v2::info(), copy_out_later},

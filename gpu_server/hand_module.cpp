@@ -190,15 +190,10 @@ Verdict kernel_get_function(Call& call) {
   return done != CUDA_SUCCESS ? call.status(done) : answer_function(call, function, false, id);
 }
 
-// A driver may compile for seconds: nobody else's calls wait for that.
-api::RowInfo waiting(api::RowInfo info) {
-  info.when = api::When::Waits;
-  return info;
-}
-
 }  // namespace
 
 std::span<const HandRow> hand_module_rows() {
+  // A driver may compile for seconds: nobody else's calls wait for that.
   static const HandRow rows[] = {
       {waiting(row::cuModuleLoadData::info()), module_load, true},
       {waiting(row::cuLibraryLoadData::info()), library_load, true},

@@ -30,6 +30,11 @@ struct HandRow {
   Verdict (*run)(Call&);
   bool takes_payload = false;
 };
+// The same row as one that may wait, should the client wait for it too.
+inline api::RowInfo waiting(api::RowInfo info) {
+  info.when = api::When::Waits;
+  return info;
+}
 std::span<const HandRow> hand_session_rows();
 std::span<const HandRow> hand_context_rows();
 std::span<const HandRow> hand_memory_rows();

@@ -4,7 +4,7 @@
 // threads do not exist here, so their state lives in this struct, and whichever of our threads runs
 // a call takes it on for the duration.
 // Owner: the session's ThreadTable; addresses are stable.
-// Threads: the executor, or the one waiter that `busy` stands for; never both (see Executor).
+// Threads: the executor's leader, or the one that `busy` stands for; never both (see Executor).
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -27,7 +27,7 @@ struct ThreadState {
   std::uint32_t number = 0;       // FrameHeader::thread
   std::uint64_t context_id = 0;   // current context; 0: none
   Deferred deferred;              // status CUDA_SUCCESS: nothing to report
-  std::atomic<bool> busy{false};  // a waiter runs a call of this thread
+  std::atomic<bool> busy{false};  // a call of this thread waits
   // What CU_STREAM_PER_THREAD means to this thread: per context id, the id of a stream, which is
   // gone from the handles when the context was reset.
   std::unordered_map<std::uint64_t, std::uint64_t> own_streams;
@@ -36,7 +36,7 @@ struct ThreadState {
 class ThreadTable {
  public:
   // The state of client thread `number`, made on first sight; null when the number is 0 or beyond
-  // limits::kClientThreadsMax.  Threads: the executor only.
+  // limits::kClientThreadsMax.  Threads: the leader only.
   ThreadState* get(std::uint32_t number) {
     if (number == 0 || number > limits::kClientThreadsMax) return nullptr;
     auto& state = states_[number];

@@ -1,13 +1,14 @@
-// WaiterPool: threads on which calls wait, so that the executor never does.
+// WaiterPool: the threads of a session, one more than there are calls that wait.
 //
 //   WaiterPool pool;
-//   pool.run([job = std::move(job)]() mutable { job.answer(); });    // at once, on a parked thread
+//   pool.run([this] { lead(); });                 // at once, on a parked thread
 //
-// Calls that wait for the GPU (a synchronize, a copy back) come one per client thread at a time,
-// and each may depend on calls of other client threads which the executor must still run. So each
-// gets a thread of its own: a parked one when there is one, else a new one. The number of client
-// threads (limits::kClientThreadsMax) bounds the pool, because a client thread has one call out at
-// a time. Owner: a session; the destructor waits for what is running.  Threads: any.
+// Calls that wait for the GPU (a synchronize, a copy back) each keep a thread, and each may depend
+// on calls of other client threads which somebody must still carry out. So there is always another
+// thread: a parked one when there is one, else a new one. The number of client threads
+// (limits::kClientThreadsMax) bounds the pool, for a client thread has one call out at a time.
+//
+// Owner: a session; the destructor waits for what is running.  Threads: any.
 #pragma once
 #include <condition_variable>
 #include <deque>

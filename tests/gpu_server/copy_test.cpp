@@ -1,8 +1,8 @@
 // Copies between client and device, small and large, over a fake device's memory.
 #include <doctest/doctest.h>
 
-#include "fake_driver.h"
-#include "served_session.h"
+#include "tests/gpu_server/fake_driver.h"
+#include "tests/gpu_server/served_session.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 

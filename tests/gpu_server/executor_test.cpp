@@ -2,8 +2,8 @@
 
 #include <doctest/doctest.h>
 
-#include "fake_driver.h"
-#include "served_session.h"
+#include "tests/gpu_server/fake_driver.h"
+#include "tests/gpu_server/served_session.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 

@@ -4,7 +4,7 @@
 #include <map>
 
 #include "gpu_server/jit_options.h"
-#include "served_session.h"
+#include "tests/gpu_server/served_session.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 #include "transport/cuda/image.h"
@@ -52,7 +52,7 @@ api::Driver driver() {
     g_seen.image = static_cast<const char*>(image);
     g_seen.options = count;
     for (unsigned i = 0; i < count; ++i) {
-      if (names[i] == CU_JIT_ERROR_LOG_BUFFER) std::strcpy(static_cast<char*>(values[i]), "oh");
+      if (names[i] == CU_JIT_ERROR_LOG_BUFFER) std::memcpy(values[i], "oh", 3);
     }
     return *module = reinterpret_cast<CUmodule>(0x200), CUDA_SUCCESS;
   };

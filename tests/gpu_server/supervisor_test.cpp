@@ -15,7 +15,7 @@
 
 #include "gpu_server/check.h"
 #include "gpu_server/supervisor.h"
-#include "served_session.h"
+#include "tests/gpu_server/served_session.h"
 #include "tests/security/test_pool.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
