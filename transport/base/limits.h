@@ -66,8 +66,7 @@ inline constexpr int kWorkerGraceMs = 500;
 inline constexpr std::uint64_t kRekeyBytes = std::uint64_t{64} << 30;
 inline constexpr std::uint64_t kRekeyRecords = std::uint64_t{1} << 32;
 
-// --- images and PTX (both may come from a hostile client)
-// ------------------------------------------
+// --- images and PTX (both may come from a hostile client) ----------------------------------------
 inline constexpr std::size_t kImagePartsMax = 4096;     // containers of one version-2 wrapper
 inline constexpr std::size_t kImageEntriesMax = 65536;  // entries of one container; cuBLASLt: 2782
 // One decompressed entry. cuDNN's largest text is 77 MB; more is a decompression bomb.
