@@ -13,8 +13,9 @@ void FunctionDecoder::simple(Op op, int sources) {
   std::uint32_t rows[3] = {0, 0, 0};
   for (int n = 0; n < sources; ++n)
     rows[n] = source(operand(static_cast<std::size_t>(n) + 1), type);
-  // The first source's upper halves play no part in the result of these.
-  const bool counts = op == Op::kPopc || op == Op::kClz || op == Op::kBfind;
+  // These count in 32 bits whatever they look at.
+  const bool counts =
+      op == Op::kPopc || op == Op::kClz || op == Op::kBfind || op == Op::kBfindShift;
   const std::uint32_t d = dest(operand(0), counts ? Ty::kU32 : type);
   const unsigned flags = is_float(type) ? float_flags() : 0;
   unsigned variant = flags == 0 ? 0 : flags == kFtz ? 1 : 2;
