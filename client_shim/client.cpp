@@ -144,7 +144,10 @@ CUresult Client::round_trip(const api::RowInfo& row, CallKind kind, Send send, T
   flusher_.sent();
   CUresult result = receiver_.wait(waiter);
   if (stats_.is_enabled()) stats_.waited(clock_.now_ns() - started);
-  if (result != CUDA_SUCCESS) FARCALL_LOG_DEBUG("%s: error %d", row.name, result);
+  if (result != CUDA_SUCCESS) {
+    FARCALL_LOG_DEBUG("%s: error %d", row.name, result);
+    contexts_.note_result(thread.current(), result);
+  }
   return result;
 }
 
@@ -177,6 +180,7 @@ CUresult Client::ask_status(const api::RowInfo& row, Encode encode) {
 CUresult Client::post(const api::RowInfo& row, Encode encode) {
   ThreadState& thread = this_thread();
   if (settings_.strict || thread.current() == nullptr) return ask(row, encode, kStatusOf);
+  if (CUresult fault = contexts_.fault(thread.current()); fault != CUDA_SUCCESS) return fault;
   auto head = begin(row, thread, 0);
   if (!head.ok()) return failed(head.status());
   stats_.count(CallKind::kQueued, row.name);
@@ -193,6 +197,7 @@ CUresult Client::post_payload(const api::RowInfo& row, Encode encode,
   if (settings_.strict || thread.current() == nullptr) {
     return ask_payload(row, encode, payload, kStatusOf);
   }
+  if (CUresult fault = contexts_.fault(thread.current()); fault != CUDA_SUCCESS) return fault;
   auto head = begin(row, thread, 0);
   if (!head.ok()) return failed(head.status());
   stats_.count(CallKind::kQueued, row.name);

@@ -1,10 +1,50 @@
 #include "client_shim/contexts.h"
 
 namespace farcall::shim {
+namespace {
+
+// The errors after which CUDA allows nothing but to destroy the context.
+bool is_fault(CUresult result) {
+  switch (result) {
+    case CUDA_ERROR_ECC_UNCORRECTABLE:
+    case CUDA_ERROR_NVLINK_UNCORRECTABLE:
+    case CUDA_ERROR_CONTAINED:
+    case CUDA_ERROR_ILLEGAL_ADDRESS:
+    case CUDA_ERROR_LAUNCH_TIMEOUT:
+    case CUDA_ERROR_ASSERT:
+    case CUDA_ERROR_HARDWARE_STACK_ERROR:
+    case CUDA_ERROR_ILLEGAL_INSTRUCTION:
+    case CUDA_ERROR_MISALIGNED_ADDRESS:
+    case CUDA_ERROR_INVALID_ADDRESS_SPACE:
+    case CUDA_ERROR_INVALID_PC:
+    case CUDA_ERROR_LAUNCH_FAILED: return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
+void Contexts::note_result(CUcontext context, CUresult result) {
+  if (context == nullptr || !is_fault(result)) return;
+  state_.lock()->faults.emplace(context, result);
+  any_fault_.store(true, std::memory_order_relaxed);
+}
+
+CUresult Contexts::find_fault(CUcontext context) {
+  auto state = state_.lock();
+  auto at = state->faults.find(context);
+  return at == state->faults.end() ? CUDA_SUCCESS : at->second;
+}
+
+void Contexts::clear_fault(CUcontext context) { state_.lock()->faults.erase(context); }
 
 void Contexts::add(CUcontext context, ContextFacts facts) { state_.lock()->known[context] = facts; }
 
-void Contexts::drop(CUcontext context) { state_.lock()->known.erase(context); }
+void Contexts::drop(CUcontext context) {
+  auto state = state_.lock();
+  state->known.erase(context);
+  state->faults.erase(context);
+}
 
 std::optional<ContextFacts> Contexts::find(CUcontext context) {
   auto state = state_.lock();
@@ -29,10 +69,6 @@ int Contexts::release_primary(int ordinal) {
   auto state = state_.lock();
   int& retains = state->primaries[static_cast<std::size_t>(ordinal)].retains;
   return retains == 0 ? -1 : --retains;
-}
-
-void Contexts::reset_primary(int ordinal) {
-  state_.lock()->primaries[static_cast<std::size_t>(ordinal)].retains = 0;
 }
 
 }  // namespace farcall::shim

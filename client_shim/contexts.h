@@ -8,6 +8,7 @@
 // Owner: one per client.  Threads: any.  Never talks to the server.
 #pragma once
 #include <array>
+#include <atomic>
 #include <optional>
 #include <unordered_map>
 
@@ -29,6 +30,15 @@ class Contexts {
   void drop(CUcontext context);
   std::optional<ContextFacts> find(CUcontext context);
 
+  // A fault of a kernel spoils its context for good: every later call of it gets the same error.
+  // Other results are ignored.
+  void note_result(CUcontext context, CUresult result);
+  CUresult fault(CUcontext context) {
+    return any_fault_.load(std::memory_order_relaxed) ? find_fault(context) : CUDA_SUCCESS;
+  }
+  // The primary context was reset.
+  void clear_fault(CUcontext context);
+
   // Primary contexts are counted here; the server retains each at most once.
   struct Primary {
     int retains = 0;
@@ -39,13 +49,16 @@ class Contexts {
   // Returns the count after the change; -1 when there was nothing to release.
   int retain_primary(int ordinal);
   int release_primary(int ordinal);
-  void reset_primary(int ordinal);
 
  private:
   struct State {
     std::unordered_map<CUcontext, ContextFacts> known;
     std::array<Primary, limits::kDevicesMax> primaries;
+    std::unordered_map<CUcontext, CUresult> faults;
   };
+  CUresult find_fault(CUcontext context);
+
+  std::atomic<bool> any_fault_{false};
   Guarded<State> state_;
 };
 

@@ -18,6 +18,7 @@ struct Around<row::cuDevicePrimaryCtxRelease_v2> {
       auto context = handle_of<CUcontext>(device->primary_context);
       cuda::context_storage_reset(context);
       client.allocations().drop_context(context);
+      client.contexts().clear_fault(context);
       return api::call<row::cuDevicePrimaryCtxRelease_v2>(ordinal);
     });
   }
@@ -32,7 +33,9 @@ struct Around<row::cuDevicePrimaryCtxReset_v2> {
       auto context = handle_of<CUcontext>(device->primary_context);
       cuda::context_storage_reset(context);
       client.allocations().drop_context(context);
-      return api::call<row::cuDevicePrimaryCtxReset_v2>(ordinal);
+      CUresult reset = api::call<row::cuDevicePrimaryCtxReset_v2>(ordinal);
+      client.contexts().clear_fault(context);
+      return reset;
     });
   }
 };

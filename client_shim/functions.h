@@ -24,6 +24,7 @@ struct FunctionFacts {
   std::uint64_t id = 0;
   std::uint64_t owner = 0;  // module or library id
   std::string name;
+  bool is_kernel = false;  // a CUkernel, which only the CUDA runtime launches
   // -1 where the driver cannot tell.
   int max_threads = -1;  // per block
   int static_shared_bytes = -1;

@@ -11,6 +11,11 @@ namespace {
 
 namespace hand = api::hand;
 
+// cudart passes a driver's answer on by number, and programs know a grid or block that no device
+// accepts as cudaErrorInvalidConfiguration (9), while users of the driver API know it as
+// CUDA_ERROR_INVALID_VALUE. Only cudart launches by CUkernel: that tells them apart.
+constexpr auto kInvalidConfiguration = static_cast<CUresult>(9);
+
 // The older form of passing parameters: one buffer in the kernel's own layout.
 struct ExtraBuffer {
   const void* at = nullptr;
@@ -62,6 +67,14 @@ hand::Launch head_of(const LaunchRequest& request) {
   return head;
 }
 
+bool is_cooperative(const LaunchRequest& request) {
+  if (request.kind == hand::LaunchKind::kCooperative) return true;
+  for (unsigned i = 0; i < request.config.numAttrs; ++i) {
+    if (request.config.attrs[i].id == CU_LAUNCH_ATTRIBUTE_COOPERATIVE) return true;
+  }
+  return false;
+}
+
 CUresult check_attributes(const CUlaunchConfig& config) {
   if (config.numAttrs == 0) return CUDA_SUCCESS;
   if (config.attrs == nullptr) return CUDA_ERROR_INVALID_VALUE;
@@ -79,21 +92,20 @@ CUresult check_launch(const Device& device, const FunctionFacts& kernel,
                       const CUlaunchConfig& config) {
   const unsigned grid[3] = {config.gridDimX, config.gridDimY, config.gridDimZ};
   const unsigned block[3] = {config.blockDimX, config.blockDimY, config.blockDimZ};
+  CUresult bad_shape = kernel.is_kernel ? kInvalidConfiguration : CUDA_ERROR_INVALID_VALUE;
   std::uint64_t threads = 1;
   for (int axis = 0; axis < 3; ++axis) {
     // The attributes of the three axes follow one another.
     int grid_max = device.attribute_or(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X + axis, INT_MAX);
     int block_max = device.attribute_or(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X + axis, INT_MAX);
     if (grid[axis] == 0 || grid[axis] > static_cast<unsigned>(grid_max)) {
-      return CUDA_ERROR_INVALID_VALUE;
+      return bad_shape;
     }
-    if (block[axis] == 0 || block[axis] > static_cast<unsigned>(block_max)) {
-      return CUDA_ERROR_INVALID_VALUE;
-    }
+    if (block[axis] == 0 || block[axis] > static_cast<unsigned>(block_max)) return bad_shape;
     threads *= block[axis];
   }
   int threads_max = device.attribute_or(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK, INT_MAX);
-  if (threads > static_cast<std::uint64_t>(threads_max)) return CUDA_ERROR_INVALID_VALUE;
+  if (threads > static_cast<std::uint64_t>(threads_max)) return bad_shape;
   if (kernel.max_threads > 0 && threads > static_cast<std::uint64_t>(kernel.max_threads)) {
     return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
   }
@@ -138,7 +150,9 @@ CUresult launch(Client& client, const LaunchRequest& request) {
       out.bytes(request.params[i], kernel->param_bytes[i]);
     }
   };
-  return client.post(api::row::cuLaunchKernel::info(), encode);
+  const api::RowInfo& row = api::row::cuLaunchKernel::info();
+  // Whether all blocks of a cooperative launch fit at once only the driver can tell.
+  return is_cooperative(request) ? client.ask_status(row, encode) : client.post(row, encode);
 }
 
 }  // namespace farcall::shim

@@ -152,6 +152,7 @@ CUresult fetch_function(Client& client, const api::RowInfo& row, std::uint64_t o
     if (!reply.in.done()) return kLinkLost;
     facts.owner = owner;
     facts.name = name;
+    facts.is_kernel = row.id == api::row::cuLibraryGetKernel::info().id;
     *id = facts.id;
     client.functions().add(std::move(facts));
     return CUDA_SUCCESS;

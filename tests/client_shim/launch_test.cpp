@@ -135,6 +135,10 @@ TEST_CASE("every row of limits is checked against the device that was told") {
   config.blockDimX = 65;
   CHECK(check_launch(device, kernel, config) == CUDA_ERROR_INVALID_VALUE);
   config.blockDimX = 64;
+  kernel.is_kernel = true;
+  config.gridDimY = 0;
+  CHECK(static_cast<int>(check_launch(device, kernel, config)) == 9);
+  config.gridDimY = 1;
   kernel.max_threads = 128;
   CHECK(check_launch(device, kernel, config) == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
 }

@@ -127,6 +127,20 @@ TEST_CASE("the failure of a posted call surfaces at the next call that waits, on
   CUDA_OK(cuCtxSynchronize());
 }
 
+TEST_CASE("after a kernel's fault every call of its context fails alike, the posted ones too") {
+  FakeDevice device;
+  World world(device);
+  world.use_device();
+  CUdeviceptr at = 0;
+  CUDA_OK(cuMemAlloc_v2(&at, 64));
+  device.fail_memset = CUDA_ERROR_ILLEGAL_ADDRESS;
+  CUDA_OK(cuMemsetD8_v2(at, 1, 64));
+  CHECK(cuCtxSynchronize() == CUDA_ERROR_ILLEGAL_ADDRESS);
+  CHECK(cuMemsetD8_v2(at, 1, 64) == CUDA_ERROR_ILLEGAL_ADDRESS);
+  CHECK(cuMemcpyHtoD_v2(at, &at, 8) == CUDA_ERROR_ILLEGAL_ADDRESS);
+  CHECK(device.count("cuMemsetD8_v2") == 1);
+}
+
 TEST_CASE("in strict mode a posted call waits for its own failure") {
   FakeDevice device;
   World world(device, true);
