@@ -157,6 +157,24 @@ struct Serve<OutName, const char**> : ServeSilent {
   }
 };
 
+// --- OutDeep: one T with handles inside
+// -----------------------------------------------------------
+template <class T>
+struct Ask<OutDeep, T> : AskSilent {
+  T value;
+  explicit Ask(T from) : value(from) {}
+  CUresult check(Counts) const {
+    return value != nullptr ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  }
+  void take(wire::Reader& in, Counts) const { DeepAnswer<Pointee<T>>::take(in, *value); }
+};
+template <class T>
+struct Serve<OutDeep, T> : ServeSilent {
+  Pointee<T> own{};
+  T pass() { return &own; }
+  void answer(Answer& answer, Counts) const { DeepAnswer<Pointee<T>>::answer(answer, own); }
+};
+
 // --- OutArr: as many elements as the count says
 // ------------------------------------------------------------------
 template <int N, class T>

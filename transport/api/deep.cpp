@@ -135,4 +135,64 @@ void Deep<CUDA_RESOURCE_DESC>::load(Load& load, CUDA_RESOURCE_DESC& to) {
   }
 }
 
+// Both handles stand at the same place as in the struct: the caller's handles are their ids.
+void DeepAnswer<CUDA_RESOURCE_DESC>::answer(Answer& answer, const CUDA_RESOURCE_DESC& from) {
+  CUDA_RESOURCE_DESC named = from;
+  if (from.resType == CU_RESOURCE_TYPE_ARRAY) {
+    named.res.array.hArray = answer.name(from.res.array.hArray);
+  } else if (from.resType == CU_RESOURCE_TYPE_MIPMAPPED_ARRAY) {
+    named.res.mipmap.hMipmappedArray = answer.name(from.res.mipmap.hMipmappedArray);
+  }
+  answer.out.put(named);
+}
+void DeepAnswer<CUDA_RESOURCE_DESC>::take(wire::Reader& in, CUDA_RESOURCE_DESC& to) {
+  to = in.get<CUDA_RESOURCE_DESC>();
+}
+
+// --- graphs --------------------------------------------------------------------------------------
+
+void DeepAnswer<CUgraphExecUpdateResultInfo>::answer(Answer& answer,
+                                                     const CUgraphExecUpdateResultInfo& from) {
+  answer.out.put(static_cast<std::uint32_t>(from.result));
+  answer_item(answer, from.errorNode);
+  answer_item(answer, from.errorFromNode);
+}
+void DeepAnswer<CUgraphExecUpdateResultInfo>::take(wire::Reader& in,
+                                                   CUgraphExecUpdateResultInfo& to) {
+  to.result = static_cast<CUgraphExecUpdateResult>(in.get<std::uint32_t>());
+  to.errorNode = take_item<CUgraphNode>(in);
+  to.errorFromNode = take_item<CUgraphNode>(in);
+}
+
+namespace {
+
+bool is_on_device(CUmemorytype type) {
+  return type == CU_MEMORYTYPE_DEVICE || type == CU_MEMORYTYPE_ARRAY;
+}
+
+}  // namespace
+
+CUresult Deep<CUDA_MEMCPY3D>::check(const CUDA_MEMCPY3D& from) {
+  return is_on_device(from.srcMemoryType) && is_on_device(from.dstMemoryType)
+             ? CUDA_SUCCESS
+             : CUDA_ERROR_NOT_SUPPORTED;
+}
+void Deep<CUDA_MEMCPY3D>::put(wire::Writer& out, const CUDA_MEMCPY3D& from) {
+  CUDA_MEMCPY3D sent = from;
+  sent.srcHost = nullptr;  // whatever the program left there is not for the server
+  sent.dstHost = nullptr;
+  out.put(sent);
+}
+void Deep<CUDA_MEMCPY3D>::load(Load& load, CUDA_MEMCPY3D& to) {
+  to = load.in.get<CUDA_MEMCPY3D>();
+  to.srcHost = nullptr;
+  to.dstHost = nullptr;
+  to.reserved0 = nullptr;
+  to.reserved1 = nullptr;
+  if (check(to) != CUDA_SUCCESS) return load.refuse(CUDA_ERROR_NOT_SUPPORTED);
+  // An array that is not used is not looked at either.
+  to.srcArray = to.srcMemoryType == CU_MEMORYTYPE_ARRAY ? real(load, to.srcArray) : nullptr;
+  to.dstArray = to.dstMemoryType == CU_MEMORYTYPE_ARRAY ? real(load, to.dstArray) : nullptr;
+}
+
 }  // namespace farcall::api

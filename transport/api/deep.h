@@ -29,7 +29,26 @@ FARCALL_DEEP(CUmemAllocationProp)
 FARCALL_DEEP(CUmemPoolProps)
 // An array, a mipmapped array or a device address behind a texture or surface.
 FARCALL_DEEP(CUDA_RESOURCE_DESC)
+// A copy between device addresses and arrays. The host's memory is not the driver's to read, so
+// ends on the host are refused.
+FARCALL_DEEP(CUDA_MEMCPY3D)
 #undef FARCALL_DEEP
+
+// DeepAnswer<T>: the way back. answer() in the server names the handles, take() in the client
+// reads.
+template <class T>
+struct DeepAnswer;
+
+template <>
+struct DeepAnswer<CUDA_RESOURCE_DESC> {
+  static void answer(Answer& answer, const CUDA_RESOURCE_DESC& from);
+  static void take(wire::Reader& in, CUDA_RESOURCE_DESC& to);
+};
+template <>
+struct DeepAnswer<CUgraphExecUpdateResultInfo> {
+  static void answer(Answer& answer, const CUgraphExecUpdateResultInfo& from);
+  static void take(wire::Reader& in, CUgraphExecUpdateResultInfo& to);
+};
 
 // One launch attribute, 72 bytes: {u32 id, u32 0, 64 bytes of value}. Events inside are handles.
 // Attributes that need memory of the client are refused by check.

@@ -26,13 +26,15 @@ void* Load::object(Kind kind, std::uint64_t* id_out) {
   return real;
 }
 
+std::uint64_t Answer::id_of(Kind kind, void* real, std::uint64_t parent) {
+  if (real == nullptr) return 0;
+  std::uint64_t id = handles.add(kind, real, parent);
+  if (id == 0) full = true;
+  return id;
+}
+
 void Answer::object(Kind kind, void* real, std::uint64_t parent) {
-  std::uint64_t id = 0;
-  if (real != nullptr) {
-    id = handles.add(kind, real, parent);
-    if (id == 0) full = true;
-  }
-  out.put(id);
+  out.put(id_of(kind, real, parent));
 }
 
 }  // namespace farcall::api

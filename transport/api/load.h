@@ -34,11 +34,21 @@ struct Load {
 };
 
 struct Answer {
+  Answer(wire::Writer& to, Handles& known) : out(to), handles(known) {}
   wire::Writer& out;
   Handles& handles;
   bool full = false;  // a handle could not be named
 
   void object(Kind kind, void* real, std::uint64_t parent);
+  // The id of `real` as the pointer the client will hold; null for null.
+  template <class T>
+  T name(T real) {
+    auto id = static_cast<std::uintptr_t>(id_of(kKindOf<T>, real, 0));
+    return reinterpret_cast<T>(id);
+  }
+
+ private:
+  std::uint64_t id_of(Kind kind, void* real, std::uint64_t parent);
 };
 
 // The status for an id that is no handle of this kind, as a local driver would give it.

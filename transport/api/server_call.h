@@ -41,7 +41,7 @@ Verdict run_serves(ServerCall& call, CUresult (*function)(A...), S... serves) {
   [[maybe_unused]] const std::uint64_t ids[] = {serves.id()..., 0};
   (set_parent(serves, ids), ...);
   call.out.put(static_cast<std::uint32_t>(CUDA_SUCCESS));
-  Answer answer{call.out, call.handles};
+  Answer answer(call.out, call.handles);
   (serves.answer(answer, after), ...);
   return finish_answer(call, answer);
 }

@@ -22,47 +22,65 @@ struct Tag {
 };
 
 // --- caller to driver ---
-struct In : Tag<1> {};    // a value, enum or handle
-struct Drop : Tag<2> {};  // a handle that is gone when the call has succeeded
-struct Null : Tag<3> {};  // a pointer that must be null; anything else is CUDA_ERROR_NOT_SUPPORTED
-struct InAddress : Tag<4> {};  // void* that is a device address, passed on as a number
-struct InStr : Tag<5> {};      // const char*, ends with NUL, not null
-struct InOne : Tag<6> {};      // const T*, one T, may be null
-struct InDeep : Tag<7> {
-};  // const T*, one T with pointers or handles inside: needs Deep<T>; may be null
+
+// A value, enum or handle.
+struct In : Tag<1> {};
+// A handle that is gone when the call has succeeded.
+struct Drop : Tag<2> {};
+// A pointer that must be null; anything else is CUDA_ERROR_NOT_SUPPORTED.
+struct Null : Tag<3> {};
+// void* that is a device address, passed on as a number.
+struct InAddress : Tag<4> {};
+// const char*, ends with NUL, not null.
+struct InStr : Tag<5> {};
+// const T*, one T, may be null.
+struct InOne : Tag<6> {};
+// const T*, one T with pointers or handles inside, may be null. Needs Deep<T>.
+struct InDeep : Tag<7> {};
+// T*, element count in parameter N, may be null.
 template <int N>
-struct InArr : Tag<8 + 256 * (N + 1)> {};  // T*, element count in parameter N, may be null
+struct InArr : Tag<8 + 256 * (N + 1)> {};
+// T*, kLess elements fewer than parameter N says, may be null. Tensor maps have strides for one
+// dimension less than they have dimensions, and so on.
 template <int N, int kLess>
-struct InArrLess : Tag<9 + 256 * (N + 1) + 65536 * kLess> {
-};  // T*, kLess elements fewer than parameter N says, may be null
-// Tensor maps have strides for one dimension less than they have dimensions, and so on.
+struct InArrLess : Tag<9 + 256 * (N + 1) + 65536 * kLess> {};
 template <int N>
 using InArrBut1 = InArrLess<N, 1>;
 template <int N>
 using InArrBut2 = InArrLess<N, 2>;
+// const void*, byte count in parameter N; at most kInlineCopyBytesMax.
 template <int N>
-struct InBytes : Tag<10 + 256 * (N + 1)> {
-};  // const void*, byte count in parameter N; at most kInlineCopyBytesMax
+struct InBytes : Tag<10 + 256 * (N + 1)> {};
+// Pointer to kBytesOf(parameter N) bytes; CUDA_ERROR_INVALID_VALUE where that is 0.
 template <int N, auto kBytesOf>
-struct InSized : Tag<11 + 256 * (N + 1)> {
-};  // pointer to kBytesOf(parameter N) bytes; 0: CUDA_ERROR_INVALID_VALUE
+struct InSized : Tag<11 + 256 * (N + 1)> {};
 
 // --- driver to caller ---
-struct New : Tag<12> {};  // Handle*, the client mints the id, so that creation waits for nothing
-struct Out : Tag<13> {};  // T*, one T, must not be null
+
+// Handle*, the client mints the id, so that creation waits for nothing.
+struct New : Tag<12> {};
+// T*, one T, must not be null.
+struct Out : Tag<13> {};
+// Handle*, like Out; the object belongs to the handle in parameter N and goes with it.
 template <int N>
-struct OutOf : Tag<14 + 256 * (N + 1)> {
-};                            // Handle*, like Out; the object belongs to the handle in parameter N
-struct OutOpt : Tag<15> {};   // T*, one T, may be null
-struct InOut : Tag<16> {};    // T*, read and written, must not be null
-struct OutName : Tag<17> {};  // const char**, a string that lives as long as the session
+struct OutOf : Tag<14 + 256 * (N + 1)> {};
+// T*, one T, may be null.
+struct OutOpt : Tag<15> {};
+// T*, read and written, must not be null.
+struct InOut : Tag<16> {};
+// const char**, a string that lives as long as the session.
+struct OutName : Tag<17> {};
+// T*, element count in parameter N, may be null.
 template <int N>
-struct OutArr : Tag<18 + 256 * (N + 1)> {};  // T*, element count in parameter N, may be null
+struct OutArr : Tag<18 + 256 * (N + 1)> {};
+// T*, may be null; parameter N is InOut: room before the call, count after.
 template <int N>
-struct OutList : Tag<19 + 256 * (N + 1)> {
-};  // T*, may be null; parameter N is InOut: room before the call, count after
+struct OutList : Tag<19 + 256 * (N + 1)> {};
+// Pointer to room for kBytesOf(parameter N) bytes; CUDA_ERROR_INVALID_VALUE where that is 0.
 template <int N, auto kBytesOf>
-struct OutSized : Tag<20 + 256 * (N + 1)> {};  // pointer to room for kBytesOf(parameter N) bytes
+struct OutSized : Tag<20 + 256 * (N + 1)> {};
+// T*, one T with handles inside, must not be null. Needs DeepAnswer<T>.
+struct OutDeep : Tag<21> {};
 
 // When the caller goes on, and who may wait.
 enum class When : std::uint8_t {
@@ -166,6 +184,8 @@ struct Fits<Out, F, T> : std::bool_constant<is_out<T>> {};
 template <int N, class F, class T>
 struct Fits<OutOf<N>, F, T>
     : std::bool_constant<is_out<T> && is_handle_pointer<T>() && Handle<Param<F, N>>> {};
+template <class F, class T>
+struct Fits<OutDeep, F, T> : Fits<InDeep, F, T> {};
 template <class F, class T>
 struct Fits<OutOpt, F, T> : std::bool_constant<is_out<T>> {};
 template <class F, class T>

@@ -30,7 +30,20 @@ void make_deep(Arena& arena, CUDA_RESOURCE_DESC& made) {
   made.resType = CU_RESOURCE_TYPE_ARRAY;
   made.res.array.hArray = arena.element<CUarray>();
 }
+void make_deep(Arena& arena, CUDA_MEMCPY3D& made) {
+  made.srcMemoryType = CU_MEMORYTYPE_DEVICE;
+  made.srcDevice = 0x7f0000000000;
+  made.srcHost = &made;  // left over from something else: must not reach the server
+  made.dstMemoryType = CU_MEMORYTYPE_ARRAY;
+  made.dstArray = arena.element<CUarray>();
+  made.WidthInBytes = 64;
+}
 
+void look_deep(Digest& digest, const CUDA_MEMCPY3D& at) {
+  digest.item(at.srcDevice);
+  digest.item(at.dstArray);
+  digest.item(at.WidthInBytes);
+}
 void look_deep(Digest& digest, const CUlaunchConfig& at) {
   for (unsigned value : {at.gridDimX, at.blockDimX, at.sharedMemBytes, at.numAttrs}) {
     digest.item(value);
@@ -58,6 +71,24 @@ void look_deep(Digest& digest, const CUDA_RESOURCE_DESC& at) {
   digest.item(type);
   if (type == CU_RESOURCE_TYPE_ARRAY) digest.item(at.res.array.hArray);
   if (type == CU_RESOURCE_TYPE_MIPMAPPED_ARRAY) digest.item(at.res.mipmap.hMipmappedArray);
+}
+
+void fill_deep(CUDA_RESOURCE_DESC& at) {
+  at.resType = CU_RESOURCE_TYPE_MIPMAPPED_ARRAY;
+  fill_one(&at.res.mipmap.hMipmappedArray);
+}
+bool is_filled_deep(const CUDA_RESOURCE_DESC& at, TableLoop& loop) {
+  return at.resType == CU_RESOURCE_TYPE_MIPMAPPED_ARRAY &&
+         is_filled(at.res.mipmap.hMipmappedArray, loop);
+}
+void fill_deep(CUgraphExecUpdateResultInfo& at) {
+  at.result = CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED;
+  fill_one(&at.errorNode);
+  at.errorFromNode = nullptr;
+}
+bool is_filled_deep(const CUgraphExecUpdateResultInfo& at, TableLoop& loop) {
+  return at.result == CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED &&
+         is_filled(at.errorNode, loop) && at.errorFromNode == nullptr;
 }
 
 }  // namespace farcall::api

@@ -125,10 +125,17 @@ void make_deep(Arena& arena, CUlaunchConfig& made);
 void make_deep(Arena& arena, CUmemAllocationProp& made);
 void make_deep(Arena& arena, CUmemPoolProps& made);
 void make_deep(Arena& arena, CUDA_RESOURCE_DESC& made);
+void make_deep(Arena& arena, CUDA_MEMCPY3D& made);
+void look_deep(Digest& digest, const CUDA_MEMCPY3D& at);
 void look_deep(Digest& digest, const CUlaunchConfig& at);
 void look_deep(Digest& digest, const CUmemAllocationProp& at);
 void look_deep(Digest& digest, const CUmemPoolProps& at);
 void look_deep(Digest& digest, const CUDA_RESOURCE_DESC& at);
+
+void fill_deep(CUDA_RESOURCE_DESC& at);
+void fill_deep(CUgraphExecUpdateResultInfo& at);
+bool is_filled_deep(const CUDA_RESOURCE_DESC& at, TableLoop& loop);
+bool is_filled_deep(const CUgraphExecUpdateResultInfo& at, TableLoop& loop);
 
 // --- the words
 // ------------------------------------------------------------------------------------------
@@ -267,6 +274,13 @@ struct Word<OutName, const char**> : WordSilent {
   static const char** make(Arena& arena) { return arena.room<const char*>(1); }
   static void fill(const char** at, Counts) { *at = kMadeName; }
   static bool filled(const char** at, TableLoop&) { return std::strcmp(*at, kMadeName) == 0; }
+};
+template <class T>
+struct Word<OutDeep, T> : WordSilent {
+  static constexpr bool kNeedsPointer = true;
+  static T make(Arena& arena) { return arena.room<Pointee<T>>(1); }
+  static void fill(T at, Counts) { fill_deep(*at); }
+  static bool filled(T at, TableLoop& loop) { return is_filled_deep(*at, loop); }
 };
 template <int N, class T>
 struct Word<OutArr<N>, T> : WordSilent {
