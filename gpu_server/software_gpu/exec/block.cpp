@@ -94,17 +94,6 @@ void report_deadlock(Worker&, BlockRun& block) {
   }
 }
 
-std::uint32_t missing_lanes(const BlockRun& block, const Barrier& barrier) {
-  // A count in the instruction counts whole warps, lanes that have exited included.
-  std::uint32_t lanes = 0;
-  for (std::uint32_t index = 0; index < block.warp_count; ++index) {
-    if ((barrier.warps >> index & 1u) != 0) {
-      lanes += 32u - static_cast<std::uint32_t>(__builtin_popcount(block.warps[index].live));
-    }
-  }
-  return lanes;
-}
-
 void release(BlockRun& block, unsigned number) {
   Barrier& barrier = block.barriers[number];
   for (std::uint32_t index = 0; index < block.warp_count; ++index) {
@@ -138,7 +127,7 @@ void release_barriers(BlockRun& block) {
     const Barrier& barrier = block.barriers[number];
     if (barrier.arrived == 0) continue;
     const bool complete = barrier.expected != 0
-                              ? barrier.arrived + missing_lanes(block, barrier) >= barrier.expected
+                              ? barrier.arrived + barrier.padding >= barrier.expected
                               : barrier.arrived >= block.live_threads;
     if (complete) release(block, number);
   }

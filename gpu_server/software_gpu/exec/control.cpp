@@ -192,6 +192,9 @@ const Ins* barrier(Warp& w, const Ins* i, std::byte* r) {
   }
   Barrier& at = w.block->barriers[number];
   at.arrived += static_cast<u32>(__builtin_popcount(w.mask));
+  if ((at.warps >> w.index & 1u) == 0) {
+    at.padding += 32u - static_cast<u32>(__builtin_popcount(w.live));
+  }
   at.warps |= 1u << w.index;
   if (threads != 0) at.expected = threads;
   if (i->detail >= 2) {

@@ -142,8 +142,10 @@ struct LaunchState {
 struct Barrier {
   std::uint32_t arrived = 0;
   std::uint32_t expected = 0;  // explicit thread count, or 0
-  std::uint32_t warps = 0;     // which warps have lanes here
-  std::uint32_t ones = 0;      // bar.red: lanes whose predicate was true
+  // A count in the instruction counts whole warps: lanes that had exited when their warp came.
+  std::uint32_t padding = 0;
+  std::uint32_t warps = 0;  // which warps have lanes here
+  std::uint32_t ones = 0;   // bar.red: lanes whose predicate was true
 };
 inline constexpr unsigned kBarriers = 16;
 

@@ -11,25 +11,46 @@ void spread(Warp& w, Row<u32>* d, u32 value) {
 
 void put_pred(Warp& w, u32& p, u32 value) { p = (p & ~w.mask) | (value & w.mask); }
 
-// True when the lanes the member mask names are here.
-bool together(Warp& w, const Ins* i, std::byte* r, u32* members) {
-  *members = row<u32>(r, i->f)[__builtin_ctz(w.mask)];
-  return (*members & w.live & ~w.mask) == 0 ? true : gather_members(w, i, *members);
+// True when the lanes that the member masks name are here. Lanes may name different masks, as tiles
+// of a warp do.
+bool together(Warp& w, const Ins* i, std::byte* r) {
+  u32 members = 0;
+  for (u32 m = w.mask; m != 0; m &= m - 1) members |= row<u32>(r, i->f)[__builtin_ctz(m)];
+  return (members & w.live & ~w.mask) == 0 || gather_members(w, i, members);
+}
+
+// Calls f(lanes that name one mask, the running lanes that mask names) for each distinct mask.
+template <class F>
+void for_each_mask(const Warp& w, const Ins* i, std::byte* r, F f) {
+  const Row<u32>* masks = row<u32>(r, i->f);
+  u32 left = w.mask;
+  while (left != 0) {
+    const u32 members = masks[__builtin_ctz(left)];
+    u32 same = 0;
+    for (u32 m = left; m != 0; m &= m - 1) {
+      if (masks[__builtin_ctz(m)] == members) same |= m & (0u - m);
+    }
+    left &= ~same;
+    f(same, members == 0 ? w.mask : w.mask & members);
+  }
+}
+
+void spread_to(Row<u32>* d, u32 lanes, u32 value) {
+  for (u32 m = lanes; m != 0; m &= m - 1) d[__builtin_ctz(m)] = value;
 }
 
 const Ins* vote(Warp& w, const Ins* i, std::byte* r) {
-  u32 members = 0;
-  if (!together(w, i, r, &members)) return stop();
-  const u32 all = members == 0 ? w.mask : w.mask & members;
-  const u32 votes = pred(r, i->a) & all;
-  if (i->detail == 3) {
-    spread(w, row<u32>(r, i->d), votes);
-    return i + 1;
-  }
-  const bool yes = i->detail == 0   ? votes == all
-                   : i->detail == 1 ? votes != 0
-                                    : votes == 0 || votes == all;
-  put_pred(w, pred(r, i->d), yes ? ~0u : 0u);
+  if (!together(w, i, r)) return stop();
+  u32 result = 0;
+  for_each_mask(w, i, r, [&](u32 lanes, u32 all) {
+    const u32 votes = pred(r, i->a) & all;
+    if (i->detail == 3) return spread_to(row<u32>(r, i->d), lanes, votes);
+    const bool yes = i->detail == 0   ? votes == all
+                     : i->detail == 1 ? votes != 0
+                                      : votes == 0 || votes == all;
+    if (yes) result |= lanes;
+  });
+  if (i->detail != 3) put_pred(w, pred(r, i->d), result);
   return i + 1;
 }
 
@@ -40,36 +61,31 @@ const Ins* active_mask(Warp& w, const Ins* i, std::byte* r) {
 
 template <class T>
 const Ins* match(Warp& w, const Ins* i, std::byte* r) {
-  u32 members = 0;
-  if (!together(w, i, r, &members)) return stop();
+  if (!together(w, i, r)) return stop();
   const Row<T>* a = row<T>(r, i->a);
-  const u32 all = w.mask & members;
-  u32 found[kLanes] = {};
-  u32 agree = ~0u;
-  for (u32 m = all; m != 0; m &= m - 1) {
-    const int lane = __builtin_ctz(m);
-    for (u32 n = all; n != 0; n &= n - 1) {
-      if (a[__builtin_ctz(n)] == a[lane]) found[lane] |= n & (0u - n);
-    }
-    if (found[lane] != all) agree = 0;
-  }
   Row<u32>* d = row<u32>(r, i->d);
-  const bool every = i->detail == 1;
-  FARCALL_LANES put<false, u32>(d, l, every ? agree & all : found[l], w.lanes);
-  put_pred(w, pred(r, i->e), agree);
+  u32 agreeing = 0;
+  for_each_mask(w, i, r, [&](u32 lanes, u32 all) {
+    for (u32 m = lanes; m != 0; m &= m - 1) {
+      const int lane = __builtin_ctz(m);
+      u32 found = 0;
+      for (u32 n = all; n != 0; n &= n - 1) {
+        if (a[__builtin_ctz(n)] == a[lane]) found |= n & (0u - n);
+      }
+      if (found == all) agreeing |= 1u << lane;
+      d[lane] = i->detail == 0 ? found : found == all ? all : 0;
+    }
+  });
+  put_pred(w, pred(r, i->e), agreeing);
   return i + 1;
 }
 
 template <class T>
-const Ins* redux(Warp& w, const Ins* i, std::byte* r) {
-  u32 members = 0;
-  if (!together(w, i, r, &members)) return stop();
-  const Row<T>* a = row<T>(r, i->a);
-  const int first = __builtin_ctz(w.mask);
-  T result = Cell<T>::get(a[first]);
-  for (u32 m = w.mask & (w.mask - 1); m != 0; m &= m - 1) {
+T reduce(const Row<T>* a, u32 lanes, u8 op) {
+  T result = Cell<T>::get(a[__builtin_ctz(lanes)]);
+  for (u32 m = lanes & (lanes - 1); m != 0; m &= m - 1) {
     const T x = Cell<T>::get(a[__builtin_ctz(m)]);
-    switch (i->detail) {
+    switch (op) {
       case 0: result = static_cast<T>(static_cast<u32>(result) + static_cast<u32>(x)); break;
       case 1: result = x < result ? x : result; break;
       case 2: result = x > result ? x : result; break;
@@ -78,13 +94,23 @@ const Ins* redux(Warp& w, const Ins* i, std::byte* r) {
       default: result = result ^ x; break;
     }
   }
-  spread(w, row<u32>(r, i->d), static_cast<u32>(result));
+  return result;
+}
+
+template <class T>
+const Ins* redux(Warp& w, const Ins* i, std::byte* r) {
+  if (!together(w, i, r)) return stop();
+  for_each_mask(w, i, r, [&](u32 lanes, u32 all) {
+    spread_to(row<u32>(r, i->d), lanes,
+              static_cast<u32>(reduce<T>(row<T>(r, i->a), all, i->detail)));
+  });
   return i + 1;
 }
 
-// Lanes may wait at different bar.warp.sync instructions as long as their masks are the same.
+// Lanes may wait at different bar.warp.sync instructions.
 const Ins* bar_warp(Warp& w, const Ins* i, std::byte* r) {
-  const u32 members = row<u32>(r, i->f)[__builtin_ctz(w.mask)];
+  u32 members = 0;
+  for (u32 m = w.mask; m != 0; m &= m - 1) members |= row<u32>(r, i->f)[__builtin_ctz(m)];
   const u32 needed = members & w.live & ~w.mask;
   if (needed == 0) return i + 1;
   Group& group = w.groups[w.current];
@@ -92,15 +118,14 @@ const Ins* bar_warp(Warp& w, const Ins* i, std::byte* r) {
     group.passed = false;
     return i + 1;
   }
-  u32 waiting = 0;
   const auto waits_too = [&](const Group& other) {
-    return other.state == GroupState::kParked && other.pc->full == i->full &&
-           other.members == members;
+    return other.state == GroupState::kParked && other.pc->full == i->full;
   };
+  u32 here = w.mask;
   for (int g = 0; g < w.group_count; ++g) {
-    if (waits_too(w.groups[g])) waiting |= w.groups[g].mask;
+    if (waits_too(w.groups[g])) here |= w.groups[g].mask;
   }
-  if ((needed & ~waiting) != 0) {
+  if ((needed & ~here) != 0) {
     group.pc = i;
     group.members = members;
     group.state = GroupState::kParked;
@@ -108,7 +133,7 @@ const Ins* bar_warp(Warp& w, const Ins* i, std::byte* r) {
   }
   for (int g = 0; g < w.group_count; ++g) {
     Group& other = w.groups[g];
-    if (!waits_too(other)) continue;
+    if (!waits_too(other) || (other.members & w.live & ~here) != 0) continue;
     other.state = GroupState::kReady;
     ++other.pc;
   }

@@ -21,7 +21,9 @@ inline s32 source_lane(s32 lane, s32 b, s32 segment) {
 // which. b: lane operand, c: clamp and segment mask, f: member mask.
 template <Mode kMode>
 const Ins* shfl(Warp& w, const Ins* i, std::byte* r) {
-  const u32 members = row<u32>(r, i->f)[__builtin_ctz(w.mask)];
+  const Row<u32>* f = row<u32>(r, i->f);
+  u32 members = 0;
+  FARCALL_LANES members |= f[l] & w.lanes[l];
   if ((members & w.live & ~w.mask) != 0 && !gather_members(w, i, members)) return stop();
   const Row<u32>* b = row<u32>(r, i->b);
   const Row<u32>* c = row<u32>(r, i->c);
@@ -37,7 +39,9 @@ const Ins* shfl(Warp& w, const Ins* i, std::byte* r) {
     from[l] = static_cast<u32>(ok ? j : l) & 31;
     valid |= ok ? 1u << l : 0u;
   }
-  FARCALL_LANES value[l] = a[from[l]];
+  // From a lane that does not take part comes 0. The manual leaves it open, but programs add such
+  // values up and expect nothing to change.
+  FARCALL_LANES value[l] = a[from[l]] & w.lanes[from[l]];
   Row<u32>* d = row<u32>(r, i->d);
   FARCALL_LANES put<false, u32>(d, l, value[l], w.lanes);
   u32& p = pred(r, i->e);

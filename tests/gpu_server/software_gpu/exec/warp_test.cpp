@@ -116,6 +116,38 @@ TEST_CASE("votes, match and redux over member masks") {
   CHECK(top[31] == 31);
 }
 
+TEST_CASE("tiles of a warp vote, match and reduce each on their own") {
+  const std::string tile =
+      " shr.u32 %r2, %r1, 3; shl.b32 %r3, %r2, 3; mov.u32 %r4, 0xff; shl.b32 %r4, %r4, %r3;\n"
+      " and.b32 %r5, %r1, 1; setp.eq.u32 %p1, %r5, 1; setp.lt.u32 %p2, %r1, 20;\n";
+  const auto ballot = words(tile + " vote.sync.ballot.b32 %r0, %p1, %r4;", 32);
+  const auto all = words(tile + " vote.sync.all.pred %p3, %p2, %r4; selp.u32 %r0, 1, 0, %p3;", 32);
+  const auto any = words(tile + " vote.sync.any.pred %p3, %p2, %r4; selp.u32 %r0, 1, 0, %p3;", 32);
+  const auto sum = words(tile + " redux.sync.add.u32 %r0, %r1, %r4;", 32);
+  const auto match = words(tile + " match.any.sync.b32 %r0, %r5, %r4;", 32);
+  const auto same =
+      words(tile + " match.all.sync.b32 %r0|%p3, %r2, %r4; @!%p3 mov.u32 %r0, 7;", 32);
+  for (u32 t = 0; t < 32; ++t) {
+    const u32 first = t / 8 * 8;
+    CHECK(ballot[t] == 0xaau << first);
+    CHECK(all[t] == (t < 16 ? 1 : 0));
+    CHECK(any[t] == (t < 24 ? 1 : 0));
+    CHECK(sum[t] == first * 8 + 28);
+    CHECK(match[t] == ((t & 1) != 0 ? 0xaau : 0x55u) << first);
+    CHECK(same[t] == 0xffu << first);
+  }
+}
+
+TEST_CASE("a shuffle from a lane that does not take part brings 0") {
+  const auto got = words(
+      " mov.u32 %r2, 1; setp.ge.u32 %p1, %r1, 8; @%p1 bra E;\n"
+      " shfl.sync.down.b32 %r0, %r2, 16, 31, 0xff; shfl.sync.down.b32 %r3, %r2, 4, 31, 0xff;\n"
+      " mad.lo.u32 %r0, %r3, 10, %r0;\nE: ",
+      32);
+  CHECK(got[0] == 10);
+  CHECK(got[5] == 0);
+}
+
 TEST_CASE("lanes wait for the members of a warp-wide instruction") {
   // Odd lanes arrive late: they first do something the even ones do not.
   const auto got = words(
