@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One CUDA program on the software GPU alone, or also through Farcall: the same output and exit code.
+"""One CUDA program on the software GPU alone, or also through Farcall: the same must come out.
 
 Usage: compare.py BUILD alone|through PROGRAM
 """

@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 
-from pool import Pool, expect, main, ends_within
+from pool import Failure, Pool, ends_within, expect, main, wait_for_any
 from recorder import Recorder
 
 PROMPT_S = 10  # an error must show long before a person would press Ctrl-C; a hang never ends
@@ -19,7 +19,9 @@ def ready(pool, **more):
     """A program in the middle of its calls."""
     process = pool.start([pool.program("endless_calls")], **more)
     line = process.stdout.readline()
-    expect(line == "ready\n", f"{line!r} {process.stdout.read()} {process.stderr.read()}")
+    if line != "ready\n":
+        process.kill()
+        raise Failure(f"not ready but {line!r} {process.communicate()}")
     return process
 
 
@@ -67,11 +69,11 @@ def worker_killed(build):
         os.kill(first, signal.SIGKILL)
         # Only the one whose worker it was ends.
         pid_fds = {os.pidfd_open(one.pid): one for one in (process, other)}
-        ended = [fd for fd in pid_fds if ends_within(fd, PROMPT_S / 2)]
+        ended = wait_for_any(pid_fds, PROMPT_S)
         expect(len(ended) == 1, f"{len(ended)} programs ended with one worker")
-        expect_error(pid_fds[ended[0]])
-        survivor = next(one for fd, one in pid_fds.items() if fd not in ended)
+        expect_error(pid_fds.pop(ended[0]))
         expect_service(pool)
+        survivor = pid_fds.popitem()[1]
         expect(survivor.poll() is None, "another client's program ended")
         survivor.kill()
         survivor.communicate()

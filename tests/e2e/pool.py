@@ -78,11 +78,16 @@ def run(command, environment, **more):
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def ends_within(pid_fd, seconds):
-    """True once the process behind a pidfd has ended."""
+def wait_for_any(pid_fds, seconds):
+    """Those of the pidfds whose processes have ended, once there is one, or after `seconds`."""
     poller = select.poll()
-    poller.register(pid_fd, select.POLLIN)
-    return bool(poller.poll(seconds * 1000))
+    for pid_fd in pid_fds:
+        poller.register(pid_fd, select.POLLIN)
+    return [pid_fd for pid_fd, _ in poller.poll(seconds * 1000)]
+
+
+def ends_within(pid_fd, seconds):
+    return bool(wait_for_any([pid_fd], seconds))
 
 
 class Authority:
