@@ -147,10 +147,20 @@ CUresult cuLibraryGetGlobal(CUdeviceptr* dptr, size_t* bytes, CUlibrary library,
   return cuModuleGetGlobal_v2(dptr, bytes, module, name);
 }
 
-// A __managed__ variable is an ordinary global here: the host can always touch it.
+// A __managed__ variable is an ordinary global here: the host can always touch it. libcudart asks
+// for it before there is a context.
 CUresult cuLibraryGetManaged(CUdeviceptr* dptr, size_t* bytes, CUlibrary library,
                              const char* name) {
-  return cuLibraryGetGlobal(dptr, bytes, library, name);
+  std::shared_ptr<Library> found;
+  if (CUresult failed = find_library(library, &found)) return failed;
+  if (name == nullptr || (dptr == nullptr && bytes == nullptr)) return CUDA_ERROR_INVALID_VALUE;
+  std::shared_ptr<Module> module;
+  if (CUresult failed = found->module_in(context_or_primary(), &module)) return failed;
+  const auto range = module->program().global(name);
+  if (!range) return CUDA_ERROR_NOT_FOUND;
+  if (dptr != nullptr) *dptr = range->base;
+  if (bytes != nullptr) *bytes = range->bytes;
+  return CUDA_SUCCESS;
 }
 
 CUresult cuKernelGetFunction(CUfunction* pFunc, CUkernel kernel) {

@@ -96,6 +96,11 @@ TEST_CASE("a library belongs to no context and becomes a module where it is used
   CHECK(cuLibraryGetGlobal(&second, nullptr, library, "counter") == CUDA_SUCCESS);
   CHECK(first != second);
   CHECK(cuCtxDestroy_v2(other) == CUDA_SUCCESS);
+  // libcudart asks for __managed__ variables before it makes a context current.
+  CHECK(cuCtxSetCurrent(nullptr) == CUDA_SUCCESS);
+  CHECK(cuLibraryGetManaged(&second, nullptr, library, "counter") == CUDA_SUCCESS);
+  CHECK(first == second);
+  CHECK(cuCtxSetCurrent(session.context()) == CUDA_SUCCESS);
   CHECK(cuLibraryUnload(library) == CUDA_SUCCESS);
   CHECK(cuLibraryUnload(library) == CUDA_ERROR_INVALID_HANDLE);
   const char* name = nullptr;
