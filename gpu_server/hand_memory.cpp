@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "gpu_server/capture.h"
 #include "gpu_server/load_id.h"
 #include "gpu_server/rows.h"
 #include "transport/api/hand.h"
@@ -35,6 +36,7 @@ Verdict copy_in(Call& call, bool async) {
   std::span<const std::byte> here;
   if (!on_bulk_lane) here = call.in.bytes(copy.payload_bytes);
   if (!call.in.done()) return Verdict::kMalformed;
+  if (async && load.refused == CUDA_SUCCESS) load.refuse(refuse_in_capture(call, stream));
   if (load.refused != CUDA_SUCCESS) return call.status(load.refused);
   if (!on_bulk_lane) return call.status(piece_in(call, async, copy.dst, here, stream));
   for (CUdeviceptr to = copy.dst; call.bulk.left() > 0;) {
@@ -68,6 +70,7 @@ Verdict copy_out(Call& call, bool async) {
   api::Load load{call.in, call.handles, call.scratch};
   auto stream = load_id<CUstream>(load, stream_id);
   if (!call.in.done()) return Verdict::kMalformed;
+  if (async && load.refused == CUDA_SUCCESS) load.refuse(refuse_in_capture(call, stream));
   if (load.refused != CUDA_SUCCESS) return call.status(load.refused);
   // The first piece comes before the announcement: by then the stream has been waited for, so no
   // other thread's payload waits behind this one, and nearly every error has shown itself.

@@ -9,7 +9,7 @@
 #include "transport/api/hand.h"
 #include "transport/api/load.h"
 #include "transport/api/rows.h"
-#include "transport/base/log.h"
+#include "transport/base/secure_arena.h"
 #include "transport/cuda/image.h"
 
 namespace farcall::server {
@@ -18,21 +18,37 @@ namespace {
 namespace hand = api::hand;
 namespace row = api::row;
 
-// The payload as an image a driver can load. Grows with what arrives: a client that announces much
-// and sends little gets little memory.
+constexpr std::size_t kImageTrustBytes = std::size_t{64} << 20;
+
+Status fill(BulkIn& bulk, std::span<std::byte> room) {
+  while (!room.empty()) {
+    std::size_t bytes = std::min(room.size(), limits::kCopyChunkBytes);
+    FARCALL_TRY(bulk.read(room.first(bytes)));
+    room = room.subspan(bytes);
+  }
+  return ok();
+}
+
+// The payload as an image a driver can load. A client that announces much gets much memory only
+// once it has sent kImageTrustBytes of it.
 Result<cuda::UnpackedImage> receive_image(Call& call) {
-  if (call.bulk.left() > limits::kModuleBytesMax) {
+  std::uint64_t announced = call.bulk.left();
+  if (announced == 0) return Status(Code::kMalformed, "an image of no bytes");
+  if (announced > limits::kModuleBytesMax) {
     return Status(Code::kOverQuota, "the image is longer than any module may be");
   }
-  std::vector<std::byte> packed;
-  while (call.bulk.left() > 0) {
-    auto bytes = static_cast<std::size_t>(
-        std::min<std::uint64_t>(call.bulk.left(), limits::kCopyChunkBytes));
-    std::size_t at = packed.size();
-    packed.resize(at + bytes);
-    FARCALL_TRY(call.bulk.read(std::span(packed).subspan(at)));
-  }
-  return cuda::unpack_image(std::move(packed));
+  auto total = static_cast<std::size_t>(announced);
+  std::size_t first_bytes = std::min(total, kImageTrustBytes);
+  Result<SecureBuffer> first = SecureBuffer::make(first_bytes);
+  if (!first.ok()) return first.status();
+  FARCALL_TRY(fill(call.bulk, first.value().bytes()));
+  if (first_bytes == total) return cuda::unpack_image(std::move(first).value());
+  Result<SecureBuffer> whole = SecureBuffer::make(total);
+  if (!whole.ok()) return whole.status();
+  std::memcpy(whole.value().data(), first.value().data(), first_bytes);
+  first = SecureBuffer();
+  FARCALL_TRY(fill(call.bulk, whole.value().bytes().subspan(first_bytes)));
+  return cuda::unpack_image(std::move(whole).value());
 }
 
 // Status, id and both logs: this reply has the same shape whether the driver took the image or not.

@@ -1,6 +1,7 @@
 // Copies with a shape (2D, 3D, arrays): one message for all of them. Body: transport/api/hand.h.
 #include <cstring>
 
+#include "gpu_server/capture.h"
 #include "gpu_server/load_id.h"
 #include "gpu_server/rows.h"
 #include "transport/api/hand.h"
@@ -111,6 +112,9 @@ Verdict copy_shape(Call& call) {
   api::Load load{call.in, call.handles, call.scratch};
   auto stream = load_id<CUstream>(load, shape.stream);
   CUDA_MEMCPY3D copy = describe(load, shape, call.staging.data());
+  if (shape.is_async != 0 && (from_host || to_host) && load.refused == CUDA_SUCCESS) {
+    load.refuse(refuse_in_capture(call, stream));
+  }
   if (load.refused != CUDA_SUCCESS) return call.status(load.refused);
   if (from_host && !here.empty()) {
     std::memcpy(call.staging.data(), here.data(), here.size());

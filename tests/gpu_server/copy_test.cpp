@@ -131,6 +131,21 @@ TEST_CASE("a copy of more than there is fails without a payload") {
   CHECK(read_back(session, 0, got).status == CUDA_ERROR_INVALID_VALUE);
 }
 
+TEST_CASE("a copy between host and device does not become part of a graph") {
+  FakeDriver fake(4096);
+  fake.capturing = true;
+  ServedSession session(fake.table());
+  (void)open(session);
+  Bytes in = body(copy_in(1), std::uint8_t{7});
+  std::uint16_t id = row::cuMemcpyHtoDAsync_v2::info().id;
+  CHECK(session.ask(id, in).status == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+  CHECK(session
+            .ask(row::cuMemcpyDtoHAsync_v2::info().id,
+                 body(hand::CopyFromDevice{FakeDriver::kBase, 1, 0}))
+            .status == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+  CHECK(fake.memory[0] == std::byte{0});
+}
+
 TEST_CASE("lengths that lie end the session") {
   std::uint16_t in = row::cuMemcpyHtoD_v2::info().id;
   for (const Bytes& bytes : {body(copy_in(100)), body(copy_in(UINT64_MAX)), body(1u, 2u)}) {

@@ -54,6 +54,7 @@ class FakeDriver {
     changed_.notify_all();
   }
   std::atomic<bool> hold_sync{false};         // cuStreamSynchronize waits for release()
+  std::atomic<bool> capturing{false};         // every stream is
   std::atomic<int> fail_memset{0};            // CUresult of cuMemsetD8Async
   std::atomic<CUdeviceptr> bad_from{0};       // copies from here on up fail
   std::atomic<std::size_t> largest_piece{0};  // of all copies
@@ -94,11 +95,7 @@ inline CUresult FakeDriver::copy(CUdeviceptr at, void* host, std::size_t bytes, 
 
 inline api::Driver FakeDriver::table() {
   api::Driver driver;
-  auto object = [](auto type, std::uintptr_t number) {
-    return reinterpret_cast<decltype(type)>(number * 64);
-  };
   static std::atomic<std::uintptr_t> next{1};
-  (void)object;
   driver.cuInit = [](unsigned) { return CUDA_SUCCESS; };
   driver.cuDriverGetVersion = [](int* version) { return *version = 13000, CUDA_SUCCESS; };
   driver.cuDeviceGetCount = [](int* count) { return *count = 2, CUDA_SUCCESS; };
@@ -134,6 +131,10 @@ inline api::Driver FakeDriver::table() {
     return *stream = reinterpret_cast<CUstream>(0x2000 + 16 * number), CUDA_SUCCESS;
   };
   driver.cuStreamDestroy_v2 = [](CUstream) { return self()->note("stream-"), CUDA_SUCCESS; };
+  driver.cuStreamIsCapturing = [](CUstream, CUstreamCaptureStatus* status) {
+    *status = self()->capturing ? CU_STREAM_CAPTURE_STATUS_ACTIVE : CU_STREAM_CAPTURE_STATUS_NONE;
+    return CUDA_SUCCESS;
+  };
   driver.cuStreamQuery = [](CUstream) { return self()->note("query"), CUDA_SUCCESS; };
   driver.cuStreamSynchronize = [](CUstream) {
     self()->note("sync begins");
