@@ -9,6 +9,23 @@
 namespace farcall::shim {
 namespace row = api::row;
 
+namespace {
+
+// Finds out what is known of a copy's device range.
+//   known  whether the range lies within one allocation; what is not known the driver must judge
+// Errors: CUDA_ERROR_INVALID_VALUE for a range that leaves its allocation.
+CUresult judge(Client& client, const LinearCopy& copy, bool* known) {
+  if (copy.host == nullptr || copy.device == 0) return CUDA_ERROR_INVALID_VALUE;
+  auto found = client.allocations().find_device(copy.device);
+  *known = found && found->holds(copy.device, copy.bytes);
+  if (!found || *known) return CUDA_SUCCESS;
+  // Mappings of virtual memory (variables of nobody) may lie side by side and count as one.
+  bool is_mapped = found->memory == Memory::kGlobal && found->owner == 0;
+  return is_mapped ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+}  // namespace
+
 CUresult take_payload(Reply& reply, void* to, std::size_t bytes) {
   if (reply.in.get<std::uint64_t>() != bytes) {
     reply.in.fail();
@@ -29,10 +46,8 @@ CUresult take_payload(Reply& reply, void* to, std::size_t bytes) {
 
 CUresult copy_to_device(Client& client, const LinearCopy& copy) {
   if (copy.bytes == 0) return CUDA_SUCCESS;
-  if (copy.host == nullptr || copy.device == 0) return CUDA_ERROR_INVALID_VALUE;
-  auto known = client.allocations().find_device(copy.device);
-  if (known && !known->holds(copy.device, copy.bytes)) return CUDA_ERROR_INVALID_VALUE;
-
+  bool known = false;
+  if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;
   const api::RowInfo& info =
       copy.is_async ? row::cuMemcpyHtoDAsync_v2::info() : row::cuMemcpyHtoD_v2::info();
   bool is_inline = copy.bytes <= limits::kInlineCopyBytesMax;
@@ -52,10 +67,8 @@ CUresult copy_to_device(Client& client, const LinearCopy& copy) {
 
 CUresult copy_from_device(Client& client, const LinearCopy& copy) {
   if (copy.bytes == 0) return CUDA_SUCCESS;
-  if (copy.host == nullptr || copy.device == 0) return CUDA_ERROR_INVALID_VALUE;
-  auto known = client.allocations().find_device(copy.device);
-  if (known && !known->holds(copy.device, copy.bytes)) return CUDA_ERROR_INVALID_VALUE;
-
+  bool known = false;
+  if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;
   const api::RowInfo& info =
       copy.is_async ? row::cuMemcpyDtoHAsync_v2::info() : row::cuMemcpyDtoH_v2::info();
   auto encode = [&](wire::Writer& out) {

@@ -136,6 +136,9 @@ inline void FakeDevice::add_memory(api::Driver& driver) {
     self()->used_ += rounded;
     return CUDA_SUCCESS;
   };
+  driver.cuMemMap = [](CUdeviceptr, std::size_t, std::size_t, CUmemGenericAllocationHandle,
+                       unsigned long long) { return note("cuMemMap"), CUDA_SUCCESS; };
+  driver.cuMemUnmap = [](CUdeviceptr, std::size_t) { return note("cuMemUnmap"), CUDA_SUCCESS; };
   driver.cuMemFree_v2 = [](CUdeviceptr) { return note("cuMemFree_v2"), CUDA_SUCCESS; };
   driver.cuMemcpyHtoD_v2 = [](CUdeviceptr to, const void* from, std::size_t bytes) {
     note("cuMemcpyHtoD_v2");

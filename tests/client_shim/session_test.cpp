@@ -279,3 +279,20 @@ TEST_CASE(
   CHECK(WEXITSTATUS(status) == 0);
   CUDA_OK(cuCtxSynchronize());
 }
+
+TEST_CASE("mapped virtual memory is device memory, and a copy may span two mappings") {
+  FakeDevice device;
+  World world(device);
+  world.use_device();
+  constexpr CUdeviceptr kAt = FakeDevice::kBase;
+  CUDA_OK(cuMemMap(kAt, 4096, 0, 1, 0));
+  CUDA_OK(cuMemMap(kAt + 4096, 4096, 0, 2, 0));
+  std::vector<char> sent(6000, 'x');
+  auto host = reinterpret_cast<CUdeviceptr>(sent.data());
+  // Within one mapping it is posted; across two the driver judges it.
+  CHECK(world.round_trips([&] { CUDA_OK(cuMemcpy(kAt, host, 4096)); }) == 0);
+  CHECK(world.round_trips([&] { CUDA_OK(cuMemcpy(kAt, host, 6000)); }) == 1);
+  CHECK(cuMemFree_v2(kAt) == CUDA_ERROR_INVALID_VALUE);
+  CUDA_OK(cuMemUnmap(kAt, 8192));
+  CHECK_FALSE(current_client()->allocations().find_device(kAt + 5000).has_value());
+}
