@@ -296,3 +296,13 @@ TEST_CASE("mapped virtual memory is device memory, and a copy may span two mappi
   CUDA_OK(cuMemUnmap(kAt, 8192));
   CHECK_FALSE(current_client()->allocations().find_device(kAt + 5000).has_value());
 }
+
+TEST_CASE("errors have CUDA's names and texts, and unknown numbers none") {
+  const char* text = nullptr;
+  CUDA_OK(cuGetErrorName(CUDA_ERROR_ILLEGAL_ADDRESS, &text));
+  CHECK(std::string(text) == "CUDA_ERROR_ILLEGAL_ADDRESS");
+  CUDA_OK(cuGetErrorString(CUDA_ERROR_INVALID_VALUE, &text));
+  CHECK(std::string(text) == "invalid argument");
+  CHECK(cuGetErrorName(static_cast<CUresult>(12345), &text) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(text == nullptr);
+}
