@@ -147,6 +147,10 @@ std::unique_ptr<BlockRun> take_block(Worker& worker, std::uint64_t number) {
   block->ctaid[2] = static_cast<unsigned>(number / launch.grid[0] / launch.grid[1]);
   block->live_threads = launch.threads;
   for (Barrier& barrier : block->barriers) barrier = Barrier{};
+  if (launch.reserved_offset != 0) {
+    std::memset(block->shared.get() + launch.reserved_offset, 0,
+                launch.shared_bytes - launch.reserved_offset);
+  }
   if (!launch.kernel->warps_independent) {
     for (std::uint32_t index = 0; index < block->warp_count; ++index) {
       Warp& w = block->warps[index];

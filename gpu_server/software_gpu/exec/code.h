@@ -146,7 +146,7 @@ enum class Op : std::uint16_t {
   kClock,
   kLibrary,
   kNop,
-  kElect
+  kMbarrier
 };
 
 enum class Cmp : std::uint8_t {
@@ -204,7 +204,7 @@ struct alignas(64) Ins {
   std::uint8_t detail2 = 0;
 };
 static_assert(sizeof(Ins) == 64, "one cache line each");
-static_assert(static_cast<int>(Op::kElect) < 256);
+static_assert(static_cast<int>(Op::kMbarrier) < 256);
 
 // What selects a handler.
 constexpr std::uint32_t handler_key(Op op, Ty type, unsigned variant = 0) {

@@ -55,6 +55,7 @@ class KernelBuilder {
   // Dynamic shared memory lies behind the static, so its offset is known at the end only.
   void note_dynamic_shared(std::uint32_t align);
   std::int64_t callee(std::size_t function);  // asks for the function to be decoded as well
+  void note_reserved_shared() { kernel_->uses_reserved_shared = true; }
   void note_indirect_call() { indirect_ = true; }
   std::uint16_t next_slot() { return static_cast<std::uint16_t>(kernel_->slots++); }
   void note_spin() { kernel_->warps_independent = false; }
@@ -168,6 +169,7 @@ class FunctionDecoder {
   void atom();
   void fence();
   void cp();
+  void mbarrier();
   void prefetch();
   void memory_flags(Ins& ins, const Mods& mods);
   bool local_variable(const ptx::Operand& address, std::uint64_t* offset) const;

@@ -174,6 +174,7 @@ const std::unordered_map<std::string_view, FunctionDecoder::Method>& FunctionDec
       {"membar", &D::fence},
       {"fence", &D::fence},
       {"cp", &D::cp},
+      {"mbarrier", &D::mbarrier},
       {"prefetch", &D::prefetch},
       {"prefetchu", &D::prefetch},
       {"discard", &D::nop},

@@ -233,6 +233,43 @@ void FunctionDecoder::cp() {
   ins.flags = to_narrow ? kAddress32 : 0;
 }
 
+// detail: 0 init, 1 inval, 2 arrive, 3 wait for a state, 4 wait for a parity. b: count, state or
+// parity; d: the state or predicate it gives.
+void FunctionDecoder::mbarrier() {
+  const Mods mods(now_->mods);
+  const bool waits = mods.has("test_wait") || mods.has("try_wait");
+  const bool arrives = mods.has("arrive");
+  if (mods.has("expect_tx") || mods.has("shared::cluster") || mods.has("complete_tx")) {
+    return unsupported();
+  }
+  if (!waits && !arrives && !mods.has("init") && !mods.has("inval")) return unsupported();
+  const std::size_t at = waits || arrives ? 1 : 0;
+  std::uint32_t row = 0;
+  std::int64_t imm = 0;
+  bool narrow = false;
+  const Space space = space_of(mods, operand(at));
+  address(operand(at), space, &row, &imm, &narrow);
+  const bool parity = mods.has("parity");
+  std::uint32_t b = constant(1, false);
+  if (waits && !parity) {
+    b = source(operand(at + 1), Ty::kU64);
+  } else if (operands() > at + 1) {
+    b = source(operand(at + 1), Ty::kU32);
+  }
+  const std::uint32_t d = waits ? dest_pred(operand(0)) : arrives ? dest(operand(0), Ty::kU64) : 0;
+  Ins& ins = emit(Op::kMbarrier, Ty::kU64);
+  ins.d = d;
+  ins.a = row;
+  ins.b = b;
+  ins.imm = imm;
+  ins.space = space;
+  ins.size_log2 = 3;
+  ins.slot = kernel_.next_slot();
+  ins.flags = narrow ? kAddress32 : 0;
+  ins.detail = waits ? (parity ? 4 : 3) : arrives ? 2 : mods.has("inval") ? 1 : 0;
+  kernel_.note_spin();
+}
+
 void FunctionDecoder::prefetch() { nop(); }
 
 }  // namespace farcall::softgpu

@@ -159,6 +159,7 @@ std::uint32_t FunctionDecoder::special(std::string_view name, bool wide) {
       {"envreg2", Special::kEnvReg2},
       {"dynamic_smem_size", Special::kDynamicShared},
       {"dynamic_smem_offset", Special::kDynamicOffset},
+      {"reserved_smem_offset", Special::kReservedOffset},
       {"total_smem_size", Special::kTotalShared},
       {"aggr_smem_size", Special::kTotalShared},
       // Without clusters every block is a cluster of one.
@@ -189,6 +190,10 @@ std::uint32_t FunctionDecoder::special(std::string_view name, bool wide) {
     ins.detail = static_cast<std::uint8_t>(clock->second.first);
     ins.table = clock->second.second;
     return ins.d = new_row(both);
+  }
+  if (name == "reserved_smem_offset_1" || name == "reserved_smem_offset_begin") {
+    kernel_.note_reserved_shared();
+    name = "reserved_smem_offset";
   }
   auto found = kNames.find(name);
   if (found == kNames.end() && name.starts_with("envreg"))

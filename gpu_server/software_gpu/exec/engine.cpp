@@ -15,6 +15,9 @@ namespace {
 // Blocks one worker keeps resident while earlier ones wait for something.
 constexpr std::size_t kResidentBlocksMax = 256;
 
+// Shared memory of each block that belongs to cooperative groups, where a kernel asks for it.
+constexpr std::uint32_t kReservedSharedBytes = 1024;
+
 // Works on a launch until none of its blocks is left to start or to finish.
 void work(LaunchState& launch, int number) {
   Worker worker;
@@ -195,9 +198,13 @@ Fault Engine::run(const Launch& launch) {
   state.blocks = std::uint64_t{launch.grid[0]} * launch.grid[1] * launch.grid[2];
   const std::uint32_t align = body.dynamic_align < 16 ? 16 : body.dynamic_align;
   state.dynamic_offset = (body.static_shared_bytes + align - 1) / align * align;
-  const std::uint64_t shared = std::uint64_t{state.dynamic_offset} + launch.dynamic_shared_bytes;
+  std::uint64_t shared = std::uint64_t{state.dynamic_offset} + launch.dynamic_shared_bytes;
   if (shared > kSharedBytesMax) {
     return invalid(kernel, std::to_string(shared) + " bytes of shared memory");
+  }
+  if (body.uses_reserved_shared) {
+    state.reserved_offset = static_cast<std::uint32_t>((shared + 127) / 128 * 128);
+    shared = state.reserved_offset + kReservedSharedBytes;
   }
   state.shared_bytes = static_cast<std::uint32_t>(shared);
   state.dynamic_shared_bytes = launch.dynamic_shared_bytes;

@@ -49,7 +49,8 @@ enum class Special : std::uint8_t {
   kOne,
   kDynamicShared,
   kTotalShared,
-  kDynamicOffset
+  kDynamicOffset,
+  kReservedOffset
 };
 
 struct SpecialRow {
@@ -101,6 +102,7 @@ struct KernelBody {
   std::vector<std::unique_ptr<FunctionBody>> functions;  // [0] is the kernel
   std::vector<std::int64_t> by_module_index;             // module function → functions, or -1
   std::uint32_t static_shared_bytes = 0;
+  bool uses_reserved_shared = false;
   std::uint32_t dynamic_align = 1;  // of dynamic shared memory
   std::uint32_t local_bytes = 0;    // per thread, for the deepest chain of calls
   std::uint32_t slots = 0;          // range caches
@@ -122,7 +124,8 @@ struct LaunchState {
   unsigned threads = 0, warps = 0;  // per block
   std::uint64_t blocks = 0;
   std::uint32_t dynamic_shared_bytes = 0;
-  std::uint32_t dynamic_offset = 0;  // of dynamic shared memory
+  std::uint32_t dynamic_offset = 0;   // of dynamic shared memory
+  std::uint32_t reserved_offset = 0;  // of what cooperative groups keep for themselves, or 0
   std::uint32_t shared_bytes = 0;
   std::uint32_t local_stride = 0;
   std::uint64_t grid_id = 0;

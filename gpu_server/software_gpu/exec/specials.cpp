@@ -78,6 +78,7 @@ std::uint64_t launch_value(Special what, const Warp& w) {
     case Special::kOne: return 1;
     case Special::kDynamicShared: return launch.dynamic_shared_bytes;
     case Special::kDynamicOffset: return launch.dynamic_offset;
+    case Special::kReservedOffset: return launch.reserved_offset;
     case Special::kTotalShared: return launch.shared_bytes;
     default: return 0;
   }

@@ -82,6 +82,21 @@ TEST_CASE("named barriers with counts: one warp produces, another consumes") {
   CHECK(ran.words[33] == 501);
 }
 
+TEST_CASE("an mbarrier object in shared memory holds threads until all have arrived") {
+  const Ran ran = block_of(
+      96,
+      " setp.ne.u32 %p1, %r1, 0; @%p1 bra READY; mbarrier.init.shared.b64 [s], 96;\n"
+      "READY: bar.sync 0; mov.u32 %r9, 0;\n"
+      "AGAIN: st.shared.u32 [%r31+64], %r1; mbarrier.arrive.shared.b64 %rd5, [s];\n"
+      "WAIT: mbarrier.test_wait.shared.b64 %p2, [s], %rd5; @!%p2 bra WAIT;\n"
+      " sub.u32 %r2, 95, %r1; shl.b32 %r2, %r2, 2; add.u32 %r2, %r2, %r30;\n"
+      " ld.shared.u32 %r0, [%r2+64]; add.u32 %r9, %r9, 1; setp.lt.u32 %p3, %r9, 3;\n"
+      " mbarrier.arrive.shared.b64 %rd6, [s];\n"
+      "WAIT2: mbarrier.test_wait.shared.b64 %p2, [s], %rd6; @!%p2 bra WAIT2; @%p3 bra AGAIN;");
+  REQUIRE_MESSAGE(ran.fault.kind == FaultKind::kNone, ran.fault.text);
+  for (u32 t = 0; t < 96; ++t) CHECK(ran.words[t] == 95 - t);
+}
+
 TEST_CASE("a barrier nobody else reaches is reported, not waited for") {
   const Ran ran = block_of(
       64, " setp.lt.u32 %p1, %r1, 32; @%p1 bra A; bar.sync 1; bra.uni B; A: bar.sync 2;\nB: ");
