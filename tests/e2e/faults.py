@@ -119,10 +119,10 @@ def noise(build):
                         pass
                 except ConnectionResetError:
                     pass
+        expect(not pool.workers(), "a stranger was given a worker")
         expect_service(pool)
         for connection in silent:
             connection.close()
-        expect(not pool.workers(), "a stranger was given a worker")
 
 
 def tampered(build):
