@@ -38,6 +38,8 @@ def expect(holds, what):
 def main(cases):
     """Runs the case that the command line names: SCRIPT BUILD CASE [ARGUMENT…]."""
     build, case, *arguments = sys.argv[1:]
+    # Ended from outside, a test still takes its servers down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         cases[case](pathlib.Path(build).resolve(), *arguments)
     except Failure as failure:
