@@ -116,7 +116,9 @@ CUresult cuCtxGetDevice(CUdevice* device) { return cuCtxGetDevice_v2(device, nul
 
 CUresult cuCtxSynchronize_v2(CUcontext ctx) {
   Context* context = nullptr;
-  if (CUresult failed = find_context(ctx, &context)) return failed;
+  const CUresult found = find_context(ctx, &context);
+  if (context == nullptr) return found;
+  // After a fault too: whoever is told of it may rely on callbacks having been called.
   context->synchronize();
   return context->status();
 }

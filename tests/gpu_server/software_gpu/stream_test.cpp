@@ -176,6 +176,8 @@ TEST_CASE("several threads use streams of one context at once") {
         CUdeviceptr device = 0;
         CHECK(cuMemAlloc_v2(&device, 4096) == CUDA_SUCCESS);
         CHECK(cuMemsetD8Async(device, static_cast<unsigned char>(t), 4096, stream) == CUDA_SUCCESS);
+        // A non-blocking stream has no order with the legacy one of its own accord.
+        CHECK(cuStreamSynchronize(stream) == CUDA_SUCCESS);
         CHECK(cuMemsetD8Async(device, static_cast<unsigned char>(t), 4096, nullptr) ==
               CUDA_SUCCESS);
         CHECK(cuEventRecord(event, stream) == CUDA_SUCCESS);
