@@ -155,12 +155,11 @@ Fault invalid(const Kernel& kernel, const std::string& why) {
 
 Fault check(const Launch& launch) {
   const Kernel& kernel = *launch.kernel;
-  std::uint64_t threads = 1, blocks = 1;
+  std::uint64_t threads = 1;
   for (int k = 0; k < 3; ++k) {
     if (launch.grid[k] == 0 || launch.block[k] == 0) return invalid(kernel, "a size of 0");
     if (launch.block[k] > 1024) return invalid(kernel, "a block of more than 1024 threads");
     threads *= launch.block[k];
-    blocks *= launch.grid[k];
     if (k > 0 && launch.grid[k] > 65535) return invalid(kernel, "a grid above 65535 in y or z");
   }
   if (launch.grid[0] > 0x7fffffff) return invalid(kernel, "a grid above 2^31 in x");
