@@ -3,6 +3,11 @@
 #include "transport/base/log.h"
 
 namespace farcall::server {
+namespace {
+
+LogLimit g_full_log(1);
+
+}  // namespace
 
 // Contexts, libraries, their kernels and memory pools belong to the process, not to a context.
 std::uint64_t CallHandles::context_for(Kind kind) const {
@@ -19,13 +24,13 @@ std::uint64_t CallHandles::context_for(Kind kind) const {
 std::uint64_t CallHandles::add(Kind kind, void* real, std::uint64_t parent) {
   Result<std::uint64_t> id = table_.add(kind, real, parent != 0 ? parent : context_for(kind));
   if (id.ok()) return id.value();
-  FARCALL_LOG_WARN("%s", id.status().text().c_str());
+  if (g_full_log.allow()) FARCALL_LOG_WARN("%s", id.status().text().c_str());
   return 0;
 }
 
 bool CallHandles::adopt(Kind kind, std::uint64_t id, void* real) {
   Status adopted = table_.adopt(kind, id, real, context_for(kind));
-  if (!adopted.ok()) FARCALL_LOG_WARN("%s", adopted.text().c_str());
+  if (!adopted.ok() && g_full_log.allow()) FARCALL_LOG_WARN("%s", adopted.text().c_str());
   return adopted.ok();
 }
 

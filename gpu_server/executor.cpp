@@ -57,7 +57,7 @@ void Executor::lead() {
 Status Executor::take(const link::Frame& frame, bool* leading) {
   const wire::FrameHeader& head = frame.head;
   if ((head.flags & wire::kReply) != 0) return broken("a client cannot reply", head);
-  if (head.call != last_call_ + 1) return broken("calls do not count up by one", head);
+  if (head.call != call_after(last_call_)) return broken("calls do not count up by one", head);
   last_call_ = head.call;
   Errand errand;
   errand.row = row_of(head.id);
@@ -76,8 +76,7 @@ Status Executor::take(const link::Frame& frame, bool* leading) {
   errand.thread->busy.wait(true);
   bool may_wait = errand.row->info.when == api::When::Waits;
   if (!may_wait || (head.flags & wire::kWantsReply) == 0) return carry_out(errand);
-  *leading = false;
-  return wait_with(errand);
+  return wait_with(errand, leading);
 }
 
 SecureBuffer Executor::spare_body() {
@@ -91,7 +90,7 @@ SecureBuffer Executor::spare_body() {
 // Another thread becomes the one that receives; this one, which has the call at hand and need not
 // be woken for it, does the waiting. The link's own memory is good until the next receive only, so
 // the body is copied.
-Status Executor::wait_with(Errand& errand) {
+Status Executor::wait_with(Errand& errand, bool* leading) {
   SecureBuffer body = spare_body();
   if (body.size() == 0) {
     auto fresh = SecureBuffer::make(limits::kFrameBodyBytesMax);
@@ -102,7 +101,8 @@ Status Executor::wait_with(Errand& errand) {
   errand.body = body.bytes().first(errand.body.size());
   ThreadState& thread = *errand.thread;
   thread.busy = true;
-  waiters_.run([this] { lead(); });
+  // With no thread to be had, calls are carried out one after the other: slower, never wrong.
+  *leading = !waiters_.run([this] { lead(); });
   Status done = carry_out(errand);
   if (!done.ok()) link_.close(done);  // whoever leads now learns of it there
   errand.bulk.reset();
@@ -118,10 +118,11 @@ Status Executor::carry_out(Errand& errand) {
   bool wants_reply = (errand.head.flags & wire::kWantsReply) != 0;
   Desk* desk = Desk::of_this_thread();
   if (desk == nullptr) return Status(Code::kSystem, "no memory for the buffers of a call");
-  if (wants_reply && thread.deferred.status != CUDA_SUCCESS && wire::family(errand.head.id) != 0) {
-    CUresult status = std::exchange(thread.deferred, {}).status;
-    return answer(errand, status);
+  CUresult earlier = CUDA_SUCCESS;
+  if (wants_reply && wire::family(errand.head.id) != 0) {
+    earlier = std::exchange(thread.deferred, {}).status;
   }
+  if (earlier != CUDA_SUCCESS && !errand.row->ends_state) return answer(errand, earlier);
   CUresult bound = wire::family(errand.head.id) == 0 ? CUDA_SUCCESS : contexts_.bind(thread);
   if (bound != CUDA_SUCCESS) return answer(errand, bound);
   wire::Reader in(errand.body);
@@ -139,7 +140,11 @@ Status Executor::carry_out(Errand& errand) {
             functions_,
             flush_};
   Verdict verdict = errand.row->run(*errand.row, call);
-  if (flush_ && errand.row->info.when == api::When::Waits) flush_();
+  if (earlier != CUDA_SUCCESS && verdict == Verdict::kAnswered) {
+    out.rewind(0);
+    out.put(static_cast<std::uint32_t>(earlier));
+  }
+  if (flush_ && wants_reply && errand.row->info.when == api::When::Waits) flush_();
   if (verdict == Verdict::kMalformed) {
     Status bad = broken("body does not fit the call", errand.head);
     link_.close(bad);  // now, so that nobody waits for the rest of its payload
@@ -152,8 +157,10 @@ Status Executor::carry_out(Errand& errand) {
 
 // Sends what the call wrote, or remembers a failure that nobody waits for.
 Status Executor::finish(const Errand& errand, wire::Writer& out) {
+  static LogLimit long_answers(1);
   if (!out.ok()) {
-    FARCALL_LOG_WARN("the answer to %s is too long for a frame", errand.row->info.name);
+    if (long_answers.allow())
+      FARCALL_LOG_WARN("the answer to %s is too long for a frame", errand.row->info.name);
     out.rewind(0);
     out.put(static_cast<std::uint32_t>(CUDA_ERROR_NOT_SUPPORTED));
   }

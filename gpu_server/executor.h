@@ -34,6 +34,9 @@ namespace farcall::server {
 
 struct Row;
 
+// Calls count up by one and skip 0, which is no call number.
+constexpr std::uint32_t call_after(std::uint32_t call) { return call == UINT32_MAX ? 1 : call + 1; }
+
 class Executor {
  public:
   // Both are borrowed.
@@ -58,7 +61,7 @@ class Executor {
   };
   void lead();
   Status take(const link::Frame& frame, bool* leading);
-  Status wait_with(Errand& errand);
+  Status wait_with(Errand& errand, bool* leading);
   Status carry_out(Errand& errand);
   // Answers without carrying out.
   Status answer(Errand& errand, CUresult status);

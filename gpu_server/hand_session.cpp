@@ -68,7 +68,7 @@ Verdict bind_context(Call& call) {
   return call.status(CUDA_SUCCESS);
 }
 
-// The number may come again for another thread.
+// The number may come again for another thread, which then reports what this one left unreported.
 Verdict end_thread(Call& call) {
   if (!call.in.done()) return Verdict::kMalformed;
   for (auto& [context, id] : call.thread.own_streams) {
@@ -79,7 +79,6 @@ Verdict end_thread(Call& call) {
   }
   call.thread.own_streams.clear();
   call.thread.context_id = 0;
-  call.thread.deferred = {};
   return call.status(CUDA_SUCCESS);
 }
 

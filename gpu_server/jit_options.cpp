@@ -21,6 +21,7 @@ bool is_plain(CUjit_option option) {
     case CU_JIT_LOG_VERBOSE:
     case CU_JIT_GENERATE_LINE_INFO:
     case CU_JIT_CACHE_MODE:
+    case CU_JIT_FAST_COMPILE:
     case CU_JIT_POSITION_INDEPENDENT_CODE:
     case CU_JIT_MIN_CTA_PER_SM:
     case CU_JIT_MAX_THREADS_PER_BLOCK:

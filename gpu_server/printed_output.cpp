@@ -5,13 +5,20 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 #include "transport/base/limits.h"
 
 namespace farcall::server {
+namespace {
+
+constexpr std::size_t kPieceBytes = limits::kInlineCopyBytesMax;
+
+}  // namespace
 
 PrintedOutput::PrintedOutput(link::Session& session, std::uint32_t stream)
     : session_(session), stream_(stream) {}
@@ -30,9 +37,13 @@ Result<std::unique_ptr<PrintedOutput>> PrintedOutput::capture(int descriptor,
   if (flags < 0 || ::fcntl(output->pipe_.get(), F_SETFL, flags | O_NONBLOCK) != 0) {
     return Status::system("prepare the pipe for printed output");
   }
-  auto room = SecureBuffer::make(limits::kInlineCopyBytesMax);
-  if (!room.ok()) return room.status();
-  output->room_ = std::move(room).value();
+  for (auto [buffer, bytes] :
+       {std::pair(&output->memory_, limits::kPrintedBytesMax),
+        std::pair(&output->piece_in_, kPieceBytes), std::pair(&output->piece_out_, kPieceBytes)}) {
+    auto made = SecureBuffer::make(bytes);
+    if (!made.ok()) return made.status();
+    *buffer = std::move(made).value();
+  }
   if (::dup2(writing.get(), descriptor) < 0) return Status::system("redirect printed output");
   output->thread_ = std::thread([raw = output.get()] { raw->serve(); });
   return output;
@@ -50,28 +61,55 @@ void PrintedOutput::serve() {
                      {.fd = stop_.get(), .events = POLLIN, .revents = 0}};
     if (::poll(wait, 2, -1) < 0 && errno != EINTR) return;
     if (wait[1].revents != 0 || (wait[0].revents & (POLLHUP | POLLERR)) != 0) return;
-    if (wait[0].revents != 0) drain();
+    if (wait[0].revents != 0) gather();
   }
 }
 
-void PrintedOutput::forward() {
-  std::fflush(stream_ == 2 ? stderr : stdout);  // before the lock: it waits when the pipe is full
-  drain();
-}
-
-void PrintedOutput::drain() {
-  std::lock_guard lock(reading_);
+void PrintedOutput::gather() {
+  std::lock_guard lock(gathering_);
   for (;;) {
-    ssize_t got = ::read(pipe_.get(), room_.data(), room_.size());
+    ssize_t got = ::read(pipe_.get(), piece_in_.data(), piece_in_.size());
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return;
-    auto bytes = static_cast<std::uint32_t>(got);
+    put(piece_in_.bytes().first(static_cast<std::size_t>(got)));
+  }
+}
+
+// With gathering_ held.
+void PrintedOutput::put(std::span<const std::byte> bytes) {
+  for (std::byte byte : bytes) {
+    memory_.data()[(ring_.begin + ring_.used) % memory_.size()] = byte;
+    if (ring_.used < memory_.size()) {
+      ++ring_.used;
+    } else {
+      ring_.begin = (ring_.begin + 1) % memory_.size();
+    }
+  }
+}
+
+std::size_t PrintedOutput::take(std::span<std::byte> to) {
+  std::lock_guard lock(gathering_);
+  std::size_t bytes = std::min(to.size(), ring_.used);
+  for (std::size_t i = 0; i < bytes; ++i) {
+    to[i] = memory_.data()[(ring_.begin + i) % memory_.size()];
+  }
+  ring_.begin = (ring_.begin + bytes) % memory_.size();
+  ring_.used -= bytes;
+  return bytes;
+}
+
+void PrintedOutput::forward() {
+  std::fflush(stream_ == 2 ? stderr : stdout);  // before any lock: it waits when the pipe is full
+  std::lock_guard lock(sending_);
+  gather();
+  while (std::size_t got = take(piece_out_.bytes())) {
     auto encode = [&](wire::Writer& out) {
-      out.put(api::hand::DeviceOutput{.stream = stream_, .bytes = bytes});
-      out.bytes(room_.data(), bytes);
+      out.put(api::hand::DeviceOutput{.stream = stream_, .bytes = static_cast<std::uint32_t>(got)});
+      out.bytes(piece_out_.data(), got);
     };
     wire::FrameHeader head{.id = api::row::device_output::info().id, .flags = wire::kReply};
-    (void)session_.post(head, link::Flush::kNow, encode);  // a closed link wants no output
+    // A closed link wants no output.
+    if (!session_.post(head, link::Flush::kNow, encode).ok()) return;
   }
 }
 

@@ -5,13 +5,16 @@
 //
 // A driver writes a kernel's printf to the standard output of its process, which here is a worker
 // that has no terminal and must have no log of tenants' bytes. So the descriptor becomes a pipe,
-// and what comes out of it is sent as device_output frames (transport/api/hand.h). The executor
-// calls forward() before it answers a call that waits, because CUDA flushes at such calls; in
-// between a thread keeps the pipe from filling up. Owner: the worker; one per process.  Threads:
-// any.
+// which a thread empties into a ring of limits::kPrintedBytesMax; when it is full, the oldest goes,
+// as in CUDA's own buffer. forward() sends what is there as device_output frames
+// (transport/api/hand.h). The executor calls it only ahead of an answer that the client waits for,
+// when CUDA would flush: a client that never receives can thus never hold up the thread that leads.
+//
+// Owner: the worker; one per descriptor.  Threads: any.
 #pragma once
 #include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
 
 #include "transport/base/secure_arena.h"
@@ -34,15 +37,26 @@ class PrintedOutput {
 
  private:
   PrintedOutput(link::Session& session, std::uint32_t stream);
+  struct Ring {
+    std::size_t begin = 0;
+    std::size_t used = 0;
+  };
   void serve();
-  void drain();
+  // Everything in the pipe into the ring.
+  void gather();
+  void put(std::span<const std::byte> bytes);
+  std::size_t take(std::span<std::byte> to);
 
   link::Session& session_;
   const std::uint32_t stream_;
-  Fd pipe_;  // our end, not blocking
-  Fd stop_;  // eventfd
-  SecureBuffer room_;
-  std::mutex reading_;  // whoever holds it sends what it read before the next one reads
+  Fd pipe_;               // our end, not blocking
+  Fd stop_;               // eventfd
+  std::mutex gathering_;  // ring_, memory_ and piece_in_
+  Ring ring_;
+  SecureBuffer memory_;
+  SecureBuffer piece_in_;
+  std::mutex sending_;  // piece_out_; taken before gathering_, held while the link is busy
+  SecureBuffer piece_out_;
   std::thread thread_;
 };
 

@@ -1,6 +1,9 @@
 #include "gpu_server/rows.h"
 
+#include <algorithm>
 #include <unordered_map>
+
+#include "transport/api/rows.h"
 
 namespace farcall::server {
 namespace {
@@ -11,6 +14,50 @@ Verdict run_served(const Row& row, Call& call) {
 }
 
 Verdict run_hand(const Row& row, Call& call) { return row.hand(call); }
+
+namespace row = api::row;
+
+const std::uint16_t kEndsState[] = {
+    row::cuArrayDestroy::info().id,
+    row::cuMipmappedArrayDestroy::info().id,
+    row::cuTexObjectDestroy::info().id,
+    row::cuSurfObjectDestroy::info().id,
+    row::cuCtxDestroy_v2::info().id,
+    row::cuDevicePrimaryCtxRelease_v2::info().id,
+    row::cuDevicePrimaryCtxReset_v2::info().id,
+    row::cuEventDestroy_v2::info().id,
+    row::cuGraphDestroy::info().id,
+    row::cuGraphExecDestroy::info().id,
+    row::cuGraphDestroyNode::info().id,
+    row::cuLibraryUnload::info().id,
+    row::cuModuleUnload::info().id,
+    row::cuMemFree_v2::info().id,
+    row::cuMemFreeAsync::info().id,
+    row::cuMemPoolDestroy::info().id,
+    row::cuMemAddressFree::info().id,
+    row::cuMemRelease::info().id,
+    row::cuMemUnmap::info().id,
+    row::cuStreamDestroy_v2::info().id,
+    row::cuStreamEndCapture::info().id,
+};
+
+// Calls that wait for the GPU in a real driver although the table does not say so, because a client
+// with one thread need not wait for them. One that does wait must not hold up other threads.
+const std::uint16_t kMayWait[] = {
+    row::cuMemFree_v2::info().id,
+    row::cuModuleUnload::info().id,
+    row::cuLibraryUnload::info().id,
+    row::cuArrayDestroy::info().id,
+    row::cuMipmappedArrayDestroy::info().id,
+    row::cuDevicePrimaryCtxRelease_v2::info().id,
+    row::cuMemUnmap::info().id,
+    row::cuMemPoolDestroy::info().id,
+};
+
+template <std::size_t N>
+bool is_in(const std::uint16_t (&ids)[N], std::uint16_t id) {
+  return std::find(std::begin(ids), std::end(ids), id) != std::end(ids);
+}
 
 using Table = std::unordered_map<std::uint16_t, Row>;
 
@@ -23,8 +70,9 @@ Table build_table() {
     }
   }
   // After the generated ones: a hand-written family may wrap a generated row.
-  for (auto rows : {hand_session_rows(), hand_context_rows(), hand_memory_rows(), hand_shape_rows(),
-                    hand_module_rows(), hand_launch_rows()}) {
+  for (auto rows :
+       {hand_session_rows(), hand_context_rows(), hand_stream_rows(), hand_memory_rows(),
+        hand_shape_rows(), hand_module_rows(), hand_launch_rows()}) {
     for (const HandRow& hand : rows) {
       table.insert_or_assign(hand.info.id, Row{.info = hand.info,
                                                .run = run_hand,
@@ -32,6 +80,10 @@ Table build_table() {
                                                .hand = hand.run,
                                                .takes_payload = hand.takes_payload});
     }
+  }
+  for (auto& [id, row] : table) {
+    row.ends_state = is_in(kEndsState, id);
+    if (is_in(kMayWait, id)) row.info = waiting(row.info);
   }
   return table;
 }

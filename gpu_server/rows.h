@@ -20,6 +20,9 @@ struct Row {
   const api::ServedRow* served = nullptr;  // generated rows
   Verdict (*hand)(Call&) = nullptr;        // hand-written rows
   bool takes_payload = false;              // may come with kBulkFollows
+  // Destroys or ends something. The client has let go of it already, so such a call is carried out
+  // even when an earlier failure is what gets reported.
+  bool ends_state = false;
 };
 
 const Row* row_of(std::uint16_t id);
@@ -36,6 +39,7 @@ inline api::RowInfo waiting(api::RowInfo info) {
   return info;
 }
 std::span<const HandRow> hand_session_rows();
+std::span<const HandRow> hand_stream_rows();
 std::span<const HandRow> hand_context_rows();
 std::span<const HandRow> hand_memory_rows();
 std::span<const HandRow> hand_shape_rows();

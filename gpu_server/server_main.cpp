@@ -1,5 +1,6 @@
 // farcall-server: offers this machine's GPUs to clients that show a certificate of the pool.
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -62,6 +63,14 @@ Result<Fd> take_signals() {
   return fd;
 }
 
+// A session holds a handful of descriptors here, and 1024 is the usual limit.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int run(Arguments& a) {
   Status done = parse_address(a.listen, &a.server);
   if (!done.ok()) {
@@ -69,6 +78,7 @@ int run(Arguments& a) {
     return kExitUsage;
   }
   if (a.check) return check(a.server) ? 0 : kExitFailed;
+  raise_descriptor_limit();
   Result<Fd> signals = take_signals();
   done = signals.status();
   if (done.ok()) done = find_worker(&a.server.worker);

@@ -16,6 +16,9 @@ namespace {
 // One line per failed stranger would let strangers fill the log.
 LogLimit g_stranger_log(5);
 
+// How long to leave new connections alone when there are no descriptors left for them.
+constexpr int kPauseMs = 100;
+
 class Counted {
  public:
   explicit Counted(std::atomic<std::size_t>& count) : count_(count) { ++count_; }
@@ -64,18 +67,19 @@ void Supervisor::stop() {
 
 Status Supervisor::run(int signal_fd) {
   Status result;
+  bool accepting = true;
   for (;;) {
-    pollfd wait[] = {{.fd = listener_.get(), .events = POLLIN, .revents = 0},
+    pollfd wait[] = {{.fd = accepting ? listener_.get() : -1, .events = POLLIN, .revents = 0},
                      {.fd = stop_.get(), .events = POLLIN, .revents = 0},
                      {.fd = signal_fd, .events = POLLIN, .revents = 0}};
-    if (::poll(wait, 3, -1) < 0) {
+    if (::poll(wait, 3, accepting ? -1 : kPauseMs) < 0) {
       if (errno == EINTR) continue;
       result = Status::system("wait for connections");
       break;
     }
     if (wait[1].revents != 0) break;
     if (wait[2].revents != 0 && handle_signal(signal_fd)) break;
-    if (wait[0].revents != 0) accept_one();
+    accepting = wait[0].revents == 0 || accept_one();
     join_ended();
   }
   listener_.reset();
@@ -107,13 +111,13 @@ void Supervisor::reload_identity() {
   FARCALL_LOG_INFO("SIGHUP: certificate, key and CA read again");
 }
 
-void Supervisor::accept_one() {
+bool Supervisor::accept_one() {
   Result<Fd> accepted = link::accept_tcp(listener_);
   if (!accepted.ok()) {
-    if (accepted.status().code() != Code::kTimeout && g_stranger_log.allow()) {
-      FARCALL_LOG_WARN("%s", accepted.status().text().c_str());
-    }
-    return;
+    if (accepted.status().code() == Code::kTimeout) return true;
+    if (g_stranger_log.allow()) FARCALL_LOG_WARN("%s", accepted.status().text().c_str());
+    int error = accepted.status().detail();
+    return error != EMFILE && error != ENFILE && error != ENOMEM && error != ENOBUFS;
   }
   Fd socket = std::move(accepted).value();
   if (strangers() >= options_.strangers_max) {
@@ -121,17 +125,29 @@ void Supervisor::accept_one() {
       FARCALL_LOG_WARN("%zu connections are in their handshake; closing one from %s", strangers(),
                        link::peer_address(socket).c_str());
     }
-    return;
+    return true;
   }
   ++strangers_;
   auto threads = threads_.lock();
   std::uint64_t number = threads->next++;
   threads->sockets.emplace(number, Fd(::fcntl(socket.get(), F_DUPFD_CLOEXEC, 0)));
-  threads->running.emplace(number, std::thread([this, number, held = std::move(socket)]() mutable {
-                             serve_connection(std::move(held), number);
-                             no_longer_a_stranger(number);
-                             threads_.lock()->ended.push_back(number);
-                           }));
+  auto serve = [this, number, held = std::move(socket)]() mutable {
+    try {
+      serve_connection(std::move(held), number);
+    } catch (const std::exception& error) {  // memory or threads ran out: this connection's end
+      FARCALL_LOG_ERROR("connection dropped: %s", error.what());
+    }
+    no_longer_a_stranger(number);
+    threads_.lock()->ended.push_back(number);
+  };
+  try {
+    threads->running.emplace(number, std::thread(std::move(serve)));
+  } catch (const std::exception& error) {
+    threads->sockets.erase(number);
+    --strangers_;
+    if (g_stranger_log.allow()) FARCALL_LOG_ERROR("connection dropped: %s", error.what());
+  }
+  return true;
 }
 
 // Idempotent: the thread calls it when it knows its client, and once more when it ends.

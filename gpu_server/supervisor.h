@@ -65,7 +65,8 @@ class Supervisor {
 
   bool handle_signal(int signal_fd);  // true: shut down
   void reload_identity();
-  void accept_one();
+  // False when descriptors or memory ran out, and trying again at once is no use.
+  bool accept_one();
   void join_ended();
   void join_all();
   void serve_connection(Fd socket, std::uint64_t number);

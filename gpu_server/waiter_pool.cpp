@@ -1,5 +1,9 @@
 #include "gpu_server/waiter_pool.h"
 
+#include <system_error>
+
+#include "transport/base/limits.h"
+
 namespace farcall::server {
 
 WaiterPool::~WaiterPool() {
@@ -13,15 +17,21 @@ WaiterPool::~WaiterPool() {
   for (std::thread& thread : threads) thread.join();
 }
 
-void WaiterPool::run(Job job) {
+bool WaiterPool::run(Job job) {
   auto state = state_.lock();
-  state->jobs.push_back(std::move(job));
   // Jobs in the queue have each a parked thread on its way to them; one more needs one more.
-  if (state->jobs.size() > state->parked) {
-    state->threads.emplace_back([this] { serve(); });
+  if (state->jobs.size() >= state->parked) {
+    if (state->threads.size() >= limits::kWaitersMax) return false;
+    try {
+      state->threads.emplace_back([this] { serve(); });
+    } catch (const std::system_error&) {
+      return false;
+    }
     ++state->parked;  // counted here, so that the next run() does not claim it as well
   }
+  state->jobs.push_back(std::move(job));
   work_.notify_one();
+  return true;
 }
 
 void WaiterPool::serve() {

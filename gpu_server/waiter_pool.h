@@ -5,8 +5,7 @@
 //
 // Calls that wait for the GPU (a synchronize, a copy back) each keep a thread, and each may depend
 // on calls of other client threads which somebody must still carry out. So there is always another
-// thread: a parked one when there is one, else a new one. The number of client threads
-// (limits::kClientThreadsMax) bounds the pool, for a client thread has one call out at a time.
+// thread: a parked one when there is one, else a new one.
 //
 // Owner: a session; the destructor waits for what is running.  Threads: any.
 #pragma once
@@ -28,7 +27,9 @@ class WaiterPool {
   WaiterPool(const WaiterPool&) = delete;
   WaiterPool& operator=(const WaiterPool&) = delete;
 
-  void run(Job job);
+  // False when there is no thread for it: the system has none to give, or the session has
+  // limits::kWaitersMax.
+  bool run(Job job);
   // Waits until every job has ended.
   void wait_idle();
   std::size_t threads();

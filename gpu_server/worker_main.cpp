@@ -42,6 +42,10 @@ Status move_log() {
 // and a worker without its supervisor has no business to go on.
 Status confine() {
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return Status::system("tie to the supervisor");
+  ::signal(SIGPIPE, SIG_IGN);
+  // When memory runs out, a worker goes before the supervisor, which has everybody's sessions.
+  Fd oom(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+  if (!oom || ::write(oom.get(), "1000", 4) != 4) return Status::system("offer itself to the OOM");
   rlimit none{0, 0};
   if (::setrlimit(RLIMIT_CORE, &none) != 0) return Status::system("forbid core dumps");
   if (::prctl(PR_SET_DUMPABLE, 0) != 0) return Status::system("forbid being traced");

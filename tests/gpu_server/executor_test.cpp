@@ -143,6 +143,38 @@ TEST_CASE("a failed call surfaces once, at the next answer of its own thread") {
   CHECK(std::count(log.begin(), log.end(), "query") == 2);  // the one that reported did not run
 }
 
+TEST_CASE("a call that ends something is carried out even when an earlier failure is reported") {
+  FakeDriver fake;
+  fake.fail_memset = CUDA_ERROR_ILLEGAL_ADDRESS;
+  ServedSession session(fake.table());
+  (void)open(session, {1});
+  REQUIRE(session.post(id_of<row::cuEventCreate>(), body(kEvent, 0u)).ok());
+  Bytes memset = body(CUdeviceptr{0}, std::uint8_t{7}, std::uint64_t{1}, std::uint64_t{0});
+  REQUIRE(session.post(id_of<row::cuMemsetD8Async>(), memset).ok());
+  Reply reply = session.ask(id_of<row::cuEventDestroy_v2>(), body(kEvent));
+  CHECK(reply.status == CUDA_ERROR_ILLEGAL_ADDRESS);
+  CHECK(reply.answers.empty());
+  auto log = fake.log();
+  CHECK(std::count(log.begin(), log.end(), "event-") == 1);
+  CHECK(session.ask(id_of<row::cuEventQuery>(), body(kEvent)).status == CUDA_ERROR_INVALID_HANDLE);
+}
+
+TEST_CASE("call numbers go round without ever being 0") {
+  CHECK(call_after(0) == 1);
+  CHECK(call_after(UINT32_MAX - 1) == UINT32_MAX);
+  CHECK(call_after(UINT32_MAX) == 1);
+}
+
+TEST_CASE("a capture is always relaxed, because our threads are not the client's") {
+  FakeDriver fake;
+  ServedSession session(fake.table());
+  (void)open(session, {1});
+  std::uint32_t global = CU_STREAM_CAPTURE_MODE_GLOBAL;
+  CHECK(session.ask(id_of<row::cuStreamBeginCapture_v2>(), body(std::uint64_t{0}, global)).status ==
+        CUDA_SUCCESS);
+  CHECK(fake.capture_mode == CU_STREAM_CAPTURE_MODE_RELAXED);
+}
+
 TEST_CASE("a creation that failed leaves an id that is no handle, and says why") {
   FakeDriver fake;
   ServedSession session(fake.table());

@@ -54,6 +54,7 @@ class FakeDriver {
     changed_.notify_all();
   }
   std::atomic<bool> hold_sync{false};         // cuStreamSynchronize waits for release()
+  std::atomic<int> capture_mode{-1};          // of the last capture that began
   std::atomic<bool> capturing{false};         // every stream is
   std::atomic<int> fail_memset{0};            // CUresult of cuMemsetD8Async
   std::atomic<CUdeviceptr> bad_from{0};       // copies from here on up fail
@@ -134,6 +135,9 @@ inline api::Driver FakeDriver::table() {
   driver.cuStreamIsCapturing = [](CUstream, CUstreamCaptureStatus* status) {
     *status = self()->capturing ? CU_STREAM_CAPTURE_STATUS_ACTIVE : CU_STREAM_CAPTURE_STATUS_NONE;
     return CUDA_SUCCESS;
+  };
+  driver.cuStreamBeginCapture_v2 = [](CUstream, CUstreamCaptureMode mode) {
+    return self()->capture_mode = mode, CUDA_SUCCESS;
   };
   driver.cuStreamQuery = [](CUstream) { return self()->note("query"), CUDA_SUCCESS; };
   driver.cuStreamSynchronize = [](CUstream) {

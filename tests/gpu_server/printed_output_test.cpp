@@ -8,6 +8,7 @@
 
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
+#include "transport/base/limits.h"
 
 namespace farcall::server {
 namespace {
@@ -70,6 +71,24 @@ TEST_CASE("what was printed before an answer arrives before it") {
     CHECK(pair.value().client->receive(Deadline::after(system_clock(), 10'000)).value().head.id ==
           0x0204);
   }
+}
+
+TEST_CASE("output that nobody fetches is bounded, and the newest of it stays") {
+  auto pair = link::make_loopback_session_pair();
+  REQUIRE(pair.ok());
+  Spare out;
+  auto printed = PrintedOutput::capture(out.fd(), *pair.value().server);
+  REQUIRE(printed.ok());
+  std::string all;
+  while (all.size() < 2 * limits::kPrintedBytesMax) {
+    std::string line = "line " + std::to_string(all.size()) + "\n";
+    REQUIRE(::write(out.fd(), line.data(), line.size()) == static_cast<ssize_t>(line.size()));
+    all += line;
+  }
+  CHECK(pair.value().server->stats().frames_out == 0);  // nothing goes before it is asked for
+  printed.value()->forward();
+  CHECK(receive_text(*pair.value().client, limits::kPrintedBytesMax) ==
+        all.substr(all.size() - limits::kPrintedBytesMax));
 }
 
 TEST_CASE("output for a link that is gone goes nowhere and hurts nobody") {

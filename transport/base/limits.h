@@ -58,6 +58,10 @@ inline constexpr std::size_t kHelloBytesMax = 4096;
 inline constexpr std::size_t kUnauthenticatedConnectionsMax = 64;
 // Client processes one server serves at a time; each has a worker process.
 inline constexpr std::size_t kSessionsMax = 256;
+// Calls of one client that wait for the GPU at the same time; more are carried out in order.
+inline constexpr std::size_t kWaitersMax = 256;
+// What kernels printed and nobody has fetched yet. The oldest goes first, as in CUDA's own buffer.
+inline constexpr std::size_t kPrintedBytesMax = 1 << 20;
 // A worker whose client is gone may clean up for this long; then it is killed.
 inline constexpr int kWorkerGraceMs = 500;
 
