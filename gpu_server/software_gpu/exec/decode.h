@@ -84,7 +84,12 @@ class FunctionDecoder {
 
  private:
   using Method = void (FunctionDecoder::*)();
-  static const std::unordered_map<std::string_view, Method>& methods();
+  // decode_methods.cpp
+  using MethodTable = std::unordered_map<std::string_view, Method>;
+  static MethodTable arithmetic_methods();
+  static MethodTable bit_methods();
+  static MethodTable other_methods();
+  static const MethodTable& methods();
 
   // decode.cpp
   void lay_out_locals();

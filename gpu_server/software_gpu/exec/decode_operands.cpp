@@ -130,58 +130,65 @@ std::uint32_t FunctionDecoder::source_pred(const ptx::Operand& operand) {
   return ins.d = new_pred();
 }
 
+namespace {
+
+const std::unordered_map<std::string_view, Special> kNames = {
+    {"tid.x", Special::kTidX},
+    {"tid.y", Special::kTidY},
+    {"tid.z", Special::kTidZ},
+    {"ntid.x", Special::kNtidX},
+    {"ntid.y", Special::kNtidY},
+    {"ntid.z", Special::kNtidZ},
+    {"ctaid.x", Special::kCtaidX},
+    {"ctaid.y", Special::kCtaidY},
+    {"ctaid.z", Special::kCtaidZ},
+    {"nctaid.x", Special::kNctaidX},
+    {"nctaid.y", Special::kNctaidY},
+    {"nctaid.z", Special::kNctaidZ},
+    {"laneid", Special::kLaneId},
+    {"warpid", Special::kWarpId},
+    {"nwarpid", Special::kNwarpId},
+    {"smid", Special::kSmId},
+    {"nsmid", Special::kNsmId},
+    {"gridid", Special::kGridId},
+    {"lanemask_eq", Special::kLaneMaskEq},
+    {"lanemask_le", Special::kLaneMaskLe},
+    {"lanemask_lt", Special::kLaneMaskLt},
+    {"lanemask_ge", Special::kLaneMaskGe},
+    {"lanemask_gt", Special::kLaneMaskGt},
+    {"envreg1", Special::kEnvReg1},
+    {"envreg2", Special::kEnvReg2},
+    {"dynamic_smem_size", Special::kDynamicShared},
+    {"dynamic_smem_offset", Special::kDynamicOffset},
+    {"reserved_smem_offset", Special::kReservedOffset},
+    {"total_smem_size", Special::kTotalShared},
+    {"aggr_smem_size", Special::kTotalShared},
+    // Without clusters every block is a cluster of one.
+    {"clusterid.x", Special::kCtaidX},
+    {"clusterid.y", Special::kCtaidY},
+    {"clusterid.z", Special::kCtaidZ},
+    {"nclusterid.x", Special::kNctaidX},
+    {"nclusterid.y", Special::kNctaidY},
+    {"nclusterid.z", Special::kNctaidZ},
+    {"cluster_ctaid.x", Special::kZero},
+    {"cluster_ctaid.y", Special::kZero},
+    {"cluster_ctaid.z", Special::kZero},
+    {"cluster_ctarank", Special::kZero},
+    {"cluster_nctaid.x", Special::kOne},
+    {"cluster_nctaid.y", Special::kOne},
+    {"cluster_nctaid.z", Special::kOne},
+    {"cluster_nctarank", Special::kOne},
+    {"current_graph_exec", Special::kZero},
+};
+
+// Low word, high word or both; of the cycle counter or the global timer.
+const std::unordered_map<std::string_view, std::pair<unsigned, unsigned>> kClocks = {
+    {"clock", {0, 0}},          {"clock_hi", {1, 0}},       {"clock64", {2, 0}},
+    {"globaltimer_lo", {0, 1}}, {"globaltimer_hi", {1, 1}}, {"globaltimer", {2, 1}}};
+
+}  // namespace
+
 std::uint32_t FunctionDecoder::special(std::string_view name, bool wide) {
-  static const std::unordered_map<std::string_view, Special> kNames = {
-      {"tid.x", Special::kTidX},
-      {"tid.y", Special::kTidY},
-      {"tid.z", Special::kTidZ},
-      {"ntid.x", Special::kNtidX},
-      {"ntid.y", Special::kNtidY},
-      {"ntid.z", Special::kNtidZ},
-      {"ctaid.x", Special::kCtaidX},
-      {"ctaid.y", Special::kCtaidY},
-      {"ctaid.z", Special::kCtaidZ},
-      {"nctaid.x", Special::kNctaidX},
-      {"nctaid.y", Special::kNctaidY},
-      {"nctaid.z", Special::kNctaidZ},
-      {"laneid", Special::kLaneId},
-      {"warpid", Special::kWarpId},
-      {"nwarpid", Special::kNwarpId},
-      {"smid", Special::kSmId},
-      {"nsmid", Special::kNsmId},
-      {"gridid", Special::kGridId},
-      {"lanemask_eq", Special::kLaneMaskEq},
-      {"lanemask_le", Special::kLaneMaskLe},
-      {"lanemask_lt", Special::kLaneMaskLt},
-      {"lanemask_ge", Special::kLaneMaskGe},
-      {"lanemask_gt", Special::kLaneMaskGt},
-      {"envreg1", Special::kEnvReg1},
-      {"envreg2", Special::kEnvReg2},
-      {"dynamic_smem_size", Special::kDynamicShared},
-      {"dynamic_smem_offset", Special::kDynamicOffset},
-      {"reserved_smem_offset", Special::kReservedOffset},
-      {"total_smem_size", Special::kTotalShared},
-      {"aggr_smem_size", Special::kTotalShared},
-      // Without clusters every block is a cluster of one.
-      {"clusterid.x", Special::kCtaidX},
-      {"clusterid.y", Special::kCtaidY},
-      {"clusterid.z", Special::kCtaidZ},
-      {"nclusterid.x", Special::kNctaidX},
-      {"nclusterid.y", Special::kNctaidY},
-      {"nclusterid.z", Special::kNctaidZ},
-      {"cluster_ctaid.x", Special::kZero},
-      {"cluster_ctaid.y", Special::kZero},
-      {"cluster_ctaid.z", Special::kZero},
-      {"cluster_ctarank", Special::kZero},
-      {"cluster_nctaid.x", Special::kOne},
-      {"cluster_nctaid.y", Special::kOne},
-      {"cluster_nctaid.z", Special::kOne},
-      {"cluster_nctarank", Special::kOne},
-      {"current_graph_exec", Special::kZero},
-  };
-  static const std::unordered_map<std::string_view, std::pair<unsigned, unsigned>> kClocks = {
-      {"clock", {0, 0}},          {"clock_hi", {1, 0}},       {"clock64", {2, 0}},
-      {"globaltimer_lo", {0, 1}}, {"globaltimer_hi", {1, 1}}, {"globaltimer", {2, 1}}};
   if (const auto clock = kClocks.find(name); clock != kClocks.end()) {
     kernel_.note_spin();
     const bool both = clock->second.first == 2;

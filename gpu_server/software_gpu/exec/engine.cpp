@@ -1,5 +1,6 @@
 #include "gpu_server/software_gpu/exec/engine.h"
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <cstring>
@@ -17,6 +18,14 @@ constexpr std::size_t kResidentBlocksMax = 256;
 
 // Shared memory of each block that belongs to cooperative groups, where a kernel asks for it.
 constexpr std::uint32_t kReservedSharedBytes = 1024;
+
+// Every block of this thread waits for something that another thread, the host or another launch
+// will do: so this thread gives its CPU away for a moment.
+void wait_for_others(LaunchState& launch) {
+  constexpr std::chrono::microseconds kMoment(20);
+  std::unique_lock<std::mutex> held(launch.fault_mutex);
+  launch.block_ended.wait_for(held, kMoment);
+}
 
 // Works on a launch until none of its blocks is left to start or to finish.
 void work(LaunchState& launch, int number) {
@@ -39,7 +48,7 @@ void work(LaunchState& launch, int number) {
       } else {
         launch.next_block.store(launch.blocks, std::memory_order_relaxed);
         if (resident.empty()) return;
-        std::this_thread::yield();
+        wait_for_others(launch);
         turns_without_end = 0;
       }
     }
@@ -48,6 +57,7 @@ void work(LaunchState& launch, int number) {
     switch (run_block(worker, *block)) {
       case BlockEnd::kFinished:
         worker.idle.push_back(std::move(block));
+        launch.block_ended.notify_all();
         turns_without_end = 0;
         break;
       case BlockEnd::kSpinning:

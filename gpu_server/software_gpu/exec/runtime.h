@@ -6,6 +6,7 @@
 // Owner: Engine owns launches and workers, Program owns bodies.  Threads: as each struct says.
 #pragma once
 #include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -140,6 +141,7 @@ struct LaunchState {
   std::atomic<bool> stopped{false};  // a fault: nothing more is run
   std::mutex fault_mutex;
   Fault fault;  // the first one
+  std::condition_variable block_ended;
 };
 
 struct Barrier {

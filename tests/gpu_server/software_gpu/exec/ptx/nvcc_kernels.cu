@@ -64,7 +64,9 @@ typedef float (*Function)(float);
 __device__ float plus_one(float x) { return x + 1; }
 __device__ float twice(float x) { return x * 2; }
 __device__ Function g_functions[2] = {plus_one, twice};
-extern "C" __global__ void pointers(float* p) { p[threadIdx.x] = g_functions[threadIdx.x & 1](p[threadIdx.x]); }
+extern "C" __global__ void pointers(float* p) {
+  p[threadIdx.x] = g_functions[threadIdx.x & 1](p[threadIdx.x]);
+}
 
 extern "C" __global__ void prints(int x) {
   if (threadIdx.x < 2) {
