@@ -40,13 +40,14 @@ Result<std::unique_ptr<CallSender>> CallSender::make(Lane& lane) {
       new CallSender(lane, std::move(first).value(), std::move(second).value()));
 }
 
-std::uint32_t CallSender::append(State& state, wire::FrameHeader head, Session::Encode encode) {
+bool CallSender::append(State& state, wire::FrameHeader& head, Session::Encode encode) {
   std::span<std::byte> room = buffers_[state.fill].bytes().subspan(state.used);
-  if (room.size() < sizeof(head)) return 0;
+  if (room.size() < sizeof(head)) return false;
   wire::Writer body(room.subspan(sizeof(head)));
   encode(body);
-  if (!body.ok() || body.size() > limits::kFrameBodyBytesMax) return 0;
-  if (head.call == 0) {
+  if (!body.ok() || body.size() > limits::kFrameBodyBytesMax) return false;
+  // A reply repeats the number it answers, and a notice answers none: neither is a call.
+  if (head.call == 0 && (head.flags & wire::kReply) == 0) {
     head.call = ++state.last_call;
     if (head.call == 0) head.call = ++state.last_call;  // 0 is no call number
   }
@@ -56,7 +57,7 @@ std::uint32_t CallSender::append(State& state, wire::FrameHeader head, Session::
   state.used += sizeof(head) + body.size();
   frames_.fetch_add(1, std::memory_order_relaxed);
   if (head.flags & wire::kWantsReply) round_trips_.fetch_add(1, std::memory_order_relaxed);
-  return head.call;
+  return true;
 }
 
 std::size_t CallSender::take_wire(State& state) {
@@ -69,20 +70,20 @@ std::size_t CallSender::take_wire(State& state) {
 
 Result<std::uint32_t> CallSender::post(wire::FrameHeader head, Flush flush,
                                        Session::Encode encode) {
-  std::uint32_t call = 0;
+  bool appended = false;
   std::size_t to_send = 0;
   {
     Held state = state_.lock();
     if (!state->stopped.ok()) return state->stopped;
-    call = append(*state, head, encode);
-    if (call == 0 && state->used > 0) {
+    appended = append(*state, head, encode);
+    if (!appended && state->used > 0) {
       // No room behind what has gathered: send that, and start an empty record.
       state.wait(idle_, [](const State& s) { return !s.sending || !s.stopped.ok(); });
       if (!state->stopped.ok()) return state->stopped;
       if (state->used > 0) to_send = take_wire(*state);
-      call = append(*state, head, encode);
+      appended = append(*state, head, encode);
     }
-    if (call != 0) {
+    if (appended) {
       const bool due = flush == Flush::kNow ||
                        limits::kCallRecordBytesMax - state->used < limits::kFrameHeaderBytes ||
                        system_clock().now_ns() - state->oldest_ns > kGatherNs;
@@ -93,11 +94,11 @@ Result<std::uint32_t> CallSender::post(wire::FrameHeader head, Flush flush,
   if (to_send > 0) {
     if (Status sent = pump(to_send); !sent.ok()) return sent;
   }
-  if (call == 0) {
+  if (!appended) {
     return Status(Code::kOverQuota, "a frame's body must fit into " +
                                         std::to_string(limits::kFrameBodyBytesMax) + " bytes");
   }
-  return call;
+  return head.call;
 }
 
 Status CallSender::pump(std::size_t bytes) {

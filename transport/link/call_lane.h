@@ -46,8 +46,9 @@ class CallSender {
   using Held = Guarded<State>::Held;
 
   CallSender(Lane& lane, SecureBuffer first, SecureBuffer second);
-  // The frame's call number, or 0 when it does not fit behind what has gathered.
-  std::uint32_t append(State& state, wire::FrameHeader head, Session::Encode encode);
+  // Fills in the head's length and, for a call, its number. False: it does not fit behind what has
+  // gathered, and nothing changed.
+  bool append(State& state, wire::FrameHeader& head, Session::Encode encode);
   // Takes the wire and swaps buffers. Returns the bytes to send.
   std::size_t take_wire(State& state);
   // Sends `bytes` of the buffer that was swapped out, and what is wanted behind it.

@@ -74,7 +74,8 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   // Appends one frame.
-  //   head    id, flags, thread. body_bytes is filled in. call 0: the next call number is assigned.
+  //   head    id, flags, thread. body_bytes is filled in. call 0: the next call number is assigned,
+  //           but not with kReply: that is a notice, which answers no call and has no number.
   //   encode  writes the body; runs under the send lock, so it must not call this session; runs a
   //           second time on an empty record when the first had no room.
   // Returns the frame's call number. Sent means handed to the link: a failure on the wire closes

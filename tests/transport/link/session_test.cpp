@@ -47,6 +47,37 @@ std::uint64_t number_of(const Frame& frame) {
 
 }  // namespace
 
+TEST_CASE("a notice keeps call number 0 and takes none from the calls around it") {
+  SessionPair pair = make_pair();
+  REQUIRE(post_number(*pair.server, 0x0101, 1, Flush::kLater).ok());
+  Result<std::uint32_t> notice = pair.server->post(head_of(0x0004, wire::kReply), Flush::kLater,
+                                                   [](wire::Writer& out) { out.put(2); });
+  REQUIRE(notice.ok());
+  CHECK(notice.value() == 0);
+  REQUIRE(post_number(*pair.server, 0x0101, 3, Flush::kNow).ok());
+  for (std::uint32_t expected : {1U, 0U, 2U}) {
+    Result<Frame> frame = pair.client->receive(soon());
+    REQUIRE(frame.ok());
+    CHECK(frame->head.call == expected);
+  }
+}
+
+TEST_CASE("a notice that finds a full record waits for the next one") {
+  SessionPair pair = make_pair();
+  const std::vector<std::byte> bytes = pattern(limits::kFrameBodyBytesMax, 3);
+  auto encode = [&](wire::Writer& out) { out.bytes(bytes.data(), bytes.size()); };
+  for (int i = 0; i < 3; ++i) {
+    Result<std::uint32_t> sent =
+        pair.server->post(head_of(0x0004, wire::kReply), Flush::kNow, encode);
+    REQUIRE(sent.ok());
+    CHECK(sent.value() == 0);
+    Result<Frame> frame = pair.client->receive(soon());
+    REQUIRE(frame.ok());
+    CHECK(frame->head.call == 0);
+    CHECK(frame->body.size() == bytes.size());
+  }
+}
+
 TEST_CASE("a frame arrives as it was posted, and its reply comes back") {
   SessionPair pair = make_pair();
   Result<std::uint32_t> call =
