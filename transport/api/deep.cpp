@@ -22,14 +22,49 @@ T real(Load& load, T id_as_pointer) {
 // --- launch attributes
 // -------------------------------------------------------------------------------
 
+namespace {
+
+// The id as a number: a program, or a client, may have put there what CUDA has no name for.
+std::uint32_t id_of(const CUlaunchAttribute& attribute) {
+  std::uint32_t id = 0;
+  static_assert(sizeof(attribute.id) == sizeof(id));
+  std::memcpy(&id, &attribute.id, sizeof(id));
+  return id;
+}
+
+// Only what is known to carry no pointer but a handle that load_attribute looks up: an id of a
+// newer CUDA may be anything. Not among them: CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE, for
+// which the driver would write a node handle into the caller's attribute. Source: CUDA Driver
+// API 13.0, CUlaunchAttributeID and CUlaunchAttributeValue.
+bool is_served(std::uint32_t id) {
+  switch (id) {
+    case CU_LAUNCH_ATTRIBUTE_IGNORE:
+    case CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW:  // its address is the device's
+    case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
+    case CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY:
+    case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
+    case CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
+    case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
+    case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT:
+    case CU_LAUNCH_ATTRIBUTE_PRIORITY:
+    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
+    case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:
+    case CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION:
+    case CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT:
+    case CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT:
+    case CU_LAUNCH_ATTRIBUTE_NVLINK_UTIL_CENTRIC_SCHEDULING: return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
 CUresult check_attribute(const CUlaunchAttribute& from) {
-  // The driver would write a node handle into the caller's attribute.
-  return from.id == CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE ? CUDA_ERROR_NOT_SUPPORTED
-                                                                     : CUDA_SUCCESS;
+  return is_served(id_of(from)) ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED;
 }
 
 void put_attribute(wire::Writer& out, const CUlaunchAttribute& from) {
-  out.put(static_cast<std::uint32_t>(from.id));
+  out.put(id_of(from));
   out.put(std::uint32_t{0});
   out.put(from.value);
 }
@@ -40,15 +75,13 @@ void load_attribute(Load& load, CUlaunchAttribute& to) {
   static_assert(sizeof(to.id) == sizeof(id));
   std::memcpy(&to.id, &id, sizeof(id));
   to.value = load.in.get<CUlaunchAttributeValue>();
+  if (!is_served(id)) return load.refuse(CUDA_ERROR_NOT_SUPPORTED);
   switch (id) {
     case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT:
       to.value.programmaticEvent.event = real(load, to.value.programmaticEvent.event);
       break;
     case CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT:
       to.value.launchCompletionEvent.event = real(load, to.value.launchCompletionEvent.event);
-      break;
-    case CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE:
-      load.refuse(CUDA_ERROR_NOT_SUPPORTED);
       break;
     default: break;
   }

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <vector>
 
 #include "tests/transport/api/table_loop.h"
@@ -43,6 +44,47 @@ TEST_CASE("a launch attribute that writes into the client's memory is refused at
   Deep<CUlaunchConfig>::put(bench.out, config);
   CUlaunchConfig loaded{};
   CHECK(bench.load(loaded) == CUDA_ERROR_NOT_SUPPORTED);
+}
+
+TEST_CASE("a launch attribute that no table knows is refused at both ends") {
+  for (std::uint32_t id : {15U, 17U, 4711U, UINT32_MAX}) {
+    CAPTURE(id);
+    CUlaunchAttribute attribute{};
+    std::memcpy(&attribute.id, &id, sizeof(id));
+    CUlaunchConfig config{};
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+    CHECK(Deep<CUlaunchConfig>::check(config) == CUDA_ERROR_NOT_SUPPORTED);
+    Bench bench;
+    Deep<CUlaunchConfig>::put(bench.out, config);
+    CUlaunchConfig loaded{};
+    CHECK(bench.load(loaded) == CUDA_ERROR_NOT_SUPPORTED);
+  }
+}
+
+TEST_CASE("every launch attribute without a pointer to the client's memory gets through") {
+  for (std::uint32_t id : {0U, 1U, 2U, 3U, 4U, 5U, 6U, 8U, 9U, 10U, 11U, 14U, 16U}) {
+    CAPTURE(id);
+    CUlaunchAttribute attribute{};
+    std::memcpy(&attribute.id, &id, sizeof(id));
+    attribute.value.priority = -3;
+    CUlaunchConfig config{};
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+    CHECK(Deep<CUlaunchConfig>::check(config) == CUDA_SUCCESS);
+    Bench bench;
+    Deep<CUlaunchConfig>::put(bench.out, config);
+    wire::Reader in(bench.out.view());
+    Scratch scratch(bench.arguments);  // what is loaded lives as long as this
+    Load load{in, bench.handles, scratch};
+    CUlaunchConfig loaded{};
+    Deep<CUlaunchConfig>::load(load, loaded);
+    CHECK(load.refused == CUDA_SUCCESS);
+    CHECK(in.done());
+    REQUIRE(loaded.numAttrs == 1);
+    CHECK(std::memcmp(&loaded.attrs[0].id, &id, sizeof(id)) == 0);
+    CHECK(loaded.attrs[0].value.priority == -3);
+  }
 }
 
 TEST_CASE("attributes that are promised and not there are refused before they are read") {
