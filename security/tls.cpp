@@ -25,14 +25,13 @@ const char* word(TlsContext::Side side) {
 int check_peer(int good, X509_STORE_CTX* verification) {
   const auto* ssl = static_cast<SSL*>(
       X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
-  // Kept for the error text: after a failure the certificate is out of reach.
-  auto* until = static_cast<std::int64_t*>(SSL_get_app_data(ssl));
-  if (until != nullptr) {
-    *until = unix_seconds(X509_get0_notAfter(X509_STORE_CTX_get_current_cert(verification)));
+  X509* certificate = X509_STORE_CTX_get_current_cert(verification);
+  if (auto* seen = static_cast<SeenCertificate*>(SSL_get_app_data(ssl)); seen != nullptr) {
+    seen->not_after = unix_seconds(X509_get0_notAfter(certificate));
+    if (is_other_name(X509_STORE_CTX_get_error(verification))) seen->names = names_of(certificate);
   }
   if (good != 1 || X509_STORE_CTX_get_error_depth(verification) != 0) return good;
   const IdentityKind wanted = SSL_is_server(ssl) ? IdentityKind::kClient : IdentityKind::kServer;
-  X509* certificate = X509_STORE_CTX_get_current_cert(verification);
   if (!allows(certificate, wanted)) {
     X509_STORE_CTX_set_error(verification, X509_V_ERR_INVALID_PURPOSE);
     return 0;

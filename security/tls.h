@@ -6,6 +6,7 @@
 // no tickets, no resumption, no 0-RTT, no renegotiation, no compression.
 // Owner: the caller, for as long as connections are made.  Threads: any, once loaded.
 #pragma once
+#include <cstdint>
 #include <memory>
 
 #include "security/identity.h"
@@ -14,6 +15,13 @@
 struct ssl_ctx_st;
 
 namespace farcall::security {
+
+// What is kept of a certificate that may be refused, for the error text: afterwards it is out of
+// reach.
+struct SeenCertificate {
+  std::int64_t not_after = 0;  // Unix seconds
+  std::string names;  // as names_of() lists them; filled in when the dialled one is missing
+};
 
 class TlsContext {
  public:

@@ -94,7 +94,8 @@ Status TlsChannel::handshake(const TlsContext& tls, const std::string& server_na
                              Deadline deadline) {
   ssl_ = SSL_new(tls.native());
   if (ssl_ == nullptr) return {Code::kSystem, "TLS: " + take_crypto_error()};
-  SSL_set_app_data(ssl_, &peer_not_after_);
+  server_name_ = server_name;
+  SSL_set_app_data(ssl_, &seen_);
   SSL_set_bio(ssl_, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
   const bool server = tls.side() == TlsContext::Side::kServer;
   if (!server) {
@@ -143,8 +144,11 @@ Status TlsChannel::refusal(int error) {
   const long verified = SSL_get_verify_result(ssl_);
   if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED && verified != X509_V_OK) {
     take_crypto_error();
-    return {Code::kDenied,
-            explain_verification(static_cast<int>(verified), peer_not_after_, whose)};
+    const int why = static_cast<int>(verified);
+    if (is_other_name(why)) {
+      return {Code::kDenied, explain_other_name(whose, server_name_, seen_.names)};
+    }
+    return {Code::kDenied, explain_verification(why, seen_.not_after, whose)};
   }
   const std::string known = explain_reason(reason);
   const std::string library = take_crypto_error();

@@ -64,7 +64,8 @@ class TlsChannel {
   Fd socket_;
   ssl_st* ssl_ = nullptr;
   PeerIdentity peer_;
-  std::int64_t peer_not_after_ = 0;  // of the certificate last looked at, for error texts
+  std::string server_name_;  // a client's: what the peer's certificate must carry
+  SeenCertificate seen_;     // the peer's certificate last looked at, for error texts
 };
 
 }  // namespace farcall::security

@@ -1,11 +1,13 @@
 #include "security/x509.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <openssl/pem.h>
 #include <openssl/x509_vfy.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <ctime>
@@ -18,12 +20,33 @@ namespace {
 
 constexpr std::size_t kFileBytesMax = 64 * 1024;
 constexpr std::size_t kCertificatesMax = 16;
+constexpr std::size_t kNamesToldMax = 8;
+constexpr int kNameBytesMax = 253;  // of a DNS name, RFC 1035
 
 // Never asks anybody for a passphrase: there is no terminal to ask on.
 int no_passphrase(char*, int, int, void*) { return -1; }
 
 BioPtr memory(std::span<const std::byte> bytes) {
   return BioPtr(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
+}
+
+// A DNS name or an address as people write it; empty for any other kind of name.
+std::string text_of(const GENERAL_NAME& name) {
+  if (name.type != GEN_DNS && name.type != GEN_IPADD) return "";
+  const ASN1_STRING* held = name.type == GEN_DNS ? name.d.dNSName : name.d.iPAddress;
+  const unsigned char* bytes = ASN1_STRING_get0_data(held);
+  const int length = ASN1_STRING_length(held);
+  if (name.type == GEN_IPADD) {
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    if (length != 4 && length != 16) return "";
+    ::inet_ntop(length == 4 ? AF_INET : AF_INET6, bytes, text.data(), text.size());
+    return text.data();
+  }
+  std::string text(reinterpret_cast<const char*>(bytes),
+                   static_cast<std::size_t>(std::min(length, kNameBytesMax)));
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c < 0x21 || c > 0x7e; }, '?');
+  return text;
 }
 
 }  // namespace
@@ -114,6 +137,21 @@ Result<PeerIdentity> identity_of(X509* certificate) {
   return who;
 }
 
+std::string names_of(X509* certificate) {
+  auto* names = static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr));
+  std::string all;
+  std::size_t told = 0;
+  for (int i = 0; i < sk_GENERAL_NAME_num(names) && told < kNamesToldMax; ++i) {
+    const std::string name = text_of(*sk_GENERAL_NAME_value(names, i));
+    if (name.empty()) continue;
+    ++told;
+    all += all.empty() ? name : ", " + name;
+  }
+  GENERAL_NAMES_free(names);
+  return all;
+}
+
 bool allows(X509* certificate, IdentityKind kind) {
   const std::uint32_t usage = X509_get_extended_key_usage(certificate);
   if (usage == UINT32_MAX) return false;  // no such extension
@@ -145,11 +183,6 @@ std::string explain_verification(int error, std::int64_t not_after, const std::s
     case X509_V_ERR_INVALID_PURPOSE:
       return whose + " is of the wrong kind: a server needs a server certificate, a client a " +
              "client certificate";
-    case X509_V_ERR_HOSTNAME_MISMATCH:
-    case X509_V_ERR_IP_ADDRESS_MISMATCH:
-      return whose +
-             " does not carry the name that was dialled; dial a name it carries, or issue "
-             "it again with that name";
     case X509_V_ERR_APPLICATION_VERIFICATION:
       return whose + " names no member of this pool; issue it with `farcall ca`";
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
@@ -163,6 +196,20 @@ std::string explain_verification(int error, std::int64_t not_after, const std::s
              "file of one pool";
     default: return whose + " was refused: " + X509_verify_cert_error_string(error);
   }
+}
+
+bool is_other_name(int error) {
+  return error == X509_V_ERR_HOSTNAME_MISMATCH || error == X509_V_ERR_IP_ADDRESS_MISMATCH;
+}
+
+std::string explain_other_name(const std::string& whose, const std::string& dialled,
+                               const std::string& carried) {
+  const std::string missing =
+      whose + " does not carry the name that was dialled, " + dialled + "; ";
+  if (carried.empty()) return missing + "it carries none: issue it again with that name";
+  return missing + "it carries " + carried +
+         ": dial one of these, or expect one with --name (FARCALL_SERVER_NAME), or issue it again "
+         "with the name dialled";
 }
 
 }  // namespace farcall::security

@@ -45,6 +45,9 @@ Result<std::vector<X509Ptr>> read_certificates(const std::string& path);
 
 // The identity in the certificate's one URI name.  Errors: kDenied.
 Result<PeerIdentity> identity_of(X509* certificate);
+// The DNS names and addresses the certificate carries, "gpu1.lab, 10.0.0.7"; at most eight of them.
+// For people to read: a name may come from a stranger, so what is not printable becomes '?'.
+std::string names_of(X509* certificate);
 // Does the certificate carry an extended key usage that allows it? One without the extension is
 // good for nothing here.
 bool allows(X509* certificate, IdentityKind kind);
@@ -55,5 +58,11 @@ std::string date_text(std::int64_t unix_seconds);  // "2026-11-27 14:05 UTC"
 //   not_after  of the certificate, Unix seconds
 //   whose      "the server's certificate"
 std::string explain_verification(int error, std::int64_t not_after, const std::string& whose);
+// Is it the verification error of a certificate that does not carry the dialled name?
+bool is_other_name(int error);
+//   dialled  what it should carry
+//   carried  names_of() the certificate
+std::string explain_other_name(const std::string& whose, const std::string& dialled,
+                               const std::string& carried);
 
 }  // namespace farcall::security

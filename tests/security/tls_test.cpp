@@ -190,6 +190,19 @@ TEST_CASE("a server that does not carry the dialled name is refused") {
                          load(pool.client(), TlsContext::Side::kClient), "gpu2.test");
   CHECK_MESSAGE(says(outcome.client, "does not carry the name"), outcome.client.text());
   CHECK_FALSE(outcome.server.ok());
+  CHECK_MESSAGE(says(outcome.client, "dialled, gpu2.test;"), outcome.client.text());
+  CHECK_MESSAGE(says(outcome.client, "it carries localhost, gpu1.test, 127.0.0.1:"),
+                outcome.client.text());
+  CHECK_MESSAGE(says(outcome.client, "--name"), outcome.client.text());
+}
+
+TEST_CASE("a server that does not carry the dialled address is refused, with those it carries") {
+  TestPool pool;
+  Outcome outcome = meet(load(pool.server(), TlsContext::Side::kServer),
+                         load(pool.client(), TlsContext::Side::kClient), "10.1.2.3");
+  CHECK_MESSAGE(says(outcome.client, "dialled, 10.1.2.3;"), outcome.client.text());
+  CHECK_MESSAGE(says(outcome.client, "it carries localhost, gpu1.test, 127.0.0.1:"),
+                outcome.client.text());
 }
 
 TEST_CASE("TLS 1.2 is not spoken") {

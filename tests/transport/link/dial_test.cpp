@@ -266,6 +266,7 @@ TEST_CASE("the wrong server name is refused before a hello is sent") {
   Status refused = dial(options, nullptr).status();
   server.join();
   CHECK_MESSAGE(says(refused, "does not carry the name"), refused.text());
+  CHECK_MESSAGE(says(refused, "dialled, gpu2.test; it carries localhost"), refused.text());
   CHECK_FALSE(server.status.ok());
 }
 
