@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "transport/api/hand.h"
+#include "transport/api/jit_options.h"
 #include "transport/api/rows.h"
 #include "transport/base/log.h"
 #include "transport/base/unique.h"
@@ -14,28 +15,6 @@
 
 namespace farcall::shim {
 namespace {
-
-// Options whose value is a number; every other that is not a log is refused.
-bool is_plain(CUjit_option option) {
-  switch (option) {
-    case CU_JIT_MAX_REGISTERS:
-    case CU_JIT_THREADS_PER_BLOCK:
-    case CU_JIT_OPTIMIZATION_LEVEL:
-    case CU_JIT_TARGET_FROM_CUCONTEXT:
-    case CU_JIT_TARGET:
-    case CU_JIT_FALLBACK_STRATEGY:
-    case CU_JIT_GENERATE_DEBUG_INFO:
-    case CU_JIT_LOG_VERBOSE:
-    case CU_JIT_GENERATE_LINE_INFO:
-    case CU_JIT_CACHE_MODE:
-    case CU_JIT_FAST_COMPILE:
-    case CU_JIT_POSITION_INDEPENDENT_CODE:
-    case CU_JIT_MIN_CTA_PER_SM:
-    case CU_JIT_MAX_THREADS_PER_BLOCK:
-    case CU_JIT_OVERRIDE_DIRECTIVE_VALUES: return true;
-    default: return false;
-  }
-}
 
 std::uint64_t number(const void* value) { return reinterpret_cast<std::uintptr_t>(value); }
 
@@ -72,7 +51,7 @@ CUresult JitOptions::read(unsigned count, const CUjit_option* options, void** va
         out->plain.push_back({static_cast<std::uint32_t>(options[i]), number(values[i])});
         break;
       default:
-        if (!is_plain(options[i])) return CUDA_ERROR_NOT_SUPPORTED;
+        if (!api::is_plain_jit_option(options[i])) return CUDA_ERROR_NOT_SUPPORTED;
         out->plain.push_back({static_cast<std::uint32_t>(options[i]), number(values[i])});
     }
   }

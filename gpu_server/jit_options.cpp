@@ -3,41 +3,16 @@
 #include <algorithm>
 
 #include "transport/api/hand.h"
+#include "transport/api/jit_options.h"
 
 namespace farcall::server {
-namespace {
-
-// Options whose value is a number and nothing else. Source: CUDA Driver API 13.0, CUjit_option.
-bool is_plain(CUjit_option option) {
-  switch (option) {
-    case CU_JIT_MAX_REGISTERS:
-    case CU_JIT_THREADS_PER_BLOCK:
-    case CU_JIT_WALL_TIME:
-    case CU_JIT_OPTIMIZATION_LEVEL:
-    case CU_JIT_TARGET_FROM_CUCONTEXT:
-    case CU_JIT_TARGET:
-    case CU_JIT_FALLBACK_STRATEGY:
-    case CU_JIT_GENERATE_DEBUG_INFO:
-    case CU_JIT_LOG_VERBOSE:
-    case CU_JIT_GENERATE_LINE_INFO:
-    case CU_JIT_CACHE_MODE:
-    case CU_JIT_FAST_COMPILE:
-    case CU_JIT_POSITION_INDEPENDENT_CODE:
-    case CU_JIT_MIN_CTA_PER_SM:
-    case CU_JIT_MAX_THREADS_PER_BLOCK:
-    case CU_JIT_OVERRIDE_DIRECTIVE_VALUES: return true;
-    default: return false;
-  }
-}
-
-}  // namespace
 
 void JitOptions::add(CUjit_option name, std::uint64_t value) {
   if (name == CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES) {
     add_log(CU_JIT_INFO_LOG_BUFFER, name, info_, value);
   } else if (name == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES) {
     add_log(CU_JIT_ERROR_LOG_BUFFER, name, error_, value);
-  } else if (is_plain(name)) {
+  } else if (api::is_plain_jit_option(name)) {
     push(name, reinterpret_cast<void*>(static_cast<std::uintptr_t>(value)));
   } else {
     refused_ = true;

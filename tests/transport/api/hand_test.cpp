@@ -4,6 +4,8 @@
 
 #include <type_traits>
 
+#include "transport/api/jit_options.h"
+
 using namespace farcall::api::hand;
 
 TEST_CASE("no hand-written body has a gap, whose bytes would be whatever lay there") {
@@ -21,4 +23,16 @@ TEST_CASE("no hand-written body has a gap, whose bytes would be whatever lay the
   CHECK(std::has_unique_object_representations_v<FunctionFacts>);
   CHECK(std::has_unique_object_representations_v<Launch>);
   CHECK(std::has_unique_object_representations_v<LaunchParams>);
+}
+
+TEST_CASE("a compiler option whose value is a pointer or an output is never plain") {
+  for (int option = 0; option < CU_JIT_NUM_OPTIONS + 8; ++option) {
+    bool numbers_only =
+        (option >= CU_JIT_OPTIMIZATION_LEVEL && option <= CU_JIT_CACHE_MODE) ||
+        option == CU_JIT_MAX_REGISTERS || option == CU_JIT_THREADS_PER_BLOCK ||
+        option == CU_JIT_FAST_COMPILE ||
+        (option >= CU_JIT_POSITION_INDEPENDENT_CODE && option <= CU_JIT_OVERRIDE_DIRECTIVE_VALUES);
+    CAPTURE(option);
+    CHECK(farcall::api::is_plain_jit_option(static_cast<CUjit_option>(option)) == numbers_only);
+  }
 }
