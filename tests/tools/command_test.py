@@ -45,7 +45,7 @@ def main():
         for leaf in ("ana", "gpu1"):
             subprocess.run(["openssl", "verify", "-CAfile", "ca/ca.crt", f"{leaf}.crt"], cwd=folder,
                            check=True, capture_output=True)
-        assert "cannot use 127.0.0.1:1" in farcall(
+        assert "cannot connect: 127.0.0.1:1" in farcall(
             "run", "--server", "127.0.0.1:1", "--cert", "ana.crt", "--key", "ana.key", "--ca",
             "ca/ca.crt", "--", "true", code=125, folder=folder)
     print("ok")

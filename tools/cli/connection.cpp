@@ -91,7 +91,11 @@ Status try_connection(const Connection& connection) {
   options.table_fingerprint = api::table_fingerprint();
   options.version = FARCALL_VERSION;
   auto session = link::dial(options, nullptr);
-  if (!session.ok()) return session.status();
+  if (!session.ok()) {
+    // dial names the server only where the trouble is with the server.
+    const Status& why = session.status();
+    return {why.code(), "cannot connect: " + why.text(), why.detail()};
+  }
   session.value()->close(Status(Code::kClosed, "the connection was only tried"));
   return ok();
 }

@@ -109,7 +109,7 @@ int list_gpus(const GpusOptions& options) {
   Connection connection = options.connection;
   if (Status status = complete(&connection); !status.ok()) return fail(status);
   if (Status status = try_connection(connection); !status.ok()) {
-    return fail("cannot use " + connection.server + ": " + status.text());
+    return fail(status);
   }
   const Places places = find_places();
   export_environment(connection, places.shim);

@@ -21,7 +21,7 @@ int run_program(const RunOptions& options) {
   }
   if (options.check) {
     if (Status status = try_connection(connection); !status.ok()) {
-      return fail("cannot use " + connection.server + ": " + status.text());
+      return fail(status);
     }
   }
   export_environment(connection, places.shim);
