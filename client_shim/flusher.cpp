@@ -30,8 +30,10 @@ link::Flush Flusher::choose() {
 }
 
 void Flusher::posted() {
-  posts_.fetch_add(1, std::memory_order_release);
-  if (armed_.exchange(true, std::memory_order_acq_rel)) return;
+  // Sequentially consistent, as is run(): either this sees that `armed_` has fallen, or run(),
+  // which looks at `posts_` once more after that, sees this post.
+  posts_.fetch_add(1, std::memory_order_seq_cst);
+  if (armed_.exchange(true, std::memory_order_seq_cst)) return;
   auto state = state_.lock();
   if (!state->started) {
     state->started = true;
@@ -65,9 +67,9 @@ void Flusher::run() {
       if (!session_.flush().ok()) return;
       sent();
     } while (posts_.load(std::memory_order_acquire) != seen);
-    armed_.store(false, std::memory_order_release);
+    armed_.store(false, std::memory_order_seq_cst);
     // A post between the last look and the disarming saw `armed` and woke nobody: send for it.
-    if (posts_.load(std::memory_order_acquire) != seen && !session_.flush().ok()) return;
+    if (posts_.load(std::memory_order_seq_cst) != seen && !session_.flush().ok()) return;
   }
 }
 
