@@ -48,6 +48,23 @@ struct Around<row::cuKernelSetAttribute> {
   }
 };
 
+// What is enumerated can be launched: each kernel is asked for by its name, which brings its facts.
+template <>
+struct Around<row::cuLibraryEnumerateKernels> {
+  static CUresult call(CUkernel* kernels, unsigned count, CUlibrary library) {
+    return with_client([&](Client&) {
+      CUresult listed = api::call<row::cuLibraryEnumerateKernels>(kernels, count, library);
+      for (unsigned i = 0; listed == CUDA_SUCCESS && i < count; ++i) {
+        const char* name = nullptr;
+        if (kernels[i] == nullptr) break;  // there were fewer
+        listed = api::call<row::cuKernelGetName>(&name, kernels[i]);
+        if (listed == CUDA_SUCCESS) listed = cuLibraryGetKernel(&kernels[i], library, name);
+      }
+      return listed;
+    });
+  }
+};
+
 }  // namespace farcall::shim
 
 #include "transport/api/exports.inc"

@@ -47,6 +47,24 @@ struct Around<row::cuFuncSetAttribute> {
   }
 };
 
+// What is enumerated can be launched: each function is asked for by its name, which brings its
+// facts.
+template <>
+struct Around<row::cuModuleEnumerateFunctions> {
+  static CUresult call(CUfunction* functions, unsigned count, CUmodule module) {
+    return with_client([&](Client&) {
+      CUresult listed = api::call<row::cuModuleEnumerateFunctions>(functions, count, module);
+      for (unsigned i = 0; listed == CUDA_SUCCESS && i < count; ++i) {
+        const char* name = nullptr;
+        if (functions[i] == nullptr) break;  // there were fewer
+        listed = api::call<row::cuFuncGetName>(&name, functions[i]);
+        if (listed == CUDA_SUCCESS) listed = cuModuleGetFunction(&functions[i], module, name);
+      }
+      return listed;
+    });
+  }
+};
+
 }  // namespace farcall::shim
 
 #include "transport/api/exports.inc"

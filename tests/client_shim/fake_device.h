@@ -36,6 +36,9 @@ class FakeDevice {
     return counts_[function];
   }
   std::atomic<int> fail_memset{0};       // CUresult of cuMemsetD8_v2
+  std::atomic<int> fail_free{0};         // of cuMemFree_v2
+  std::atomic<int> fail_event{0};        // of cuEventQuery
+  std::atomic<int> retains_twice{0};     // of the primary context, without a release between
   std::atomic<bool> refuse_init{false};  // cuInit fails
   std::vector<std::byte> memory;         // device memory, at kBase
   std::vector<std::byte> launched;       // parameters of the last launch, back to back
@@ -58,6 +61,7 @@ class FakeDevice {
   std::mutex mutex_;
   std::map<std::string, int> counts_;
   std::size_t used_ = 0;
+  std::atomic<bool> retained_{false};
 };
 
 inline CUresult FakeDevice::copy(CUdeviceptr at, void* host, std::size_t bytes, bool to_device) {
@@ -103,10 +107,12 @@ inline void FakeDevice::add_contexts(api::Driver& driver) {
   };
   driver.cuDevicePrimaryCtxRetain = [](CUcontext* context, CUdevice) {
     note("cuDevicePrimaryCtxRetain");
+    if (self()->retained_.exchange(true)) ++self()->retains_twice;
     return *context = reinterpret_cast<CUcontext>(0x1000), CUDA_SUCCESS;
   };
   driver.cuDevicePrimaryCtxRelease_v2 = [](CUdevice) {
     note("cuDevicePrimaryCtxRelease_v2");
+    self()->retained_ = false;
     return CUDA_SUCCESS;
   };
   driver.cuCtxSetCurrent = [](CUcontext) { return note("cuCtxSetCurrent"), CUDA_SUCCESS; };
@@ -139,7 +145,9 @@ inline void FakeDevice::add_memory(api::Driver& driver) {
   driver.cuMemMap = [](CUdeviceptr, std::size_t, std::size_t, CUmemGenericAllocationHandle,
                        unsigned long long) { return note("cuMemMap"), CUDA_SUCCESS; };
   driver.cuMemUnmap = [](CUdeviceptr, std::size_t) { return note("cuMemUnmap"), CUDA_SUCCESS; };
-  driver.cuMemFree_v2 = [](CUdeviceptr) { return note("cuMemFree_v2"), CUDA_SUCCESS; };
+  driver.cuMemFree_v2 = [](CUdeviceptr) {
+    return note("cuMemFree_v2"), static_cast<CUresult>(self()->fail_free.load());
+  };
   driver.cuMemcpyHtoD_v2 = [](CUdeviceptr to, const void* from, std::size_t bytes) {
     note("cuMemcpyHtoD_v2");
     return copy(to, const_cast<void*>(from), bytes, true);
@@ -165,7 +173,9 @@ inline void FakeDevice::add_memory(api::Driver& driver) {
     return *event = reinterpret_cast<CUevent>(0x3000), CUDA_SUCCESS;
   };
   driver.cuEventRecord = [](CUevent, CUstream) { return note("cuEventRecord"), CUDA_SUCCESS; };
-  driver.cuEventQuery = [](CUevent) { return note("cuEventQuery"), CUDA_SUCCESS; };
+  driver.cuEventQuery = [](CUevent) {
+    return note("cuEventQuery"), static_cast<CUresult>(self()->fail_event.load());
+  };
 }
 
 inline void FakeDevice::add_modules(api::Driver& driver) {
@@ -177,6 +187,13 @@ inline void FakeDevice::add_modules(api::Driver& driver) {
     note("cuModuleGetFunction");
     if (std::strcmp(name, "kernel") != 0) return CUDA_ERROR_NOT_FOUND;
     return *function = reinterpret_cast<CUfunction>(0x5000), CUDA_SUCCESS;
+  };
+  driver.cuModuleEnumerateFunctions = [](CUfunction* functions, unsigned count, CUmodule) {
+    if (count > 0) functions[0] = reinterpret_cast<CUfunction>(0x5000);
+    return CUDA_SUCCESS;
+  };
+  driver.cuFuncGetName = [](const char** name, CUfunction) {
+    return *name = "kernel", CUDA_SUCCESS;
   };
   // kernel(char, double, int): the sizes a launch goes by.
   driver.cuFuncGetParamInfo = [](CUfunction, std::size_t index, std::size_t* at,

@@ -47,6 +47,20 @@ TEST_CASE("parameters arrive back to back, and a launch waits for nothing") {
   CHECK(c == 77);
 }
 
+TEST_CASE("a function that was enumerated can be launched") {
+  FakeDevice device;
+  World world(device);
+  world.use_device();
+  CUmodule module = nullptr;
+  CUDA_OK(cuModuleLoadData(&module, kPtx));
+  CUfunction functions[2] = {};
+  CUDA_OK(cuModuleEnumerateFunctions(functions, 2, module));
+  CHECK(functions[1] == nullptr);
+  CUDA_OK(launch(functions[0], 3, 64, 0));
+  CUDA_OK(cuCtxSynchronize());
+  CHECK(device.launched.size() == 13);
+}
+
 TEST_CASE("a function is asked for once") {
   FakeDevice device;
   World world(device);
