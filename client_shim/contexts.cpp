@@ -1,10 +1,8 @@
 #include "client_shim/contexts.h"
 
 namespace farcall::shim {
-namespace {
-
 // The errors after which CUDA allows nothing but to destroy the context.
-bool is_fault(CUresult result) {
+bool Contexts::is_fault(CUresult result) {
   switch (result) {
     case CUDA_ERROR_ECC_UNCORRECTABLE:
     case CUDA_ERROR_NVLINK_UNCORRECTABLE:
@@ -22,8 +20,6 @@ bool is_fault(CUresult result) {
   }
 }
 
-}  // namespace
-
 void Contexts::note_result(CUcontext context, CUresult result) {
   if (context == nullptr || !is_fault(result)) return;
   state_.lock()->faults.emplace(context, result);
@@ -34,6 +30,16 @@ CUresult Contexts::find_fault(CUcontext context) {
   auto state = state_.lock();
   auto at = state->faults.find(context);
   return at == state->faults.end() ? CUDA_SUCCESS : at->second;
+}
+
+bool Contexts::is_alone(CUcontext context) {
+  auto state = state_.lock();
+  for (const auto& [other, facts] : state->known) {
+    if (other == context) continue;
+    auto ordinal = static_cast<std::size_t>(facts.ordinal);
+    if (!facts.is_primary || state->primaries[ordinal].retains > 0) return false;
+  }
+  return true;
 }
 
 void Contexts::clear_fault(CUcontext context) { state_.lock()->faults.erase(context); }

@@ -9,6 +9,7 @@
 #pragma once
 #include <array>
 #include <atomic>
+#include <mutex>
 #include <optional>
 #include <unordered_map>
 
@@ -32,10 +33,13 @@ class Contexts {
 
   // A fault of a kernel spoils its context for good: every later call of it gets the same error.
   // Other results are ignored.
+  static bool is_fault(CUresult result);
   void note_result(CUcontext context, CUresult result);
   CUresult fault(CUcontext context) {
     return any_fault_.load(std::memory_order_relaxed) ? find_fault(context) : CUDA_SUCCESS;
   }
+  // Whether no other context than this one is in use.
+  bool is_alone(CUcontext context);
   // The primary context was reset.
   void clear_fault(CUcontext context);
 
@@ -46,6 +50,12 @@ class Contexts {
   };
   Primary primary(int ordinal);
   void set_primary_flags(int ordinal, unsigned flags);
+  // To be held over a change of the count and the message it calls for, so that the server hears of
+  // first retains and last releases in the order they were counted. Recursive, because the end of
+  // a context runs destructors of cudart's, which may call back.
+  std::unique_lock<std::recursive_mutex> primary_turn(int ordinal) {
+    return std::unique_lock(turns_[static_cast<std::size_t>(ordinal)]);
+  }
   // Returns the count after the change; -1 when there was nothing to release.
   int retain_primary(int ordinal);
   int release_primary(int ordinal);
@@ -60,6 +70,7 @@ class Contexts {
 
   std::atomic<bool> any_fault_{false};
   Guarded<State> state_;
+  std::array<std::recursive_mutex, limits::kDevicesMax> turns_;
 };
 
 }  // namespace farcall::shim

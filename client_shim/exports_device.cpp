@@ -5,6 +5,12 @@
 namespace farcall::shim {
 namespace row = api::row;
 
+// Whether a release or reset that returned this ended the context. Of an earlier call's failure,
+// which the server reports in its place, only a fault is known not to be its own.
+static bool has_ended(CUresult result) {
+  return result == CUDA_SUCCESS || Contexts::is_fault(result);
+}
+
 // Retains are counted here (hand_context.cpp); the server hears of the first and the last.
 template <>
 struct Around<row::cuDevicePrimaryCtxRelease_v2> {
@@ -12,14 +18,16 @@ struct Around<row::cuDevicePrimaryCtxRelease_v2> {
     return with_client([&](Client& client) {
       const Device* device = client.snapshot().device(ordinal);
       if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+      auto turn = client.contexts().primary_turn(ordinal);
       int left = client.contexts().release_primary(ordinal);
       if (left < 0) return CUDA_ERROR_INVALID_CONTEXT;
       if (left > 0) return CUDA_SUCCESS;
       auto context = handle_of<CUcontext>(device->primary_context);
       cuda::context_storage_reset(context);
-      client.allocations().drop_context(context);
+      CUresult released = api::call<row::cuDevicePrimaryCtxRelease_v2>(ordinal);
+      if (has_ended(released)) client.allocations().drop_context(context);
       client.contexts().clear_fault(context);
-      return api::call<row::cuDevicePrimaryCtxRelease_v2>(ordinal);
+      return released;
     });
   }
 };
@@ -31,9 +39,10 @@ struct Around<row::cuDevicePrimaryCtxReset_v2> {
       const Device* device = client.snapshot().device(ordinal);
       if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
       auto context = handle_of<CUcontext>(device->primary_context);
+      auto turn = client.contexts().primary_turn(ordinal);
       cuda::context_storage_reset(context);
-      client.allocations().drop_context(context);
       CUresult reset = api::call<row::cuDevicePrimaryCtxReset_v2>(ordinal);
+      if (has_ended(reset)) client.allocations().drop_context(context);
       client.contexts().clear_fault(context);
       return reset;
     });

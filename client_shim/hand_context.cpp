@@ -71,6 +71,7 @@ FARCALL_EXPORT cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice dev) {
     const Device* device = client.snapshot().device(dev);
     if (context == nullptr) return CUDA_ERROR_INVALID_VALUE;
     if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
+    auto turn = client.contexts().primary_turn(dev);
     if (client.contexts().retain_primary(dev) == 1) {
       std::uint64_t id = 0;
       auto encode = [&](farcall::wire::Writer& out) {
