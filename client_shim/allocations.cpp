@@ -62,6 +62,13 @@ std::optional<Allocation> Allocations::take_host(std::uint64_t address) {
   return take_from(host_, address);
 }
 
+void Allocations::restore_device(const Allocation& taken) {
+  Lock lock(mutex_);
+  auto next = device_.lower_bound(taken.address);
+  bool is_free = next == device_.end() || next->first - taken.address >= taken.bytes;
+  if (is_free && !find_in(device_, taken.address)) device_.emplace(taken.address, taken);
+}
+
 void Allocations::drop_owner(std::uint64_t owner) {
   Lock lock(mutex_);
   std::erase_if(device_, [&](const auto& entry) {

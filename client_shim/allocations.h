@@ -55,6 +55,8 @@ class Allocations {
   // Both forget the range that begins at exactly `address`; nothing when there is none.
   std::optional<Allocation> take_device(std::uint64_t address);
   std::optional<Allocation> take_host(std::uint64_t address);
+  // Puts a taken one back, unless its address has been handed out again meanwhile.
+  void restore_device(const Allocation& taken);
   // Everything a module or library brought along.
   void drop_owner(std::uint64_t owner);
   // The device memory of a context that was destroyed or reset. Host memory stays readable.

@@ -33,13 +33,15 @@ struct Around<row::cuMemFree_v2> {
   static CUresult call(CUdeviceptr address) {
     return with_client([&](Client& client) {
       if (address == 0) return CUDA_SUCCESS;
-      // Forgotten before it is freed: afterwards another thread may be given the same address.
       auto known = client.allocations().find_device(address);
       if (!known || known->address != address || known->memory == Memory::kGlobal) {
         return CUDA_ERROR_INVALID_VALUE;
       }
-      client.allocations().take_device(address);
-      return api::call<row::cuMemFree_v2>(address);
+      // Forgotten before it is freed: afterwards another thread may be given the same address.
+      auto taken = client.allocations().take_device(address);
+      CUresult freed = api::call<row::cuMemFree_v2>(address);
+      if (freed != CUDA_SUCCESS && taken) client.allocations().restore_device(*taken);
+      return freed;
     });
   }
 };

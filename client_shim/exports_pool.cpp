@@ -33,8 +33,10 @@ struct Around<row::cuMemFreeAsync> {
     return with_client([&](Client& client) {
       if (address == 0) return CUDA_SUCCESS;
       // An address that a graph allocated is not in the map: the driver judges it.
-      client.allocations().take_device(address);
-      return api::call<row::cuMemFreeAsync>(address, stream);
+      auto taken = client.allocations().take_device(address);
+      CUresult freed = api::call<row::cuMemFreeAsync>(address, stream);
+      if (freed != CUDA_SUCCESS && taken) client.allocations().restore_device(*taken);
+      return freed;
     });
   }
 };
