@@ -40,16 +40,21 @@ void ThreadState::set_current(CUcontext context) {
 
 std::uint32_t ThreadNumbers::take() {
   auto state = state_.lock();
+  std::uint32_t number = 0;
   if (!state->free.empty()) {
-    std::uint32_t number = state->free.back();
+    number = state->free.back();
     state->free.pop_back();
-    return number;
+  } else if (state->used < limits::kClientThreadsMax) {
+    number = ++state->used;
   }
-  return state->used == limits::kClientThreadsMax ? 0 : ++state->used;
+  if (number != 0) live_.fetch_add(1, std::memory_order_relaxed);
+  return number;
 }
 
 void ThreadNumbers::give_back(std::uint32_t number) {
-  if (number != 0) state_.lock()->free.push_back(number);
+  if (number == 0) return;
+  state_.lock()->free.push_back(number);
+  live_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 ThreadState& thread_state(std::uint64_t generation, ThreadNumbers& numbers,
@@ -61,8 +66,11 @@ ThreadState& thread_state(std::uint64_t generation, ThreadNumbers& numbers,
   }
   ThreadState& state = t_held->state;
   if (state.generation != generation) {
-    state = ThreadState{numbers.take(), generation, {}, nullptr};
+    state = ThreadState{};
+    state.generation = generation;
   }
+  // A thread that came when all numbers were taken gets one as soon as another has ended.
+  if (state.number == 0) state.number = numbers.take();
   return state;
 }
 

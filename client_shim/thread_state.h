@@ -8,6 +8,7 @@
 // The pointer to it is a plain thread-local, not an object with a destructor, because CUDA calls
 // reach the main thread after its thread-local objects are gone (cudart's atexit handlers).
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -17,10 +18,16 @@
 namespace farcall::shim {
 
 struct ThreadState {
-  std::uint32_t number = 0;      // dense, from 1
+  std::uint32_t number = 0;      // dense, from 1; 0 while all are taken
   std::uint64_t generation = 0;  // of the session it belongs to
   std::vector<CUcontext> stack;  // back() is current
   CUcontext bound = nullptr;     // what the server takes for current
+  bool has_posts = false;        // posted since it last waited: their failures are still to come
+  bool posts_elsewhere = false;  // some of them for a context that is not current any more
+  bool asks_always = false;      // see AskInstead in client.h
+  // cuThreadExchangeStreamCaptureMode: the thread's own, and no business of the server's, whose
+  // threads serve many of ours.
+  CUstreamCaptureMode capture_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
 
   CUcontext current() const { return stack.empty() ? nullptr : stack.back(); }
   // What cuCtxSetCurrent does: replaces the top, or empties it.
@@ -33,6 +40,8 @@ class ThreadNumbers {
   // 0 when limits::kClientThreadsMax are taken.
   std::uint32_t take();
   void give_back(std::uint32_t number);
+  // Whether more than one thread has a number: more than one that has made a call and still lives.
+  bool are_several() const { return live_.load(std::memory_order_relaxed) > 1; }
 
  private:
   struct State {
@@ -40,6 +49,7 @@ class ThreadNumbers {
     std::vector<std::uint32_t> free;
   };
   Guarded<State> state_;
+  std::atomic<std::uint32_t> live_{0};
 };
 
 // This thread's state for the session `generation`, made on first use. When it belongs to an
