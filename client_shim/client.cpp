@@ -1,5 +1,7 @@
 #include "client_shim/client.h"
 
+#include <pthread.h>
+
 #include <atomic>
 
 #include "client_shim/process.h"
@@ -14,6 +16,38 @@ namespace {
 std::atomic<std::uint64_t> g_generations{0};
 
 constexpr auto kStatusOf = [](Reply& reply) { return reply.status; };
+
+// A thread that is cancelled while it leads, or while it holds the send lock, would leave every
+// other thread waiting; so cancellation waits until the call is over.
+class NoCancel {
+ public:
+  NoCancel() { ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+  ~NoCancel() { ::pthread_setcancelstate(before_, nullptr); }
+  NoCancel(const NoCancel&) = delete;
+  NoCancel& operator=(const NoCancel&) = delete;
+
+ private:
+  int before_ = PTHREAD_CANCEL_ENABLE;
+};
+
+// Queued rows that wait on the server when they are asked: for the work that is under way.
+bool waits_there(const api::RowInfo& row) {
+  return row.id == api::row::cuMemFree_v2::info().id ||
+         row.id == api::row::cuMemcpyHtoD_v2::info().id;
+}
+
+// Calls whose faults are those of the context a stream, an event or a handle belongs to, which
+// need not be the current one.
+bool names_its_context(const api::RowInfo& row) {
+  if (row.id == api::row::cuDevicePrimaryCtxRelease_v2::info().id ||
+      row.id == api::row::cuDevicePrimaryCtxReset_v2::info().id ||
+      row.id == api::row::cuCtxDestroy_v2::info().id) {
+    return true;
+  }
+  int family = wire::family(row.id);
+  return family == wire::family(api::row::cuStreamSynchronize::info().id) ||
+         family == wire::family(api::row::cuEventSynchronize::info().id);
+}
 
 void thread_ended(ThreadState& thread) {
   Client* client = current_client();
@@ -123,12 +157,14 @@ Result<wire::FrameHeader> Client::begin(const api::RowInfo& row, ThreadState& th
                                  [&](wire::Writer& out) { out.put(api::hand::BindContext{id}); });
     if (!posted.ok()) return posted.status();
     thread.bound = current;
+    thread.posts_elsewhere = thread.has_posts;
   }
   FARCALL_LOG_TRACE("%s", row.name);
   return wire::FrameHeader{row.id, flags, 0, 0, thread.number};
 }
 
 CUresult Client::round_trip(const api::RowInfo& row, CallKind kind, Send send, Take take) {
+  NoCancel whole;
   ThreadState& thread = this_thread();
   auto head = begin(row, thread, wire::kWantsReply);
   if (!head.ok()) return failed(head.status());
@@ -138,7 +174,7 @@ CUresult Client::round_trip(const api::RowInfo& row, CallKind kind, Send send, T
   receiver_.expect(waiter, thread.number);
   auto sent = send(head.value());
   if (!sent.ok()) {
-    receiver_.cancel(thread.number);
+    receiver_.cancel(waiter, thread.number);
     return failed(sent.status());
   }
   flusher_.sent();
@@ -146,9 +182,25 @@ CUresult Client::round_trip(const api::RowInfo& row, CallKind kind, Send send, T
   if (stats_.is_enabled()) stats_.waited(clock_.now_ns() - started);
   if (result != CUDA_SUCCESS) {
     FARCALL_LOG_DEBUG("%s: error %d", row.name, result);
-    contexts_.note_result(thread.current(), result);
+    note_result(row, thread, result);
   }
+  thread.has_posts = false;
+  thread.posts_elsewhere = false;
   return result;
+}
+
+void Client::note_result(const api::RowInfo& row, ThreadState& thread, CUresult result) {
+  CUcontext current = thread.current();
+  // With several contexts in use, the fault may be another's: of the stream the call named, or of
+  // what this thread posted before it changed its context. Then the server, which knows, will say
+  // so at the calls it concerns.
+  bool is_doubtful = thread.posts_elsewhere || names_its_context(row);
+  if (!is_doubtful || contexts_.is_alone(current)) contexts_.note_result(current, result);
+}
+
+bool Client::must_ask(const api::RowInfo& row, const ThreadState& thread) const {
+  return settings_.strict || thread.asks_always || thread.current() == nullptr ||
+         (waits_there(row) && numbers_.are_several());
 }
 
 CUresult Client::ask(const api::RowInfo& row, Encode encode, Take take) {
@@ -179,14 +231,16 @@ CUresult Client::ask_status(const api::RowInfo& row, Encode encode) {
 
 CUresult Client::post(const api::RowInfo& row, Encode encode) {
   ThreadState& thread = this_thread();
-  if (settings_.strict || thread.current() == nullptr) return ask(row, encode, kStatusOf);
   if (CUresult fault = contexts_.fault(thread.current()); fault != CUDA_SUCCESS) return fault;
+  if (must_ask(row, thread)) return ask(row, encode, kStatusOf);
+  NoCancel whole;
   auto head = begin(row, thread, 0);
   if (!head.ok()) return failed(head.status());
   stats_.count(CallKind::kQueued, row.name);
   link::Flush flush = flusher_.choose();
   auto posted = session_->post(head.value(), flush, encode);
   if (!posted.ok()) return failed(posted.status());
+  thread.has_posts = true;
   if (flush == link::Flush::kLater) flusher_.posted();
   return CUDA_SUCCESS;
 }
@@ -194,15 +248,15 @@ CUresult Client::post(const api::RowInfo& row, Encode encode) {
 CUresult Client::post_payload(const api::RowInfo& row, Encode encode,
                               std::span<const std::byte> payload) {
   ThreadState& thread = this_thread();
-  if (settings_.strict || thread.current() == nullptr) {
-    return ask_payload(row, encode, payload, kStatusOf);
-  }
   if (CUresult fault = contexts_.fault(thread.current()); fault != CUDA_SUCCESS) return fault;
+  if (must_ask(row, thread)) return ask_payload(row, encode, payload, kStatusOf);
+  NoCancel whole;
   auto head = begin(row, thread, 0);
   if (!head.ok()) return failed(head.status());
   stats_.count(CallKind::kQueued, row.name);
   auto posted = session_->post_bulk(head.value(), encode, payload);
   if (!posted.ok()) return failed(posted.status());
+  thread.has_posts = true;
   flusher_.sent();
   return CUDA_SUCCESS;
 }

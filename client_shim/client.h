@@ -36,8 +36,10 @@ class Client {
   static Result<std::unique_ptr<Client>> open(std::unique_ptr<link::Session> session,
                                               Settings settings, const Clock& clock);
 
-  // Posts without waiting; CUDA_SUCCESS means sent. In strict mode, and while the thread has no
-  // context (so that the program learns of it now), waits for the status instead.
+  // Posts without waiting; CUDA_SUCCESS means sent. Waits for the status instead in strict mode,
+  // while the thread has no context (so that the program learns of it now), under AskInstead, and,
+  // for calls that wait on the server, when another thread of the program talks to it too: only a
+  // call that is waited for lets the others' calls be carried out meanwhile.
   CUresult post(const api::RowInfo& row, Encode encode);
   CUresult post_payload(const api::RowInfo& row, Encode encode, std::span<const std::byte> payload);
   // One round trip. `take` also sees failures: Reply::status.
@@ -83,6 +85,9 @@ class Client {
   Result<wire::FrameHeader> begin(const api::RowInfo& row, ThreadState& thread,
                                   std::uint16_t flags);
   CUresult failed(const Status& why) const;
+  bool must_ask(const api::RowInfo& row, const ThreadState& thread) const;
+  // Remembers a fault if it is certain to be the current context's.
+  void note_result(const api::RowInfo& row, ThreadState& thread, CUresult result);
 
   // How a request leaves: as a frame, or as a frame and a payload.
   using Send = FunctionRef<Result<std::uint32_t>(wire::FrameHeader)>;
@@ -102,6 +107,21 @@ class Client {
   Contexts contexts_;
   Functions functions_;
   api::ReplyCache replies_;
+};
+
+// While it lives, this thread's queued calls wait for their status.
+class AskInstead {
+ public:
+  AskInstead(ThreadState& thread, bool asks) : thread_(thread), before_(thread.asks_always) {
+    thread_.asks_always = before_ || asks;
+  }
+  ~AskInstead() { thread_.asks_always = before_; }
+  AskInstead(const AskInstead&) = delete;
+  AskInstead& operator=(const AskInstead&) = delete;
+
+ private:
+  ThreadState& thread_;
+  const bool before_;
 };
 
 }  // namespace farcall::shim

@@ -16,8 +16,9 @@ void Receiver::expect(Waiter& waiter, std::uint32_t thread) {
   state->waiting[thread] = &waiter;
 }
 
-void Receiver::cancel(std::uint32_t thread) {
+void Receiver::cancel(Waiter& waiter, std::uint32_t thread) {
   auto state = state_.lock();
+  state.wait(waiter.changed_, [&](State&) { return !waiter.taking_ || waiter.done_; });
   if (thread < state->waiting.size()) state->waiting[thread] = nullptr;
 }
 
@@ -86,6 +87,7 @@ Status Receiver::complete(const link::Frame& frame) {
   if ((frame.head.flags & wire::kReply) != 0) {
     auto state = state_.lock();
     if (frame.head.thread < state->waiting.size()) waiter = state->waiting[frame.head.thread];
+    if (waiter != nullptr) waiter->taking_ = true;
   }
   if (waiter == nullptr) {
     return Status(Code::kMalformed, "a reply nobody waits for: " + wire::describe(frame.head));

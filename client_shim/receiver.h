@@ -46,6 +46,7 @@ class Waiter {
   Take take_;
   std::condition_variable changed_;
   bool parked_ = false;  // inside wait(): may be given the lead
+  bool taking_ = false;  // its reply is being taken by whoever leads
   bool done_ = false;
   CUresult result_ = CUDA_SUCCESS;
 };
@@ -55,8 +56,9 @@ class Receiver {
   explicit Receiver(link::Session& session) : session_(session) {}
 
   void expect(Waiter& waiter, std::uint32_t thread);
-  // The request was never sent.
-  void cancel(std::uint32_t thread);
+  // The request was never sent. A hostile server may have answered all the same: returns when
+  // nobody uses `waiter`, or what its `take` refers to, any more.
+  void cancel(Waiter& waiter, std::uint32_t thread);
   // Blocks until the reply has been taken or the session has closed (kLinkLost).
   CUresult wait(Waiter& waiter);
 

@@ -1,4 +1,5 @@
 // Many threads at once: replies find their callers, contexts stay with their threads.
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include <fstream>
@@ -107,4 +108,162 @@ TEST_CASE("the figures of a session are written as JSON when it ends") {
   CHECK(text.str().find("\"device\": \"Fake device\"") != std::string::npos);
   CHECK(text.str().find("\"cuMemAlloc_v2\": 1") != std::string::npos);
   CHECK(text.str().find("\"queued\": {\"total\": 1, \"cuMemsetD8_v2\": 1}") != std::string::npos);
+}
+
+namespace {
+
+// Another thread of the program that has made a call and has not ended.
+class LiveThread {
+ public:
+  LiveThread()
+      : thread_([this] {
+          CUcontext seen = nullptr;
+          cuCtxGetCurrent(&seen);
+          is_live_ = true;
+          is_live_.notify_one();
+          may_end_.wait(false);
+        }) {
+    is_live_.wait(false);
+  }
+  ~LiveThread() {
+    may_end_ = true;
+    may_end_.notify_one();
+    thread_.join();
+  }
+
+ private:
+  std::atomic<bool> is_live_{false};
+  std::atomic<bool> may_end_{false};
+  std::thread thread_;
+};
+
+}  // namespace
+
+TEST_CASE("a call that waits on the server is waited for while another thread lives") {
+  FakeDevice device;
+  World world(device);
+  world.use_device();
+  CUdeviceptr first = 0, second = 0;
+  CUDA_OK(cuMemAlloc_v2(&first, 64));
+  CUDA_OK(cuMemAlloc_v2(&second, 64));
+  auto copy = [&] { CUDA_OK(cuMemcpyHtoD_v2(second, &first, 8)); };
+  {
+    LiveThread other;
+    CHECK(world.round_trips(copy) == 1);
+    CHECK(world.round_trips([&] { CUDA_OK(cuMemFree_v2(first)); }) == 1);
+    CHECK(world.round_trips([&] { CUDA_OK(cuMemsetD8_v2(second, 1, 64)); }) == 0);
+  }
+  CHECK(world.round_trips(copy) == 0);
+  CHECK(world.round_trips([&] { CUDA_OK(cuMemFree_v2(second)); }) == 0);
+}
+
+TEST_CASE("retains and releases of many threads reach the server in the order they were counted") {
+  FakeDevice device;
+  World world(device);
+  std::atomic<int> failed{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 100; ++round) {
+        CUcontext context = nullptr;
+        if (cuDevicePrimaryCtxRetain(&context, 0) != CUDA_SUCCESS) ++failed;
+        if (cuDevicePrimaryCtxRelease_v2(0) != CUDA_SUCCESS) ++failed;
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK(failed == 0);
+  CHECK(device.retains_twice == 0);
+  CHECK(device.count("cuDevicePrimaryCtxRetain") == device.count("cuDevicePrimaryCtxRelease_v2"));
+}
+
+TEST_CASE("an answer that came before its request keeps its waiter until it has been taken") {
+  auto pair = link::make_loopback_session_pair();
+  REQUIRE(pair.ok());
+  link::Session& server = *pair->server;
+  Receiver receiver(*pair->client);
+  std::atomic<bool> entered{false}, cancelling{false}, taken{false};
+  auto take_slowly = [&](Reply& reply) {
+    entered = true;
+    entered.notify_one();
+    cancelling.wait(false);
+    for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+    taken = true;
+    return reply.status;
+  };
+  auto take = [](Reply& reply) { return reply.status; };
+  Waiter unsent(take_slowly);
+  Waiter leader(take);
+  receiver.expect(unsent, 1);
+  receiver.expect(leader, 2);
+  std::thread leading([&] { receiver.wait(leader); });
+  auto reply_to = [&](std::uint32_t thread) {
+    wire::FrameHeader head{0x0201, wire::kReply, 0, 1, thread};
+    REQUIRE(server.post(head, link::Flush::kNow, [](wire::Writer& out) { out.put(0u); }).ok());
+  };
+  reply_to(1);
+  entered.wait(false);
+  cancelling = true;
+  cancelling.notify_one();
+  receiver.cancel(unsent, 1);
+  CHECK(taken);
+  reply_to(2);
+  leading.join();
+}
+
+TEST_CASE("a thread that came when all numbers were taken gets the next one that is given back") {
+  ThreadNumbers numbers;
+  for (std::size_t i = 0; i < limits::kClientThreadsMax; ++i) REQUIRE(numbers.take() != 0);
+  std::uint32_t before = 1, after = 0;
+  std::thread([&] {
+    auto state = [&]() -> ThreadState& {
+      return thread_state(~std::uint64_t{0}, numbers, [](ThreadState&) {});
+    };
+    before = state().number;
+    numbers.give_back(7);
+    after = state().number;
+  }).join();
+  CHECK(before == 0);
+  CHECK(after == 7);
+}
+
+TEST_CASE("the mode for captures is each thread's own and costs no message") {
+  FakeDevice device;
+  World world(device);
+  auto exchange = [](CUstreamCaptureMode mode) {
+    CUDA_OK(cuThreadExchangeStreamCaptureMode(&mode));
+    return mode;
+  };
+  CHECK(world.round_trips([&] {
+    CHECK(exchange(CU_STREAM_CAPTURE_MODE_RELAXED) == CU_STREAM_CAPTURE_MODE_GLOBAL);
+    CHECK(exchange(CU_STREAM_CAPTURE_MODE_GLOBAL) == CU_STREAM_CAPTURE_MODE_RELAXED);
+  }) == 0);
+  CHECK(exchange(CU_STREAM_CAPTURE_MODE_RELAXED) == CU_STREAM_CAPTURE_MODE_GLOBAL);
+  CUstreamCaptureMode seen = CU_STREAM_CAPTURE_MODE_RELAXED;
+  std::thread([&] { seen = exchange(CU_STREAM_CAPTURE_MODE_RELAXED); }).join();
+  CHECK(seen == CU_STREAM_CAPTURE_MODE_GLOBAL);
+  auto unknown = static_cast<CUstreamCaptureMode>(3);
+  CHECK(cuThreadExchangeStreamCaptureMode(&unknown) == CUDA_ERROR_INVALID_VALUE);
+}
+
+TEST_CASE("a thread that is cancelled inside a call leaves the others what they wait for") {
+  FakeDevice device;
+  World world(device);
+  CUcontext context = nullptr;
+  CUDA_OK(cuDevicePrimaryCtxRetain(&context, 0));
+  std::atomic<bool> is_running{false};
+  std::thread victim([&] {
+    cuCtxSetCurrent(context);
+    for (;;) {
+      cuCtxSynchronize();
+      is_running = true;
+      is_running.notify_one();
+      ::pthread_testcancel();
+    }
+  });
+  is_running.wait(false);
+  ::pthread_cancel(victim.native_handle());
+  victim.join();
+  CUDA_OK(cuCtxSetCurrent(context));
+  CUDA_OK(cuCtxSynchronize());
 }
