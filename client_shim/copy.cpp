@@ -9,19 +9,20 @@
 namespace farcall::shim {
 namespace row = api::row;
 
-namespace {
-
-// Finds out what is known of a copy's device range.
-//   known  whether the range lies within one allocation; what is not known the driver must judge
-// Errors: CUDA_ERROR_INVALID_VALUE for a range that leaves its allocation.
-CUresult judge(Client& client, const LinearCopy& copy, bool* known) {
-  if (copy.host == nullptr || copy.device == 0) return CUDA_ERROR_INVALID_VALUE;
-  auto found = client.allocations().find_device(copy.device);
-  *known = found && found->holds(copy.device, copy.bytes);
+CUresult judge_device(Client& client, std::uint64_t address, std::uint64_t bytes, bool* known) {
+  auto found = client.allocations().find_device(address);
+  *known = found && found->holds(address, bytes);
   if (!found || *known) return CUDA_SUCCESS;
   // Mappings of virtual memory (variables of nobody) may lie side by side and count as one.
   bool is_mapped = found->memory == Memory::kGlobal && found->owner == 0;
   return is_mapped ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+namespace {
+
+CUresult judge(Client& client, const LinearCopy& copy, bool* known) {
+  if (copy.host == nullptr || copy.device == 0) return CUDA_ERROR_INVALID_VALUE;
+  return judge_device(client, copy.device, copy.bytes, known);
 }
 
 }  // namespace

@@ -22,6 +22,11 @@ struct LinearCopy {
   bool is_async = false;
 };
 
+// Finds out what is known of a range on the device.
+//   known  whether it lies within one allocation; what is not known the driver must judge
+// Errors: CUDA_ERROR_INVALID_VALUE for a range that leaves its allocation.
+CUresult judge_device(Client& client, std::uint64_t address, std::uint64_t bytes, bool* known);
+
 CUresult copy_to_device(Client& client, const LinearCopy& copy);
 CUresult copy_from_device(Client& client, const LinearCopy& copy);
 

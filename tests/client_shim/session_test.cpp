@@ -141,6 +141,55 @@ TEST_CASE("after a kernel's fault every call of its context fails alike, the pos
   CHECK(device.count("cuMemsetD8_v2") == 1);
 }
 
+TEST_CASE("a fault of another context's event leaves the current context alone") {
+  FakeDevice device;
+  World world(device);
+  world.use_device();
+  CUdeviceptr at = 0;
+  CUDA_OK(cuMemAlloc_v2(&at, 64));
+  CUcontext other = nullptr;
+  CUDA_OK(cuCtxCreate_v2(&other, 0, 0));
+  CUevent event = nullptr;
+  CUDA_OK(cuEventCreate(&event, 0));
+  CUDA_OK(cuCtxPopCurrent_v2(&other));
+  device.fail_event = CUDA_ERROR_ILLEGAL_ADDRESS;
+  CHECK(cuEventQuery(event) == CUDA_ERROR_ILLEGAL_ADDRESS);
+  CUDA_OK(cuMemsetD8_v2(at, 1, 64));
+}
+
+TEST_CASE("what is posted is judged by the allocation it is for") {
+  FakeDevice device;
+  World world(device);
+  world.use_device();
+  CUdeviceptr at = 0, other = 0;
+  CUDA_OK(cuMemAlloc_v2(&at, 64));
+  CUDA_OK(cuMemAlloc_v2(&other, 64));
+  CHECK(cuMemsetD8_v2(at + 1, 1, 64) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuMemsetD32_v2(at, 1, 17) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuMemsetD32_v2(at, 1, ~std::size_t{0} / 2) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuMemsetD16Async(at, 1, 33, nullptr) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuMemcpyDtoD_v2(at, other, 65) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuMemcpyDtoDAsync_v2(other, at + 60, 5, nullptr) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(world.round_trips([&] { CUDA_OK(cuMemsetD8_v2(at, 1, 64)); }) == 0);
+  // An address the session did not hand out is the driver's to judge.
+  CHECK(world.round_trips([&] { cuMemsetD8_v2(at + 128 + 512, 1, 64); }) == 1);
+}
+
+TEST_CASE("what could not be freed is still known") {
+  FakeDevice device;
+  World world(device, true);
+  world.use_device();
+  CUdeviceptr at = 0;
+  CUDA_OK(cuMemAlloc_v2(&at, 64));
+  device.fail_free = CUDA_ERROR_INVALID_VALUE;
+  CHECK(cuMemFree_v2(at) == CUDA_ERROR_INVALID_VALUE);
+  std::size_t bytes = 0;
+  CHECK(world.round_trips([&] { CUDA_OK(cuMemGetAddressRange_v2(nullptr, &bytes, at)); }) == 0);
+  CHECK(bytes == 64);
+  device.fail_free = 0;
+  CUDA_OK(cuMemFree_v2(at));
+}
+
 TEST_CASE("in strict mode a posted call waits for its own failure") {
   FakeDevice device;
   World world(device, true);
