@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "client_shim/around.h"
+#include "client_shim/ending.h"
 #include "transport/cuda/context_storage.h"
 
 namespace farcall::shim {
@@ -28,14 +29,15 @@ struct Around<row::cuCtxDestroy_v2> {
       if (context == nullptr || !facts) return CUDA_ERROR_INVALID_CONTEXT;
       if (facts->is_primary) return CUDA_ERROR_INVALID_CONTEXT;
       cuda::context_storage_reset(context);
-      CUresult destroyed = api::call<row::cuCtxDestroy_v2>(context);
-      if (destroyed != CUDA_SUCCESS) return destroyed;
+      Ending ending(client);
+      CUresult destroyed = ending.of(api::call<row::cuCtxDestroy_v2>(context));
+      if (!ending.is_over()) return destroyed;
       client.contexts().drop(context);
       client.allocations().drop_context(context);
       // It leaves this thread's stack; other threads find out when they use it.
       auto& stack = client.this_thread().stack;
       if (!stack.empty() && stack.back() == context) stack.pop_back();
-      return CUDA_SUCCESS;
+      return destroyed;
     });
   }
 };

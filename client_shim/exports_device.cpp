@@ -1,15 +1,10 @@
 #define FARCALL_FAMILY "transport/api/families/device.def"
 #include "client_shim/around.h"
+#include "client_shim/ending.h"
 #include "transport/cuda/context_storage.h"
 
 namespace farcall::shim {
 namespace row = api::row;
-
-// Whether a release or reset that returned this ended the context. Of an earlier call's failure,
-// which the server reports in its place, only a fault is known not to be its own.
-static bool has_ended(CUresult result) {
-  return result == CUDA_SUCCESS || Contexts::is_fault(result);
-}
 
 // Retains are counted here (hand_context.cpp); the server hears of the first and the last.
 template <>
@@ -24,8 +19,10 @@ struct Around<row::cuDevicePrimaryCtxRelease_v2> {
       if (left > 0) return CUDA_SUCCESS;
       auto context = handle_of<CUcontext>(device->primary_context);
       cuda::context_storage_reset(context);
-      CUresult released = api::call<row::cuDevicePrimaryCtxRelease_v2>(ordinal);
-      if (has_ended(released)) client.allocations().drop_context(context);
+      Ending ending(client);
+      CUresult released = ending.of(api::call<row::cuDevicePrimaryCtxRelease_v2>(ordinal));
+      if (ending.is_over() || Contexts::is_fault(released))
+        client.allocations().drop_context(context);
       client.contexts().clear_fault(context);
       return released;
     });
@@ -41,8 +38,9 @@ struct Around<row::cuDevicePrimaryCtxReset_v2> {
       auto context = handle_of<CUcontext>(device->primary_context);
       auto turn = client.contexts().primary_turn(ordinal);
       cuda::context_storage_reset(context);
-      CUresult reset = api::call<row::cuDevicePrimaryCtxReset_v2>(ordinal);
-      if (has_ended(reset)) client.allocations().drop_context(context);
+      Ending ending(client);
+      CUresult reset = ending.of(api::call<row::cuDevicePrimaryCtxReset_v2>(ordinal));
+      if (ending.is_over() || Contexts::is_fault(reset)) client.allocations().drop_context(context);
       client.contexts().clear_fault(context);
       return reset;
     });

@@ -1,5 +1,6 @@
 #define FARCALL_FAMILY "transport/api/families/library.def"
 #include "client_shim/around.h"
+#include "client_shim/ending.h"
 
 namespace farcall::shim {
 namespace row = api::row;
@@ -8,11 +9,12 @@ template <>
 struct Around<row::cuLibraryUnload> {
   static CUresult call(CUlibrary library) {
     return with_client([&](Client& client) {
-      CUresult unloaded = api::call<row::cuLibraryUnload>(library);
-      if (unloaded != CUDA_SUCCESS) return unloaded;
+      Ending ending(client);
+      CUresult unloaded = ending.of(api::call<row::cuLibraryUnload>(library));
+      if (!ending.is_over()) return unloaded;
       client.functions().drop_owner(id_of(library));
       client.allocations().drop_owner(id_of(library));
-      return CUDA_SUCCESS;
+      return unloaded;
     });
   }
 };

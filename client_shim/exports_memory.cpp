@@ -1,5 +1,6 @@
 #define FARCALL_FAMILY "transport/api/families/memory.def"
 #include "client_shim/around.h"
+#include "client_shim/ending.h"
 
 namespace farcall::shim {
 namespace row = api::row;
@@ -39,8 +40,9 @@ struct Around<row::cuMemFree_v2> {
       }
       // Forgotten before it is freed: afterwards another thread may be given the same address.
       auto taken = client.allocations().take_device(address);
-      CUresult freed = api::call<row::cuMemFree_v2>(address);
-      if (freed != CUDA_SUCCESS && taken) client.allocations().restore_device(*taken);
+      Ending ending(client);
+      CUresult freed = ending.of(api::call<row::cuMemFree_v2>(address));
+      if (!ending.is_over() && taken) client.allocations().restore_device(*taken);
       return freed;
     });
   }

@@ -1,5 +1,6 @@
 #define FARCALL_FAMILY "transport/api/families/module.def"
 #include "client_shim/around.h"
+#include "client_shim/ending.h"
 
 namespace farcall::shim {
 namespace row = api::row;
@@ -8,11 +9,12 @@ template <>
 struct Around<row::cuModuleUnload> {
   static CUresult call(CUmodule module) {
     return with_client([&](Client& client) {
-      CUresult unloaded = api::call<row::cuModuleUnload>(module);
-      if (unloaded != CUDA_SUCCESS) return unloaded;
+      Ending ending(client);
+      CUresult unloaded = ending.of(api::call<row::cuModuleUnload>(module));
+      if (!ending.is_over()) return unloaded;
       client.functions().drop_owner(id_of(module));
       client.allocations().drop_owner(id_of(module));
-      return CUDA_SUCCESS;
+      return unloaded;
     });
   }
 };

@@ -1,5 +1,6 @@
 #define FARCALL_FAMILY "transport/api/families/pool.def"
 #include "client_shim/around.h"
+#include "client_shim/ending.h"
 
 namespace farcall::shim {
 namespace row = api::row;
@@ -34,8 +35,9 @@ struct Around<row::cuMemFreeAsync> {
       if (address == 0) return CUDA_SUCCESS;
       // An address that a graph allocated is not in the map: the driver judges it.
       auto taken = client.allocations().take_device(address);
-      CUresult freed = api::call<row::cuMemFreeAsync>(address, stream);
-      if (freed != CUDA_SUCCESS && taken) client.allocations().restore_device(*taken);
+      Ending ending(client);
+      CUresult freed = ending.of(api::call<row::cuMemFreeAsync>(address, stream));
+      if (!ending.is_over() && taken) client.allocations().restore_device(*taken);
       return freed;
     });
   }

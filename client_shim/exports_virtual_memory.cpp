@@ -1,5 +1,6 @@
 #define FARCALL_FAMILY "transport/api/families/virtual_memory.def"
 #include "client_shim/around.h"
+#include "client_shim/ending.h"
 
 namespace farcall::shim {
 namespace row = api::row;
@@ -24,15 +25,16 @@ template <>
 struct Around<row::cuMemUnmap> {
   static CUresult call(CUdeviceptr address, std::size_t bytes) {
     return with_client([&](Client& client) {
-      CUresult unmapped = api::call<row::cuMemUnmap>(address, bytes);
-      if (unmapped != CUDA_SUCCESS) return unmapped;
+      Ending ending(client);
+      CUresult unmapped = ending.of(api::call<row::cuMemUnmap>(address, bytes));
+      if (!ending.is_over()) return unmapped;
       // One unmapping may end several mappings that lie side by side.
       for (CUdeviceptr at = address; at - address < bytes;) {
         auto taken = client.allocations().take_device(at);
         if (!taken) break;
         at += taken->bytes;
       }
-      return CUDA_SUCCESS;
+      return unmapped;
     });
   }
 };

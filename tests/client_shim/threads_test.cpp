@@ -157,6 +157,20 @@ TEST_CASE("a call that waits on the server is waited for while another thread li
   CHECK(world.round_trips([&] { CUDA_OK(cuMemFree_v2(second)); }) == 0);
 }
 
+TEST_CASE("what is freed while an earlier call's failure is reported is gone all the same") {
+  FakeDevice device;
+  World world(device);
+  world.use_device();
+  CUdeviceptr at = 0;
+  CUDA_OK(cuMemAlloc_v2(&at, 64));
+  LiveThread other;
+  device.fail_memset = CUDA_ERROR_INVALID_VALUE;
+  CUDA_OK(cuMemsetD8_v2(at, 1, 64));
+  CHECK(cuMemFree_v2(at) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(device.count("cuMemFree_v2") == 1);
+  CHECK(!current_client()->allocations().find_device(at));
+}
+
 TEST_CASE("retains and releases of many threads reach the server in the order they were counted") {
   FakeDevice device;
   World world(device);
