@@ -2,6 +2,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "gpu_server/software_gpu/exec/fence.h"
 #include "gpu_server/software_gpu/exec/isa/lanes.h"
 #include "gpu_server/software_gpu/exec/runtime.h"
 
@@ -245,7 +246,7 @@ const Ins* clock_value(Warp& w, const Ins* i, std::byte* r) {
 }
 
 const Ins* fence(Warp&, const Ins* i, std::byte*) {
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  full_fence();
   return i + 1;
 }
 

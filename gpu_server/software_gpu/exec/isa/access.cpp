@@ -2,6 +2,7 @@
 //
 // Every access is checked: against the range this instruction hit last, and beyond that against the
 // device's memory. Vector forms move 2 or 4 elements per lane.
+#include "gpu_server/software_gpu/exec/fence.h"
 #include "gpu_server/software_gpu/exec/isa/fill.h"
 #include "gpu_server/software_gpu/exec/isa/lanes.h"
 
@@ -200,7 +201,7 @@ const Ins* load(Warp& w, const Ins* i, std::byte* r) {
     }
   }
   if (i->flags & (kSpins | kAcquire)) [[unlikely]] {
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    acquire_fence();
     note_spin(w);
   }
   return i + 1;
@@ -213,7 +214,7 @@ const Ins* store(Warp& w, const Ins* i, std::byte* r) {
   const Shape shape = resolve<kFull>(w, i, r, p);
   if (shape == Shape::kFault) return stop();
   if (i->flags & kRelease) [[unlikely]]
-    __atomic_thread_fence(__ATOMIC_RELEASE);
+    release_fence();
   for (int v = 0; v < kCount; ++v) {
     const Row<A>* a = row<A>(r, element_row(i, v));
     if (shape == Shape::kContiguous) {
