@@ -7,6 +7,15 @@
 // compiled for different instruction sets.
 #pragma once
 
+// On the handlers that read and write a kernel's memory: two threads of a kernel that race there do
+// what its author asked for, and a real GPU would not object. ThreadSanitizer is to watch the
+// engine, so it leaves these accesses alone.
+#if defined(__SANITIZE_THREAD__)
+#  define FARCALL_KERNEL_MEMORY __attribute__((no_sanitize("thread")))
+#else
+#  define FARCALL_KERNEL_MEMORY
+#endif
+
 namespace farcall::softgpu {
 
 #if defined(__SANITIZE_THREAD__)

@@ -178,7 +178,7 @@ inline u32 element_row(const Ins* i, int v) {
 }
 
 template <class T, class D, int kCount, bool kFull>
-const Ins* load(Warp& w, const Ins* i, std::byte* r) {
+FARCALL_KERNEL_MEMORY const Ins* load(Warp& w, const Ins* i, std::byte* r) {
   using M = typename RawAlias<T>::Type;
   Place p;
   const Shape shape = resolve<kFull>(w, i, r, p);
@@ -208,7 +208,7 @@ const Ins* load(Warp& w, const Ins* i, std::byte* r) {
 }
 
 template <class T, class A, int kCount, bool kFull>
-const Ins* store(Warp& w, const Ins* i, std::byte* r) {
+FARCALL_KERNEL_MEMORY const Ins* store(Warp& w, const Ins* i, std::byte* r) {
   using M = typename RawAlias<T>::Type;
   Place p;
   const Shape shape = resolve<kFull>(w, i, r, p);
