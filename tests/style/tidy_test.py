@@ -54,6 +54,7 @@ def tracked(root):
         names = listed.stdout.split("\n")
     else:
         names = [str(path.relative_to(root)) for path in sorted(root.rglob("*"))]
+        names = [name for name in names if not name.startswith("build")]
     return [name for name in names if name and (root / name).is_file()]
 
 
