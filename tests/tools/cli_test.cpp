@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <signal.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -94,8 +95,13 @@ TEST_CASE("a child's exit code and signal are its own") {
 }
 
 TEST_CASE("a child that is dropped is ended") {
-  Child child = Child::start({"sleep", "1000"}, "").value();
-  CHECK(child.is_running());
-  { Child dropped = std::move(child); }
-  CHECK_FALSE(child.is_running());  // NOLINT: what a move leaves is the point
+  Home home;
+  const std::string note = home.folder / "pid";
+  pid_t pid = 0;
+  {
+    Child child = Child::start({"sh", "-c", "echo $$ > " + note + "; exec sleep 1000"}, "").value();
+    while (!(std::ifstream(note) >> pid)) REQUIRE(child.is_running());
+    CHECK(::kill(pid, 0) == 0);
+  }
+  CHECK(::kill(pid, 0) == -1);  // ended, and reaped
 }

@@ -10,7 +10,6 @@ Places find_places() {
   const std::filesystem::path bin = self.parent_path();
   const std::filesystem::path prefix = bin.parent_path();
   Places places;
-  places.farcall = self;
   places.server = bin / "farcall-server";
   places.shim = prefix / "lib" / "libcuda.so.1";
   places.software_gpu = prefix / "lib" / "software_gpu" / "libcuda.so.1";

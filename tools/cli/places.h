@@ -9,7 +9,6 @@
 namespace farcall::cli {
 
 struct Places {
-  std::string farcall;       // <prefix>/bin/farcall
   std::string server;        // <prefix>/bin/farcall-server
   std::string shim;          // <prefix>/lib/libcuda.so.1
   std::string software_gpu;  // <prefix>/lib/software_gpu/libcuda.so.1
