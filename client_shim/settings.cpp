@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "transport/base/switches.h"
 #include "transport/base/unique.h"
 
 namespace farcall::shim {
@@ -33,6 +34,7 @@ Result<Settings> settings_from_environment() {
                   "FARCALL_SERVER is not set: start the program with `farcall run`, or set it to "
                   "host:port of a server");
   }
+  FARCALL_TRY(turn_off_from_environment());
   const struct {
     const char* name;
     const std::string& value;

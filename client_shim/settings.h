@@ -10,6 +10,7 @@
 //   FARCALL_STATS        file for the figures of the session, written when the program ends
 //   FARCALL_STATUS       file that says why there is no device; `farcall run` shows it
 //   FARCALL_LOG          level[:file], see transport/base/log.h
+//   FARCALL_OFF          optimisations to do without: spin,gather,… or all; see switches.h
 //
 // Owner: plain values.  Threads: any; reads the environment once each call.
 #pragma once
@@ -29,7 +30,9 @@ struct Settings {
   bool strict = false;
 };
 
-// Errors: kNotFound (no FARCALL_SERVER), kUnsupported (a certificate setting is missing).
+// Also sets the switches of this process.
+// Errors: kNotFound (no FARCALL_SERVER), kUnsupported (a certificate setting is missing, or
+// FARCALL_OFF names no switch).
 Result<Settings> settings_from_environment();
 
 // Writes one line with `why` to the file FARCALL_STATUS names, if any; nothing on success of a

@@ -6,11 +6,13 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 
 #include "gpu_server/check.h"
 #include "gpu_server/supervisor.h"
 #include "transport/api/dispatch.h"
 #include "transport/base/log.h"
+#include "transport/base/switches.h"
 
 namespace farcall::server {
 namespace {
@@ -22,6 +24,7 @@ constexpr int kExitUsage = 2;
 struct Arguments {
   std::string listen = "0.0.0.0:7717";
   std::string port_file;
+  std::string off;
   SupervisorOptions server;
   bool check = false;
 };
@@ -43,12 +46,17 @@ void declare(CLI::App& app, Arguments& a) {
   app.add_option("--sessions", a.server.sessions_max, "client processes served at a time")
       ->check(CLI::Range(std::size_t{1}, limits::kSessionsMax))
       ->capture_default_str();
+  app.add_option("--off", a.off,
+                 "optimisations to do without, in workers too: spin,gather,... or all")
+      ->envname("FARCALL_OFF");
   app.add_flag("--check", a.check,
                "say what this server would offer (driver, devices, certificate, address) and exit");
   app.footer(
       "Clients need a certificate of the same CA; farcall run shows how they use it.\n"
       "SIGTERM ends every session and then the server; SIGHUP reads cert, key and CA again.\n"
-      "FARCALL_LOG=debug says more. Exit status: 0 fine, 1 failed, 2 wrong usage.");
+      "FARCALL_LOG=debug says more. Exit status: 0 fine, 1 failed, 2 wrong usage.\n\n"
+      "Optimisations that --off knows:\n" +
+      switches_help());
 }
 
 // Signals are read from a descriptor, so that nothing of ours runs in a handler.
@@ -73,10 +81,12 @@ void raise_descriptor_limit() {
 
 int run(Arguments& a) {
   Status done = parse_address(a.listen, &a.server);
+  if (done.ok()) done = turn_off(a.off);
   if (!done.ok()) {
     std::fprintf(stderr, "farcall-server: %s\n", done.text().c_str());
     return kExitUsage;
   }
+  ::setenv("FARCALL_OFF", a.off.c_str(), 1);  // for the workers
   if (a.check) return check(a.server) ? 0 : kExitFailed;
   raise_descriptor_limit();
   Result<Fd> signals = take_signals();

@@ -20,6 +20,7 @@
 #include "gpu_server/executor.h"
 #include "gpu_server/printed_output.h"
 #include "transport/base/log.h"
+#include "transport/base/switches.h"
 #include "transport/link/handover.h"
 
 namespace farcall::server {
@@ -108,9 +109,10 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "farcall-worker is started by farcall-server, once per client.\n");
     return 2;
   }
-  farcall::Status confined = farcall::server::confine();
-  if (!confined.ok()) {
-    std::fprintf(stderr, "farcall-worker: %s\n", confined.to_string().c_str());
+  farcall::Status ready = farcall::turn_off_from_environment();
+  if (ready.ok()) ready = farcall::server::confine();
+  if (!ready.ok()) {
+    std::fprintf(stderr, "farcall-worker: %s\n", ready.to_string().c_str());
     return 1;
   }
   return farcall::server::serve(argv[2]);

@@ -31,6 +31,7 @@ struct RunOptions {
   std::vector<std::string> command;
   std::string stats_file;
   std::string log;  // level[:file]
+  std::string off;  // switches, see transport/base/switches.h
   bool strict = false;
   bool check = true;  // dial once before the program starts, so that errors are told in words
 };

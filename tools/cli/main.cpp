@@ -39,6 +39,8 @@ void add_run(CLI::App& app, RunOptions* options) {
                   "let the client library log: LEVEL[:FILE], error to trace [FARCALL_LOG]");
   run->add_flag("--strict", options->strict,
                 "make every call wait for its own result, as on a local GPU [FARCALL_STRICT]");
+  run->add_option("--off", options->off,
+                  "optimisations to do without, for instance spin,gather or all [FARCALL_OFF]");
   run->add_flag("!--no-check", options->check, "do not try the server before the program starts");
   run->add_option("command", options->command, "the program and its arguments, after --")
       ->required();

@@ -30,6 +30,7 @@ int run_program(const RunOptions& options) {
     ::setenv("FARCALL_STATS", std::filesystem::absolute(options.stats_file, error).c_str(), 1);
   }
   if (!options.log.empty()) ::setenv("FARCALL_LOG", options.log.c_str(), 1);
+  if (!options.off.empty()) ::setenv("FARCALL_OFF", options.off.c_str(), 1);
   if (options.strict) ::setenv("FARCALL_STRICT", "1", 1);
 
   std::vector<char*> arguments;

@@ -1,5 +1,7 @@
 #include "transport/api/reply_cache.h"
 
+#include "transport/base/switches.h"
+
 namespace farcall::api {
 ReplyCache::Key::Key(const RowInfo& row, Encode encode) {
   wire::Writer out(bytes_);
@@ -9,7 +11,7 @@ ReplyCache::Key::Key(const RowInfo& row, Encode encode) {
 }
 
 std::optional<CUresult> ReplyCache::find(const Key& key, Take take) {
-  if (!key.fits()) return std::nullopt;
+  if (!key.fits() || !is_on(Switch::kReplyCache)) return std::nullopt;
   std::string reply;
   {
     auto held = replies_.lock();

@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "transport/base/switches.h"
+
 namespace farcall::link {
 namespace {
 
@@ -84,7 +86,7 @@ Result<std::uint32_t> CallSender::post(wire::FrameHeader head, Flush flush,
       appended = append(*state, head, encode);
     }
     if (appended) {
-      const bool due = flush == Flush::kNow ||
+      const bool due = flush == Flush::kNow || !is_on(Switch::kGather) ||
                        limits::kCallRecordBytesMax - state->used < limits::kFrameHeaderBytes ||
                        system_clock().now_ns() - state->oldest_ns > kGatherNs;
       if (due && state->sending) state->flush_wanted = true;  // whoever holds the wire sees to it

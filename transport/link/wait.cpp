@@ -1,8 +1,10 @@
 #include "transport/link/wait.h"
 
+#include <algorithm>
 #include <cstdint>
 
 #include "transport/base/clock.h"
+#include "transport/base/switches.h"
 
 namespace farcall::link {
 namespace {
@@ -22,8 +24,8 @@ void relax() {
 }  // namespace
 
 bool AdaptiveWait::spin(FunctionRef<bool()> ready) {
-  if (blocks_left_ > 0) {
-    --blocks_left_;
+  if (blocks_left_ > 0 || !is_on(Switch::kSpin)) {
+    blocks_left_ = std::max(0, blocks_left_ - 1);
     return ready();
   }
   const std::int64_t until_ns = system_clock().now_ns() + kSpinNs;

@@ -9,6 +9,7 @@
 #include "transport/base/function_ref.h"
 #include "transport/base/guarded.h"
 #include "transport/base/log.h"
+#include "transport/base/switches.h"
 #include "transport/base/unique.h"
 
 using namespace farcall;
@@ -104,4 +105,22 @@ TEST_CASE("a log limit lets so many lines through a second") {
   for (int i = 0; i < 100; ++i) allowed += limit.allow();
   CHECK(allowed >= 3);
   CHECK(allowed <= 6);  // the loop may straddle a second
+}
+
+TEST_CASE("switches are on until they are turned off, by name or all at once") {
+  CHECK(turn_off("spin,gather").ok());
+  CHECK_FALSE(is_on(Switch::kSpin));
+  CHECK_FALSE(is_on(Switch::kGather));
+  CHECK(is_on(Switch::kPipeline));
+  const Status unknown = turn_off("spin,warp-drive");
+  CHECK(unknown.code() == Code::kUnsupported);
+  CHECK(unknown.text().find("warp-drive") != std::string::npos);
+  CHECK(unknown.text().find("module-cache") != std::string::npos);
+  CHECK_FALSE(is_on(Switch::kGather));  // as before
+  CHECK(turn_off("all").ok());
+  for (unsigned i = 0; i < static_cast<unsigned>(Switch::kCount); ++i) {
+    CHECK_FALSE(is_on(static_cast<Switch>(i)));
+  }
+  CHECK(turn_off("").ok());
+  CHECK(is_on(Switch::kSpin));
 }
