@@ -1,4 +1,5 @@
-# Compiler settings and the two functions every folder uses: farcall_library and farcall_tests.
+# Compiler settings and the functions every folder uses: farcall_library, farcall_tests,
+# farcall_carries_libraries.
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -74,4 +75,14 @@ function(farcall_tests name folder)
   target_link_libraries(${name} PRIVATE farcall_test_main ${ARG_LINK})
   doctest_discover_tests(${name} TEST_PREFIX "${folder}: "
     PROPERTIES TIMEOUT 120 LABELS "${ARG_LABELS}")
+endfunction()
+
+# farcall_carries_libraries(TARGET…)
+# These programs look for shared libraries in ../lib/bundled first, so that tools/gpu_bundle can take
+# them to a machine that lacks some. RPATH and not RUNPATH: it holds for the libraries' own needs too.
+function(farcall_carries_libraries)
+  set_target_properties(${ARGN} PROPERTIES BUILD_RPATH "\$ORIGIN/../lib/bundled")
+  foreach(target ${ARGN})
+    target_link_options(${target} PRIVATE -Wl,--disable-new-dtags)
+  endforeach()
 endfunction()

@@ -1,0 +1,199 @@
+"""Proves this build on a machine with NVIDIA's driver: everything twice, on the GPU directly and
+through Farcall over the loopback interface, compared.
+
+Usage: ./run --out FOLDER [--only SECTIONS] [--driver FILE] [--seconds N]
+
+Sections: programs (tests/e2e/programs: same output, same exit code), calls (tools/bench/calls: what
+a call costs), frameworks (PyTorch, CuPy, JAX, Triton, where they are installed: same results, time
+of a step). The table comes last; FOLDER keeps it, the figures as JSON and every program's output.
+Exit code 0 when all that ran agreed.
+"""
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+
+SECTIONS = ("programs", "calls", "frameworks")
+# They run until they are killed, or print what they were given: for other tests.
+NOT_COMPARED = {"endless_calls", "carry_pattern"}
+
+
+def find_driver():
+    """NVIDIA's libcuda.so.1, or a message."""
+    known = [pathlib.Path("/usr/local/nvidia/lib64/libcuda.so.1"),
+             pathlib.Path("/usr/lib/x86_64-linux-gnu/libcuda.so.1")]
+    listed = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=False).stdout
+    known += [pathlib.Path(line.split("=>")[1].strip()) for line in listed.splitlines()
+              if line.strip().startswith("libcuda.so.1 ") and "x86-64" in line]
+    for path in known:
+        if path.is_file():
+            return path.resolve()
+    sys.exit("no libcuda.so.1 here: this machine has no NVIDIA driver (--driver names another)")
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundle", type=pathlib.Path, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the results")
+    parser.add_argument("--only", default=",".join(SECTIONS), help="sections, by comma")
+    parser.add_argument("--driver", type=pathlib.Path, help="default: NVIDIA's, where it is found")
+    parser.add_argument("--seconds", type=int, default=60, help="longest a program may run")
+    options = parser.parse_args()
+    unknown = set(options.only.split(",")) - set(SECTIONS)
+    if unknown:
+        parser.error(f"no such section: {', '.join(sorted(unknown))}; known are {SECTIONS}")
+    return options
+
+
+class Outcome:
+    """One program, run both ways."""
+
+    def __init__(self, section, name):
+        self.section, self.name = section, name
+        self.verdict, self.note = "", ""
+        self.seconds = {}
+        self.figures = {}
+
+    def row(self):
+        times = "".join(f"{self.seconds.get(how, float('nan')):10.2f}" for how in WAYS)
+        return f"{self.section:11}{self.name:34}{self.verdict:10}{times}  {self.note}"
+
+
+WAYS = ("native", "farcall")
+
+
+class Runner:
+    def __init__(self, options, pool, clean_environment):
+        self.options, self.pool, self.clean = options, pool, clean_environment
+        self.out = options.out
+
+    def environment(self, how, name):
+        if how == "farcall":
+            return self.pool.environment(FARCALL_STATS=str(self.out / f"{name}.stats.json"))
+        # Programs load the driver by name; natively it must be this one and no other.
+        return self.clean | {"LD_PRELOAD": str(self.pool.driver)}
+
+    def run(self, how, name, command):
+        """Exit code (or None when it hung) and output; the log keeps both streams."""
+        environment = self.environment(how, name)
+        begin = time.monotonic()
+        process = subprocess.Popen([str(word) for word in command], env=environment, text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   errors="replace", start_new_session=True)
+        try:
+            out, err = process.communicate(timeout=self.options.seconds)
+            code = process.returncode
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            out, err = process.communicate()
+            code = None
+        took = time.monotonic() - begin
+        (self.out / f"{name}.{how}.log").write_text(f"exit code {code}\n{out}\n--- stderr\n{err}")
+        return code, out, took
+
+    def both(self, section, name, command, figures=False):
+        outcome = Outcome(section, name)
+        results = {}
+        for how in WAYS:
+            file = self.out / f"{name}.{how}.json"
+            words = [*command, "--json", file] if figures else command
+            code, text, outcome.seconds[how] = self.run(how, name, words)
+            results[how] = (code, text)
+            if figures and file.is_file():
+                outcome.figures[how] = {row["name"]: row for row in json.loads(file.read_text())}
+        native, remote = results["native"], results["farcall"]
+        if native[0] == 77:
+            outcome.verdict, outcome.note = "skipped", native[1].strip().splitlines()[-1]
+        elif native[0] is None:
+            outcome.verdict, outcome.note = "skipped", "hangs on the GPU directly"
+        elif remote[0] is None:
+            outcome.verdict, outcome.note = "HANGS", f"over {self.options.seconds} s"
+        elif native[0] != remote[0]:
+            outcome.verdict, outcome.note = "DIFFERS", f"exit code {remote[0]}, not {native[0]}"
+        elif native[1] != remote[1] and section != "calls":
+            outcome.verdict, outcome.note = "DIFFERS", "in what it prints"
+        else:
+            outcome.verdict = "same"
+        print(outcome.row(), flush=True)
+        return outcome
+
+
+def programs(runner, bundle):
+    for path in sorted((bundle / "e2e").iterdir()):
+        if path.name not in NOT_COMPARED:
+            yield runner.both("programs", path.name, [path])
+
+
+def calls(runner, bundle):
+    yield runner.both("calls", "calls", [bundle / "bin" / "bench_calls"], figures=True)
+
+
+def frameworks(runner, bundle):
+    for path in sorted((bundle / "tests" / "gpu" / "programs").glob("*.py")):
+        if not path.stem.startswith("_"):
+            yield runner.both("frameworks", path.stem, [sys.executable, path], figures=True)
+
+
+def figures_table(outcomes):
+    lines = [f"{'':44}{'native':>12}{'farcall':>12}{'ratio':>9}"]
+    for outcome in outcomes:
+        native, remote = (outcome.figures.get(how, {}) for how in WAYS)
+        for name, row in native.items():
+            if name not in remote:
+                continue
+            a, b = row["median"], remote[name]["median"]
+            ratio = f"{b / a:9.2f}" if a else ""
+            lines.append(f"{outcome.name + ': ' + name:44}{a:12.4g}{b:12.4g}{ratio} {row['unit']}")
+    return lines
+
+
+def machine(driver):
+    query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    try:
+        gpu = subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError) as why:
+        gpu = f"unknown ({why})"
+    return [f"date      {datetime.date.today()}",
+            f"gpu       {gpu}",
+            f"driver    {driver}",
+            f"kernel    {platform.release()}, {os.cpu_count()} cores"]
+
+
+def main():
+    options = parse_arguments()
+    bundle = options.bundle.resolve()
+    sys.path.insert(0, str(bundle / "tests" / "e2e"))
+    import pool as pools  # the one the end-to-end tests use
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    driver = (options.driver or find_driver()).resolve()
+    outcomes = []
+    with pools.Pool(bundle, driver=driver) as pool:
+        runner = Runner(options, pool, pools.clean_environment())
+        for section in options.only.split(","):
+            outcomes += list({"programs": programs, "calls": calls,
+                              "frameworks": frameworks}[section](runner, bundle))
+        (options.out / "server.log").write_text("".join(pool.log))
+    version = (bundle / "version").read_text().strip() if (bundle / "version").is_file() else "?"
+    bad = [o for o in outcomes if o.verdict in ("DIFFERS", "HANGS")]
+    skipped = [o for o in outcomes if o.verdict == "skipped"]
+    table = [f"farcall   {version}", *machine(driver), "",
+             f"{'':11}{'':34}{'':10}{'native s':>10}{'farcall s':>10}",
+             *[o.row() for o in outcomes], "", *figures_table(outcomes), "",
+             f"{len(outcomes) - len(bad) - len(skipped)} same, {len(bad)} differ or hang, "
+             f"{len(skipped)} skipped"]
+    (options.out / "table.txt").write_text("\n".join(table) + "\n")
+    print("\n".join(table))
+    sys.exit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    main()
