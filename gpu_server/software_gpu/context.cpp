@@ -90,10 +90,18 @@ std::vector<CompletionPtr> Context::turn_of(const Stream& stream) const {
 
 CompletionPtr Context::push(Stream& stream, Work work, const CompletionPtr& also) {
   auto done = std::make_shared<Completion>();
-  std::lock_guard lock(order_);
-  Task task{turn_of(stream), std::move(work), done};
-  add_unfinished(task.after, also);
-  stream.push(std::move(task));
+  {
+    std::lock_guard lock(order_);
+    Task task{turn_of(stream), std::move(work), done};
+    add_unfinished(task.after, also);
+    if (task.work.effort == Effort::kLong || !task.after.empty() || !stream.idle()) {
+      stream.push(std::move(task));
+      return done;
+    }
+    stream.claim(done);
+    work = std::move(task.work);
+  }
+  carry_out(std::move(work), *done, fault_);
   return done;
 }
 

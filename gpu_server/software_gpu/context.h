@@ -50,7 +50,8 @@ class Context : public std::enable_shared_from_this<Context> {
   // Work already queued still runs.
   void close_stream(const std::shared_ptr<Stream>& stream);
 
-  // Queues work behind everything CUDA says must come first.
+  // Queues work behind everything CUDA says must come first. What is brief and has nothing before
+  // it is done by the calling thread instead.
   CompletionPtr submit(Stream& stream, Work work);
   // Makes all later work of `stream` wait for `event` as well.
   void submit_after(Stream& stream, const CompletionPtr& event);

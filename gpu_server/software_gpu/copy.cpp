@@ -13,6 +13,13 @@ namespace {
 // Pageable host bytes up to here are taken along with an asynchronous copy; a longer copy from
 // pageable memory is done before the call returns. CUDA allows both.
 constexpr std::size_t kSnapshotBytesMax = 64 * 1024;
+// Work on more bytes than this takes longer than waking a stream's thread for it.
+constexpr std::uint64_t kBriefBytesMax = 64 * 1024;
+
+Effort effort_for(std::uint64_t width, std::uint64_t height, std::uint64_t depth) {
+  const std::uint64_t bytes = reach(reach(width, height, 0), depth, 0);
+  return bytes <= kBriefBytesMax ? Effort::kBrief : Effort::kLong;
+}
 
 void move_bytes(const CopyPlan& plan) {
   for (std::size_t z = 0; z < plan.depth; ++z) {
@@ -36,6 +43,15 @@ void fill(const FillPlan& plan) {
       std::memcpy(row + x * plan.element_bytes, &plan.value, plan.element_bytes);
     }
   }
+}
+
+Work work_of(const CopyPlan& plan) {
+  return {[plan] { move_bytes(plan); }, false, effort_for(plan.width, plan.height, plan.depth)};
+}
+
+Work work_of(const FillPlan& plan) {
+  return {[plan] { fill(plan); }, false,
+          effort_for(reach(plan.width, plan.element_bytes, 0), plan.height, 1)};
 }
 
 // Says whether `end` may be what its place claims; kEither becomes kHost or kDevice.
@@ -71,13 +87,14 @@ CUresult run_copy(const CopyPlan& wanted, CUstream handle, When when) {
   if (!settle(plan.from, plan) || !settle(plan.to, plan)) return CUDA_ERROR_INVALID_VALUE;
   if (capturing(*stream)) {
     if (when == When::kNow) return refuse_in_capture(*stream);
-    return queue(*stream, {[plan] { move_bytes(plan); }}, CU_GRAPH_NODE_TYPE_MEMCPY);
+    return queue(*stream, work_of(plan), CU_GRAPH_NODE_TYPE_MEMCPY);
   }
   if (when == When::kQueued && !is_pageable(plan.to, plan)) {
     if (!is_pageable(plan.from, plan)) {
-      return queue(*stream, {[plan] { move_bytes(plan); }}, CU_GRAPH_NODE_TYPE_MEMCPY);
+      return queue(*stream, work_of(plan), CU_GRAPH_NODE_TYPE_MEMCPY);
     }
-    if (plan.depth == 1 && plan.height == 1 && plan.width <= kSnapshotBytesMax) {
+    const bool flat = plan.depth == 1 && plan.height == 1;
+    if (flat && plan.width <= kSnapshotBytesMax && !stream->context().idle(*stream)) {
       const auto* first = reinterpret_cast<const std::byte*>(plan.from.address);
       std::vector<std::byte> bytes(first, first + plan.width);
       auto deliver = [plan, bytes = std::move(bytes)] {
@@ -106,7 +123,7 @@ CUresult run_fill(const FillPlan& plan, CUstream handle, When when) {
   if (plan.width == 0 || plan.height == 0) return CUDA_SUCCESS;
   if (!is_fill_valid(plan)) return CUDA_ERROR_INVALID_VALUE;
   if (when == When::kQueued || capturing(*stream)) {
-    return queue(*stream, {[plan] { fill(plan); }}, CU_GRAPH_NODE_TYPE_MEMSET);
+    return queue(*stream, work_of(plan), CU_GRAPH_NODE_TYPE_MEMSET);
   }
   if (CUresult failed = wait_turn(*stream)) return failed;
   fill(plan);
@@ -117,13 +134,13 @@ CUresult copy_work(const CopyPlan& wanted, Work* work) {
   CopyPlan plan = wanted;
   if (plan.width == 0 || plan.height == 0 || plan.depth == 0) return CUDA_ERROR_INVALID_VALUE;
   if (!settle(plan.from, plan) || !settle(plan.to, plan)) return CUDA_ERROR_INVALID_VALUE;
-  *work = {[plan] { move_bytes(plan); }};
+  *work = work_of(plan);
   return CUDA_SUCCESS;
 }
 
 CUresult fill_work(const FillPlan& plan, Work* work) {
   if (plan.width == 0 || plan.height == 0 || !is_fill_valid(plan)) return CUDA_ERROR_INVALID_VALUE;
-  *work = {[plan] { fill(plan); }};
+  *work = work_of(plan);
   return CUDA_SUCCESS;
 }
 

@@ -120,19 +120,32 @@ CUresult check_launch(const LaunchPlan& plan) {
   return CUDA_SUCCESS;
 }
 
+namespace {
+
+// Borrows from the plan.
+Launch launch_of(const LaunchPlan& plan) {
+  Launch launch;
+  launch.kernel = plan.function->kernel;
+  std::copy(plan.grid.begin(), plan.grid.end(), launch.grid);
+  std::copy(plan.block.begin(), plan.block.end(), launch.block);
+  launch.dynamic_shared_bytes = plan.dynamic_shared_bytes;
+  launch.params = plan.params;
+  launch.cooperative = plan.cooperative;
+  return launch;
+}
+
+Effort effort_of(const LaunchPlan& plan) {
+  return plan.function->module->context().device().runner().effort(launch_of(plan));
+}
+
+}  // namespace
+
 Work launch_work(LaunchPlan plan) {
   // Shared, because a graph copies its work about and std::function copies what it holds.
   auto held = std::make_shared<const LaunchPlan>(std::move(plan));
   return {[held] {
-    Launch launch;
-    launch.kernel = held->function->kernel;
-    std::copy(held->grid.begin(), held->grid.end(), launch.grid);
-    std::copy(held->block.begin(), held->block.end(), launch.block);
-    launch.dynamic_shared_bytes = held->dynamic_shared_bytes;
-    launch.params = held->params;
-    launch.cooperative = held->cooperative;
     Context& context = held->function->module->context();
-    const Fault fault = context.device().runner().run(launch);
+    const Fault fault = context.device().runner().run(launch_of(*held));
     if (fault.kind == FaultKind::kNone) return;
     FARCALL_LOG_DEBUG("kernel fault: %s", fault.text.c_str());
     context.poison(to_curesult(fault.kind));
@@ -141,7 +154,13 @@ Work launch_work(LaunchPlan plan) {
 
 CUresult launch(LaunchPlan plan, Stream& stream) {
   if (CUresult failed = check_launch(plan)) return failed;
-  return queue(stream, launch_work(std::move(plan)), CU_GRAPH_NODE_TYPE_KERNEL);
+  const Effort effort = effort_of(plan);
+  if (effort == Effort::kNone && !capturing(stream) && stream.context().idle(stream)) {
+    return CUDA_SUCCESS;
+  }
+  Work work = launch_work(std::move(plan));
+  work.effort = effort;
+  return queue(stream, std::move(work), CU_GRAPH_NODE_TYPE_KERNEL);
 }
 
 }  // namespace farcall::softgpu

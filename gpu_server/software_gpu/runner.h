@@ -4,12 +4,14 @@
 //
 //   std::unique_ptr<Runner> runner = make_runner(memory, threads);
 //   Fault fault = runner->run(launch);          // blocks until the grid has finished
+//   if (runner->effort(launch) != Effort::kLong) …   // the launching thread may do it itself
 //
 // Owner: one per device; its Memory outlives it.  Threads: any, several runs at once.
 #pragma once
 #include <memory>
 
 #include "gpu_server/software_gpu/exec/engine.h"
+#include "gpu_server/software_gpu/stream.h"
 
 namespace farcall::softgpu {
 
@@ -17,6 +19,8 @@ class Runner {
  public:
   virtual ~Runner() = default;
   virtual Fault run(const Launch& launch) = 0;
+  // Known before it runs, whatever the kernel reads: kLong when in doubt. The kernel is decoded.
+  virtual Effort effort(const Launch& launch) const = 0;
 };
 
 // Exactly one definition is linked into each driver library.

@@ -43,6 +43,8 @@ Stream::~Stream() {
 }
 
 void Stream::push(Task task) {
+  if (claimed_ && !claimed_->done()) task.after.push_back(claimed_);
+  claimed_ = nullptr;
   tail_ = task.done;
   bool start = false;
   {
@@ -71,12 +73,16 @@ void Stream::serve(const std::shared_ptr<Queue>& queue) {
       queue->tasks.pop_front();
     }
     for (const CompletionPtr& earlier : task.after) earlier->wait();
-    const bool broken = queue->broken.load(std::memory_order_acquire) != 0;
-    if (task.work.run && (!broken || task.work.even_if_broken)) task.work.run();
-    // What the work held (a module, a buffer) goes before anybody learns that it is over.
-    task.work.run = nullptr;
-    task.done->finish(system_clock().now_ns());
+    carry_out(std::move(task.work), *task.done, queue->broken);
   }
+}
+
+void carry_out(Work work, Completion& done, const std::atomic<int>& broken) {
+  const bool skip = broken.load(std::memory_order_acquire) != 0 && !work.even_if_broken;
+  if (work.run && !skip) work.run();
+  // What the work held (a module, a buffer) goes before anybody learns that it is over.
+  work.run = nullptr;
+  done.finish(system_clock().now_ns());
 }
 
 }  // namespace farcall::softgpu

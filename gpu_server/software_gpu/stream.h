@@ -2,6 +2,7 @@
 //
 //   stream->push(Task{{earlier}, {[] { copy(); }}, done});      // under the context's order lock
 //   stream->tail()->wait();
+//   if (stream->idle()) stream->claim(done);                    // … and does the work itself
 //
 // A stream's thread starts with its first task and ends when the stream is closed and empty, so an
 // unused stream costs a few words. Order between streams is only ever expressed by Task::after.
@@ -22,10 +23,18 @@ namespace farcall::softgpu {
 class Capture;
 class Context;
 
+// How long a piece of work holds up the thread that does it.
+enum class Effort {
+  kLong,   // unknown, or more than a few µs, or it waits for somebody
+  kBrief,  // a few µs at most: waking a stream's thread would take longer
+  kNone,   // nothing at all happens
+};
+
 // Something a stream does. It may run many times: graphs replay it.
 struct Work {
   std::function<void()> run;
   bool even_if_broken = false;  // callbacks run, and are told, after a fault; kernels do not
+  Effort effort = Effort::kLong;
 };
 
 struct Task {
@@ -33,6 +42,9 @@ struct Task {
   Work work;
   CompletionPtr done;
 };
+
+// Does the work, unless its context is broken, and says so.
+void carry_out(Work work, Completion& done, const std::atomic<int>& broken);
 
 enum class StreamKind {
   kLegacy,       // the NULL stream: waits for every blocking stream, and they for it
@@ -49,6 +61,9 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   void push(Task task);
+  // The caller does the next piece of work itself, outside the lock, and then finishes `done`.
+  // Only while idle() and nothing else must come first; whatever is pushed later follows it.
+  void claim(CompletionPtr done) { tail_ = claimed_ = std::move(done); }
   // The last task's completion; null while nothing was pushed.
   const CompletionPtr& tail() const { return tail_; }
   bool idle() const { return tail_ == nullptr || tail_->done(); }
@@ -73,6 +88,7 @@ class Stream {
   const int priority_;
   const std::uint64_t id_;
   CompletionPtr tail_;
+  CompletionPtr claimed_;         // the queue does not know of it
   std::shared_ptr<Queue> queue_;  // shared with the thread, which may outlive us
 };
 

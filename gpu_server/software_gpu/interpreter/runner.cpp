@@ -7,6 +7,7 @@ class Interpreter final : public Runner {
  public:
   Interpreter(Memory& memory, int threads) : engine_(memory, EngineOptions{threads, {}, {}}) {}
   Fault run(const Launch& launch) override { return engine_.run(launch); }
+  Effort effort(const Launch&) const override { return Effort::kLong; }
 
  private:
   Engine engine_;

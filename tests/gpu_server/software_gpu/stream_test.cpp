@@ -1,7 +1,9 @@
 #include <atomic>
+#include <mutex>
 #include <thread>
 #include <vector>
 
+#include "gpu_server/software_gpu/context.h"
 #include "tests/gpu_server/software_gpu/driver_session.h"
 
 namespace farcall::softgpu::tests {
@@ -161,6 +163,47 @@ TEST_CASE("an asynchronous copy from pageable memory takes the bytes along") {
   CHECK(cuStreamSynchronize(stream) == CUDA_SUCCESS);
   CHECK(cuMemcpyDtoH_v2(&value, device, 4) == CUDA_SUCCESS);
   CHECK(value == 11);
+}
+
+TEST_CASE("brief work on an idle stream is over when the call returns") {
+  DriverSession session;
+  CUstream stream = make_stream(CU_STREAM_NON_BLOCKING);
+  CUdeviceptr device = session.allocate(1 << 20);
+  CHECK(cuMemsetD8Async(device, 1, 64, stream) == CUDA_SUCCESS);
+  CHECK(cuStreamQuery(stream) == CUDA_SUCCESS);
+  Gate gate;
+  CHECK(cuLaunchHostFunc(stream, &Gate::wait_at, &gate) == CUDA_SUCCESS);
+  CHECK(cuMemsetD8Async(device, 2, 64, stream) == CUDA_SUCCESS);
+  CHECK(cuStreamQuery(stream) == CUDA_ERROR_NOT_READY);
+  gate.open();
+  CHECK(cuStreamSynchronize(stream) == CUDA_SUCCESS);
+  unsigned char seen = 0;
+  CHECK(cuMemcpyDtoH_v2(&seen, device, 1) == CUDA_SUCCESS);
+  CHECK(seen == 2);
+}
+
+TEST_CASE("what a thread does itself is followed by what is queued behind it") {
+  DriverSession session;
+  auto& context = *reinterpret_cast<Context*>(session.context());
+  auto stream = context.open_stream(StreamKind::kNonBlocking, 0);
+  auto other = context.open_stream(StreamKind::kNonBlocking, 0);
+  auto mine = std::make_shared<Completion>();
+  {
+    std::lock_guard lock(context.order());
+    stream->claim(mine);
+  }
+  std::atomic<bool> over{false};
+  bool seen = false;
+  auto later = context.submit(*stream, {[&] { seen = over.load(); }});
+  // Another stream's thread gets as far in the meantime.
+  for (int i = 0; i < 20; ++i) context.submit(*other, {[] {}})->wait();
+  CHECK_FALSE(later->done());
+  over = true;
+  mine->finish(1);
+  later->wait();
+  CHECK(seen);
+  context.close_stream(stream);
+  context.close_stream(other);
 }
 
 TEST_CASE("several threads use streams of one context at once") {

@@ -8,6 +8,7 @@ namespace {
 class NullRunner final : public Runner {
  public:
   Fault run(const Launch&) override { return {}; }
+  Effort effort(const Launch&) const override { return Effort::kNone; }
 };
 
 }  // namespace
