@@ -10,6 +10,7 @@
 #include "transport/api/jit_options.h"
 #include "transport/api/rows.h"
 #include "transport/base/log.h"
+#include "transport/base/switches.h"
 #include "transport/base/unique.h"
 #include "transport/cuda/image.h"
 
@@ -27,6 +28,23 @@ void give_log(wire::Reader& in, const JitOptions::Log& log) {
   if (log.size_slot != nullptr) {
     *log.size_slot = reinterpret_cast<void*>(static_cast<std::uintptr_t>(bytes + 1));
   }
+}
+
+// The compute capabilities of all devices, e.g. 90; none when entries must not be chosen by them.
+std::vector<std::uint32_t> architectures(const Client& client, const JitOptions& jit) {
+  if (!is_on(Switch::kModuleTrim)) return {};
+  for (const JitOptions::Plain& one : jit.plain) {
+    // The program chooses for itself what is compiled, and for what.
+    if (one.option == CU_JIT_TARGET || one.option == CU_JIT_FALLBACK_STRATEGY) return {};
+  }
+  std::vector<std::uint32_t> sms;
+  for (const Device& device : client.snapshot().devices) {
+    auto major = device.attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+    auto minor = device.attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+    if (!major || !minor || *major < 1 || *minor < 0 || *minor > 9) return {};
+    sms.push_back(static_cast<std::uint32_t>(*major * 10 + *minor));
+  }
+  return sms;
 }
 
 }  // namespace
@@ -60,14 +78,19 @@ CUresult JitOptions::read(unsigned count, const CUjit_option* options, void** va
 
 CUresult load_image(Client& client, LoadRequest& request, std::uint64_t* id) {
   if (request.image == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  auto packed = cuda::pack_pieces(request.image);
+  auto packed = cuda::pack_pieces(request.image, architectures(client, request.jit));
   if (!packed.ok()) {
     FARCALL_LOG_WARN("an image was not understood: %s", packed.status().to_string().c_str());
     return CUDA_ERROR_INVALID_IMAGE;
   }
+  if (packed->left_out() != 0) {
+    FARCALL_LOG_DEBUG("an image of %zu bytes; %zu more are for other devices",
+                      static_cast<std::size_t>(packed->bytes()),
+                      static_cast<std::size_t>(packed->left_out()));
+  }
   auto encode = [&](wire::Writer& out) {
     auto options = static_cast<std::uint32_t>(request.jit.plain.size());
-    out.put(api::hand::LoadImage{packed->bytes, options, 0});
+    out.put(api::hand::LoadImage{packed->bytes(), options, 0});
     for (const auto& one : request.jit.plain) {
       out.put(api::hand::LoadOption{one.option, 0, one.value});
     }
@@ -88,7 +111,7 @@ CUresult load_image(Client& client, LoadRequest& request, std::uint64_t* id) {
   };
   const api::RowInfo& row =
       request.is_library ? api::row::cuLibraryLoadData::info() : api::row::cuModuleLoadData::info();
-  return client.ask_stream(row, encode, packed->bytes, fill, take);
+  return client.ask_stream(row, encode, packed->bytes(), fill, take);
 }
 
 CUresult read_image_file(const char* path, std::vector<std::byte>* out) {

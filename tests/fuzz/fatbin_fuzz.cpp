@@ -1,6 +1,7 @@
 // How it works: the input is an image as a client may send it. It is tried as a fatbin container,
 // whose entries are all decompressed, and as a packed image, which if accepted must lead a driver
 // to parts that lie inside the buffer and are what their headers say.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "transport/cuda/image.h"
+#include "transport/cuda/image_trim.h"
 
 using namespace farcall;
 using namespace farcall::cuda;
@@ -21,7 +23,15 @@ void require(bool holds) {
 void container(std::span<const std::byte> bytes) {
   Result<std::vector<FatbinEntry>> entries = container_entries(bytes);
   if (!entries.ok()) return;
+  const std::uint32_t sms[] = {75, 103};
+  for (TrimRule rule : {TrimRule::kOneIsChosen, TrimRule::kLinked}) {
+    const std::vector<char> used = usable_entries(entries.value(), sms, rule);
+    require(used.size() == entries->size());
+    require(used.empty() || std::count(used.begin(), used.end(), 1) > 0);
+  }
   for (const FatbinEntry& entry : entries.value()) {
+    require(entry.stored.data() >= bytes.data() &&
+            entry.stored.data() + entry.stored.size() <= bytes.data() + bytes.size());
     require(entry.payload.data() >= bytes.data() &&
             entry.payload.data() + entry.payload.size() <= bytes.data() + bytes.size());
     // Larger claims are tested by name; here they would only make the fuzzer slow.

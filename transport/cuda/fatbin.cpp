@@ -58,6 +58,7 @@ Result<FatbinEntry> entry_of(const EntryHeader& head, std::span<const std::byte>
   if (head.kind == kKindPtx) entry.kind = EntryKind::kPtx;
   if (head.kind == kKindElf) entry.kind = EntryKind::kElf;
   entry.sm = head.sm;
+  entry.version = std::uint32_t{head.version_major} << 16 | head.version_minor;
   entry.flags = head.flags;
   entry.arch_specific = (head.flags & kFlagArchSpecific) != 0;
   entry.family_specific = (head.flags & kFlagFamilySpecific) != 0;
@@ -128,12 +129,14 @@ Result<std::vector<FatbinEntry>> container_entries(std::span<const std::byte> co
     if (entries.size() == limits::kImageEntriesMax) {
       return Status(Code::kOverQuota, "a fatbin container with more than 65,536 entries");
     }
+    const std::size_t bytes = std::size_t{head.header_bytes} + head.payload_bytes;
     const std::span<const std::byte> header = rest.first(head.header_bytes);
-    rest = rest.subspan(head.header_bytes);
-    Result<FatbinEntry> entry = entry_of(head, header, rest.first(head.payload_bytes));
+    Result<FatbinEntry> entry =
+        entry_of(head, header, rest.subspan(head.header_bytes, head.payload_bytes));
     if (!entry.ok()) return entry.status();
+    entry.value().stored = rest.first(bytes);
     entries.push_back(entry.value());
-    rest = rest.subspan(head.payload_bytes);
+    rest = rest.subspan(bytes);
   }
   return entries;
 }

@@ -55,6 +55,7 @@ struct FatbinEntry {
   EntryKind kind = EntryKind::kOther;
   std::uint16_t kind_number = 0;  // as written, for kOther
   std::uint32_t sm = 0;           // 75, 90, 120 …
+  std::uint32_t version = 0;      // of the PTX language or the ELF form: major << 16 | minor
   std::uint64_t flags = 0;        // as written; the known ones are the bools below
   bool arch_specific = false;     // "sm_90a": runs on that architecture only
   bool family_specific = false;   // "sm_100f"
@@ -64,6 +65,7 @@ struct FatbinEntry {
   std::uint64_t uncompressed_bytes = 0;  // as the entry claims, 0 if not compressed
   std::string_view options;              // "--compile-only" and the like
   std::span<const std::byte> payload;    // as stored: cut to the compressed size if compressed
+  std::span<const std::byte> stored;     // header, payload and padding: all of it in the container
 };
 
 // The entries of a container.
@@ -79,21 +81,40 @@ Result<std::string> ptx_text(const FatbinEntry& entry);
 // Of an ELF: the SM it was made for, e.g. 90.  Errors: kMalformed when it is not a cubin.
 Result<std::uint32_t> elf_sm(std::span<const std::byte> elf);
 
+enum class TrimRule;
+
 // --- crossing the wire ---------------------------------------------------------------------------
 // u32 count, u32 kind (0 bare, 1 wrapper v1, 2 wrapper v2), count × u64 bytes, then the parts, each
 // padded to 8 bytes. All little endian. Read piece by piece rather than copied together, because
 // an image can be 500 MB.
-struct PackedImage {
-  std::vector<std::byte> head;   // counts and lengths
-  std::vector<ImagePart> parts;  // borrowed from the image
-  std::uint64_t bytes = 0;       // of the whole packed form
-
-  // Copies bytes [at, at + out.size()) of the packed form; at + out.size() <= bytes.
+class PackedImage {
+ public:
+  std::uint64_t bytes() const { return bytes_; }        // of the whole packed form
+  std::uint64_t left_out() const { return left_out_; }  // entries no device uses
+  // Copies bytes [at, at + out.size()) of the packed form; at + out.size() <= bytes().
   void read(std::uint64_t at, std::span<std::byte> out) const;
+
+ private:
+  friend Result<PackedImage> pack_pieces(const void* image, std::span<const std::uint32_t> sms);
+  struct Piece {
+    std::uint64_t at;
+    std::span<const std::byte> bytes;  // zeros follow up to the next piece
+  };
+  void add(std::span<const std::byte> bytes);
+  std::span<std::byte> add_own(std::size_t bytes);
+  std::uint64_t add_part(const ImagePart& part, std::span<const std::uint32_t> sms, TrimRule rule);
+  void pad();
+  std::vector<Piece> pieces_;                      // in order
+  std::vector<std::unique_ptr<std::byte[]>> own_;  // heads; all else is borrowed from the image
+  std::uint64_t bytes_ = 0;
+  std::uint64_t left_out_ = 0;
 };
-Result<PackedImage> pack_pieces(const void* image);
+// sms: compute capabilities of all devices that may get the image, e.g. 90; entries that none of
+// them can use are left out (image_trim.h). Empty: everything goes.
+Result<PackedImage> pack_pieces(const void* image, std::span<const std::uint32_t> sms = {});
 // The whole in one buffer.
-Result<std::vector<std::byte>> pack_image(const void* image);
+Result<std::vector<std::byte>> pack_image(const void* image,
+                                          std::span<const std::uint32_t> sms = {});
 
 // A packed image in the shape a driver loads. Owner: it holds the bytes; must outlive the module
 // (a library loaded with CU_LIBRARY_BINARY_IS_PRESERVED keeps using them).

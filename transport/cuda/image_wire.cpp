@@ -5,6 +5,7 @@
 #include "transport/base/limits.h"
 #include "transport/cuda/image.h"
 #include "transport/cuda/image_extent.h"
+#include "transport/cuda/image_trim.h"
 
 namespace farcall::cuda {
 namespace {
@@ -60,51 +61,99 @@ Result<std::vector<ImagePart>> cut(std::span<const std::byte> packed, std::uint3
 
 }  // namespace
 
-void PackedImage::read(std::uint64_t at, std::span<std::byte> out) const {
-  // Walks head, then each part and its padding, and copies what overlaps.
-  std::uint64_t begin = 0;
-  const auto copy = [&](std::span<const std::byte> piece, std::uint64_t length) {
-    const std::uint64_t from = std::max(begin, at);
-    const std::uint64_t to = std::min(begin + length, at + out.size());
-    if (from < to) {
-      std::byte* into = out.data() + (from - at);
-      const std::uint64_t skip = from - begin;
-      const std::uint64_t real =
-          skip < piece.size() ? std::min<std::uint64_t>(piece.size() - skip, to - from) : 0;
-      if (real > 0) std::memcpy(into, piece.data() + skip, real);
-      std::memset(into + real, 0, to - from - real);
+void PackedImage::add(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  // Entries that stand together in the image travel as one piece.
+  if (!pieces_.empty()) {
+    Piece& last = pieces_.back();
+    if (last.bytes.data() + last.bytes.size() == bytes.data() &&
+        last.at + last.bytes.size() == bytes_) {
+      last.bytes = {last.bytes.data(), last.bytes.size() + bytes.size()};
+      bytes_ += bytes.size();
+      return;
     }
-    begin += length;
-  };
-  copy(head, head.size());
-  for (const ImagePart& part : parts) copy(part.bytes, padded(part.bytes.size()));
+  }
+  pieces_.push_back({bytes_, bytes});
+  bytes_ += bytes.size();
 }
 
-Result<PackedImage> pack_pieces(const void* image) {
+void PackedImage::pad() { bytes_ = padded(bytes_); }
+
+std::span<std::byte> PackedImage::add_own(std::size_t bytes) {
+  own_.push_back(std::make_unique<std::byte[]>(bytes));
+  const std::span<std::byte> made(own_.back().get(), bytes);
+  add(made);
+  return made;
+}
+
+// Returns how many bytes the part has now.
+std::uint64_t PackedImage::add_part(const ImagePart& part, std::span<const std::uint32_t> sms,
+                                    TrimRule rule) {
+  const std::uint64_t begin = bytes_;
+  Result<std::vector<FatbinEntry>> entries = std::vector<FatbinEntry>();
+  if (part.form == ImageForm::kContainer && !sms.empty()) entries = container_entries(part.bytes);
+  // What we cannot read the driver may: it goes as it is.
+  const bool is_whole = !entries.ok() || entries->empty();
+  if (is_whole) {
+    add(part.bytes);
+    return bytes_ - begin;
+  }
+  const std::vector<char> used = usable_entries(entries.value(), sms, rule);
+  const std::span<std::byte> head = add_own(kContainerHeaderBytes);
+  std::memcpy(head.data(), part.bytes.data(), kContainerHeaderBytes);
+  for (std::size_t i = 0; i < used.size(); ++i) {
+    if (used[i] != 0) add(entries.value()[i].stored);
+  }
+  const std::uint64_t now = bytes_ - begin;
+  const std::uint64_t entry_bytes = now - kContainerHeaderBytes;
+  std::memcpy(head.data() + 8, &entry_bytes, sizeof entry_bytes);
+  left_out_ += part.bytes.size() - now;
+  return now;
+}
+
+void PackedImage::read(std::uint64_t at, std::span<std::byte> out) const {
+  auto piece = std::upper_bound(pieces_.begin(), pieces_.end(), at,
+                                [](std::uint64_t place, const Piece& p) { return place < p.at; });
+  if (piece != pieces_.begin()) --piece;
+  while (!out.empty()) {
+    const std::uint64_t skip = at - piece->at;
+    const std::uint64_t end = piece + 1 == pieces_.end() ? bytes_ : (piece + 1)->at;
+    const auto room = static_cast<std::size_t>(std::min<std::uint64_t>(end - at, out.size()));
+    const std::size_t real =
+        skip < piece->bytes.size() ? std::min(room, piece->bytes.size() - skip) : 0;
+    if (real > 0) std::memcpy(out.data(), piece->bytes.data() + skip, real);
+    std::memset(out.data() + real, 0, room - real);
+    out = out.subspan(room);
+    at += room;
+    ++piece;
+  }
+}
+
+Result<PackedImage> pack_pieces(const void* image, std::span<const std::uint32_t> sms) {
   Result<std::vector<ImagePart>> parts = image_parts(image);
   if (!parts.ok()) return parts.status();
   PackedImage packed;
-  packed.parts = std::move(parts).value();
-  packed.head.resize(kHeadBytes + packed.parts.size() * 8);
-  const std::uint32_t lead[2] = {static_cast<std::uint32_t>(packed.parts.size()),
-                                 static_cast<std::uint32_t>(kind_of(image))};
-  std::memcpy(packed.head.data(), lead, sizeof lead);
-  packed.bytes = packed.head.size();
-  for (std::size_t i = 0; i < packed.parts.size(); ++i) {
-    const std::uint64_t bytes = packed.parts[i].bytes.size();
-    std::memcpy(packed.head.data() + kHeadBytes + i * 8, &bytes, sizeof bytes);
-    packed.bytes += padded(bytes);
+  const std::span<std::byte> head = packed.add_own(kHeadBytes + parts->size() * 8);
+  const PackedKind kind = kind_of(image);
+  const std::uint32_t lead[2] = {static_cast<std::uint32_t>(parts->size()),
+                                 static_cast<std::uint32_t>(kind)};
+  std::memcpy(head.data(), lead, sizeof lead);
+  const TrimRule rule = kind == PackedKind::kWrapper2 ? TrimRule::kLinked : TrimRule::kOneIsChosen;
+  for (std::size_t i = 0; i < parts->size(); ++i) {
+    const std::uint64_t bytes = packed.add_part(parts.value()[i], sms, rule);
+    std::memcpy(head.data() + kHeadBytes + i * 8, &bytes, sizeof bytes);
+    packed.pad();
   }
-  if (packed.bytes > limits::kModuleBytesMax) {
+  if (packed.bytes() > limits::kModuleBytesMax) {
     return Status(Code::kOverQuota, "an image of more than 2 GiB");
   }
   return packed;
 }
 
-Result<std::vector<std::byte>> pack_image(const void* image) {
-  Result<PackedImage> pieces = pack_pieces(image);
+Result<std::vector<std::byte>> pack_image(const void* image, std::span<const std::uint32_t> sms) {
+  Result<PackedImage> pieces = pack_pieces(image, sms);
   if (!pieces.ok()) return pieces.status();
-  std::vector<std::byte> packed(static_cast<std::size_t>(pieces->bytes));
+  std::vector<std::byte> packed(static_cast<std::size_t>(pieces->bytes()));
   pieces->read(0, packed);
   return packed;
 }

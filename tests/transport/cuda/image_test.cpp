@@ -168,7 +168,7 @@ TEST_CASE("a packed image can be read in pieces of any size") {
   const Wrapper wrapper{.version = 2, .data = container.data(), .more = prelinked};
   const std::vector<std::byte> whole = pack_image(&wrapper).value();
   const PackedImage pieces = pack_pieces(&wrapper).value();
-  REQUIRE(pieces.bytes == whole.size());
+  REQUIRE(pieces.bytes() == whole.size());
   for (std::size_t step : {1u, 7u, 100u, 4096u}) {
     std::vector<std::byte> again(whole.size(), std::byte{0xff});
     for (std::size_t at = 0; at < again.size(); at += step) {
