@@ -12,22 +12,29 @@
 namespace farcall::link {
 namespace {
 
-// The table of functions for this processor. The direct functions keep nothing in it: no key and no
-// text ever reaches it, so it needs no wiping and all threads share it.
-IMB_MGR* functions() {
-  static IMB_MGR* const table = [] {
-    IMB_MGR* made = alloc_mb_mgr(0);
-    if (made == nullptr) return made;
-    init_mb_mgr_auto(made, nullptr);
-    const bool sound = imb_get_errno(made) == 0 && (made->features & IMB_FEATURE_AESNI) != 0 &&
-                       (made->features & IMB_FEATURE_PCLMULQDQ) != 0;
-    if (!sound) {
-      free_mb_mgr(made);
-      made = nullptr;
+// The direct functions for this processor. They keep nothing between calls, so all threads share
+// them. They are taken from a job manager of 200 KiB, which then goes: no key and no text ever
+// reaches one.
+struct Functions {
+  aes_gcm_pre_t prepare = nullptr;
+  aes_gcm_enc_dec_t seal = nullptr;
+  aes_gcm_enc_dec_t open = nullptr;
+};
+
+const Functions& functions() {
+  static const Functions found = [] {
+    Functions direct;
+    IMB_MGR* manager = alloc_mb_mgr(0);
+    if (manager == nullptr) return direct;
+    init_mb_mgr_auto(manager, nullptr);
+    constexpr std::uint64_t kNeeded = IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ;
+    if (imb_get_errno(manager) == 0 && (manager->features & kNeeded) == kNeeded) {
+      direct = {manager->gcm256_pre, manager->gcm256_enc, manager->gcm256_dec};
     }
-    return made;
+    free_mb_mgr(manager);
+    return direct;
   }();
-  return table;
+  return found;
 }
 
 // Key schedule, powers of the hash key, and the state of the record under way.
@@ -38,17 +45,16 @@ struct Secret {
 
 class IpsecMbAead final : public Aead {
  public:
-  IpsecMbAead(SecureBuffer secret, AeadKey key)
-      : seal_(functions()->gcm256_enc), open_(functions()->gcm256_dec), secret_(std::move(secret)) {
+  IpsecMbAead(SecureBuffer secret, AeadKey key) : secret_(std::move(secret)) {
     new (secret_.data()) Secret;
-    functions()->gcm256_pre(key.data(), &at()->key);
+    functions().prepare(key.data(), &at()->key);
   }
 
   bool seal(AeadNonce nonce, std::span<const std::byte> associated,
             std::span<const std::byte> plain, std::span<std::byte> sealed) override {
-    seal_(&at()->key, &at()->context, bytes(sealed.data()), bytes(plain.data()), plain.size(),
-          bytes(nonce.data()), bytes(associated.data()), associated.size(),
-          bytes(sealed.data()) + plain.size(), limits::kRecordTagBytes);
+    direct_.seal(&at()->key, &at()->context, bytes(sealed.data()), bytes(plain.data()),
+                 plain.size(), bytes(nonce.data()), bytes(associated.data()), associated.size(),
+                 bytes(sealed.data()) + plain.size(), limits::kRecordTagBytes);
     return true;
   }
 
@@ -58,9 +64,9 @@ class IpsecMbAead final : public Aead {
     std::array<std::byte, limits::kRecordTagBytes> claimed;
     std::copy_n(sealed.data() + plain.size(), claimed.size(), claimed.data());
     std::array<std::byte, limits::kRecordTagBytes> computed;
-    open_(&at()->key, &at()->context, bytes(plain.data()), bytes(sealed.data()), plain.size(),
-          bytes(nonce.data()), bytes(associated.data()), associated.size(), bytes(computed.data()),
-          computed.size());
+    direct_.open(&at()->key, &at()->context, bytes(plain.data()), bytes(sealed.data()),
+                 plain.size(), bytes(nonce.data()), bytes(associated.data()), associated.size(),
+                 bytes(computed.data()), computed.size());
     // The library leaves the comparison to its caller.
     const bool right = CRYPTO_memcmp(computed.data(), claimed.data(), claimed.size()) == 0;
     wipe(computed);  // the right tag of a forged record is worth having
@@ -76,15 +82,14 @@ class IpsecMbAead final : public Aead {
   }
   Secret* at() { return reinterpret_cast<Secret*>(secret_.data()); }
 
-  const aes_gcm_enc_dec_t seal_;
-  const aes_gcm_enc_dec_t open_;
+  const Functions direct_ = functions();
   SecureBuffer secret_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Aead>> make_ipsec_mb_aead(AeadKey key) {
-  if (functions() == nullptr) {
+  if (functions().seal == nullptr) {
     return Status(Code::kUnsupported, "ipsec-mb needs a processor with AES instructions");
   }
   Result<SecureBuffer> secret = SecureBuffer::make(sizeof(Secret));

@@ -80,6 +80,10 @@ void Lane::abandon() {
   opener_.forget();
 }
 
+std::string Lane::describe() const {
+  return carrier_->describe() + ", AES-256-GCM (" + std::string(to_string(sealer_.engine())) + ")";
+}
+
 Lane::Counts Lane::counts() const {
   return {records_out_.load(std::memory_order_relaxed), records_in_.load(std::memory_order_relaxed),
           bytes_out_.load(std::memory_order_relaxed), bytes_in_.load(std::memory_order_relaxed)};

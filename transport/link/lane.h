@@ -44,7 +44,7 @@ class Lane {
   void close() { carrier_->close(); }
   void abandon();
   Counts counts() const;
-  std::string describe() const { return carrier_->describe(); }
+  std::string describe() const;  // "tcp 10.0.0.2:7717, AES-256-GCM (ipsec-mb)"
 
  private:
   Lane(std::unique_ptr<Carrier> carrier, RecordSealer sealer, RecordOpener opener);

@@ -1,7 +1,5 @@
 #include "transport/link/record.h"
 
-#include <openssl/evp.h>
-
 #include <array>
 #include <cstring>
 #include <new>
@@ -21,13 +19,6 @@ struct Associated {
 };
 static_assert(sizeof(Associated) == 24);
 
-const unsigned char* in(const void* at) { return static_cast<const unsigned char*>(at); }
-unsigned char* out_of(std::byte* at) { return reinterpret_cast<unsigned char*>(at); }
-
-Status crypto_failure(const char* doing) {
-  return {Code::kSystem, std::string(doing) + ": " + security::take_crypto_error()};
-}
-
 }  // namespace
 
 Result<std::size_t> whole_record_bytes(std::span<const std::byte> header) {
@@ -45,31 +36,19 @@ Result<std::size_t> whole_record_bytes(std::span<const std::byte> header) {
 }
 
 RecordCipher::RecordCipher(SecureBuffer secret, std::uint8_t lane, const RekeyLimits& limits,
-                           bool sealing)
+                           Engine engine, Aead::Use use)
     : secret_(std::move(secret)),
-      context_(EVP_CIPHER_CTX_new()),
       lane_(lane),
-      sealing_(sealing),
+      engine_(engine),
+      use_(use),
       rekey_bytes_(limits.bytes),
       rekey_records_(limits.records) {}
-
-RecordCipher::RecordCipher(RecordCipher&& other) noexcept
-    : secret_(std::move(other.secret_)),
-      context_(std::exchange(other.context_, nullptr)),
-      lane_(other.lane_),
-      sealing_(other.sealing_),
-      rekey_bytes_(other.rekey_bytes_),
-      rekey_records_(other.rekey_records_),
-      sequence_(other.sequence_),
-      key_bytes_(other.key_bytes_),
-      key_records_(other.key_records_),
-      epoch_(other.epoch_) {}
 
 RecordCipher::~RecordCipher() { forget(); }
 
 void RecordCipher::forget() {
   wipe(secret_.bytes());
-  EVP_CIPHER_CTX_free(std::exchange(context_, nullptr));  // OpenSSL wipes the key schedule
+  aead_.reset();
 }
 
 Result<SecureBuffer> RecordCipher::keep(const TrafficKey& key) {
@@ -81,14 +60,10 @@ Result<SecureBuffer> RecordCipher::keep(const TrafficKey& key) {
 
 Status RecordCipher::load_key() {
   const auto* secret = reinterpret_cast<const Secret*>(secret_.data());
-  // Fetched by name each time the key changes: once per 64 GiB, so not worth keeping.
-  EVP_CIPHER* cipher = EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr);
-  const int loaded = cipher == nullptr || context_ == nullptr
-                         ? 0
-                         : EVP_CipherInit_ex2(context_, cipher, in(secret->traffic.key.data()),
-                                              nullptr, sealing_ ? 1 : 0, nullptr);
-  EVP_CIPHER_free(cipher);
-  return loaded == 1 ? ok() : crypto_failure("AES-256-GCM");
+  Result<std::unique_ptr<Aead>> aead = make_aead(engine_, secret->traffic.key, use_);
+  if (!aead.ok()) return aead.status();
+  aead_ = std::move(aead).value();
+  return ok();
 }
 
 Status RecordCipher::next_key() {
@@ -109,11 +84,12 @@ Status RecordCipher::next_key() {
   wipe(&next, sizeof(next));
   key_bytes_ = 0;
   key_records_ = 0;
+  aead_.reset();  // the old key never meets the new IV, even when the new key cannot be loaded
   return derived.ok() ? load_key() : derived;
 }
 
 Status RecordCipher::prepare(std::size_t plain_bytes) {
-  if (context_ == nullptr) return {Code::kClosed, "the lane's keys are gone"};
+  if (aead_ == nullptr) return {Code::kClosed, "the lane's keys are gone"};
   // Both ends count the same records, so both change keys before the same one.
   if (key_bytes_ >= rekey_bytes_ || key_records_ >= rekey_records_) FARCALL_TRY(next_key());
   if (sequence_ == UINT64_MAX) return {Code::kClosed, "the lane has used up its sequence numbers"};
@@ -131,10 +107,10 @@ void RecordCipher::nonce(std::span<std::byte, 12> out) const {
 }
 
 Result<RecordSealer> RecordSealer::make(const TrafficKey& key, std::uint8_t lane,
-                                        const RekeyLimits& limits) {
+                                        const RekeyLimits& limits, Engine engine) {
   Result<SecureBuffer> secret = keep(key);
   if (!secret.ok()) return secret.status();
-  RecordSealer sealer(std::move(secret).value(), lane, limits, true);
+  RecordSealer sealer(std::move(secret).value(), lane, limits, engine, Aead::Use::kSeal);
   if (Status loaded = sealer.load_key(); !loaded.ok()) return loaded;
   return sealer;
 }
@@ -154,27 +130,21 @@ Status RecordSealer::seal(RecordType type, std::span<const std::byte> plain,
   std::array<std::byte, 12> iv;
   nonce(iv);
   std::memcpy(out.data(), &associated.header, sizeof(RecordHeader));
-  std::byte* text = out.data() + sizeof(RecordHeader);
-  int done = 0;
-  const int bytes = static_cast<int>(plain.size());
-  const bool sealed =
-      EVP_EncryptInit_ex2(context_, nullptr, nullptr, in(iv.data()), nullptr) == 1 &&
-      EVP_EncryptUpdate(context_, nullptr, &done, in(&associated), sizeof(associated)) == 1 &&
-      (bytes == 0 ||
-       EVP_EncryptUpdate(context_, out_of(text), &done, in(plain.data()), bytes) == 1) &&
-      EVP_EncryptFinal_ex(context_, out_of(text) + bytes, &done) == 1 &&
-      EVP_CIPHER_CTX_ctrl(context_, EVP_CTRL_AEAD_GET_TAG, limits::kRecordTagBytes, text + bytes) ==
-          1;
-  if (!sealed) return crypto_failure("seal a record");
+  if (!aead_->seal(iv, std::as_bytes(std::span(&associated, 1)), plain,
+                   out.subspan(sizeof(RecordHeader)))) {
+    // Part of the record may have been sealed: this sequence number must not be used again.
+    forget();
+    return {Code::kSystem, "seal a record: " + security::take_crypto_error()};
+  }
   ++sequence_;
   return ok();
 }
 
 Result<RecordOpener> RecordOpener::make(const TrafficKey& key, std::uint8_t lane,
-                                        const RekeyLimits& limits) {
+                                        const RekeyLimits& limits, Engine engine) {
   Result<SecureBuffer> secret = keep(key);
   if (!secret.ok()) return secret.status();
-  RecordOpener opener(std::move(secret).value(), lane, limits, false);
+  RecordOpener opener(std::move(secret).value(), lane, limits, engine, Aead::Use::kOpen);
   if (Status loaded = opener.load_key(); !loaded.ok()) return loaded;
   return opener;
 }
@@ -216,21 +186,8 @@ Result<RecordType> RecordOpener::open(std::span<const std::byte> record, std::sp
   associated.sequence = sequence_;
   std::array<std::byte, 12> iv;
   nonce(iv);
-  std::array<std::byte, limits::kRecordTagBytes> tag;
-  const std::byte* text = record.data() + sizeof(RecordHeader);
-  std::memcpy(tag.data(), text + plain_bytes, tag.size());
-  int done = 0;
-  unsigned char end[16];
-  const int bytes = static_cast<int>(plain_bytes);
-  const bool opened =
-      EVP_DecryptInit_ex2(context_, nullptr, nullptr, in(iv.data()), nullptr) == 1 &&
-      EVP_DecryptUpdate(context_, nullptr, &done, in(&associated), sizeof(associated)) == 1 &&
-      (bytes == 0 ||
-       EVP_DecryptUpdate(context_, out_of(out.data()), &done, in(text), bytes) == 1) &&
-      EVP_CIPHER_CTX_ctrl(context_, EVP_CTRL_AEAD_SET_TAG, limits::kRecordTagBytes, tag.data()) ==
-          1 &&
-      EVP_DecryptFinal_ex(context_, end, &done) == 1;
-  if (!opened) {
+  if (!aead_->open(iv, std::as_bytes(std::span(&associated, 1)),
+                   record.subspan(sizeof(RecordHeader)), out.first(plain_bytes))) {
     wipe(out.first(plain_bytes));
     forget();
     security::take_crypto_error();

@@ -16,9 +16,8 @@
 #include "transport/base/limits.h"
 #include "transport/base/secure_arena.h"
 #include "transport/base/status.h"
+#include "transport/link/engine.h"
 #include "transport/link/keys.h"
-
-struct evp_cipher_ctx_st;
 
 namespace farcall::link {
 
@@ -56,16 +55,18 @@ Result<std::size_t> whole_record_bytes(std::span<const std::byte> header);
 // What sealing and opening share: key, sequence, epoch.
 class RecordCipher {
  public:
-  RecordCipher(RecordCipher&& other) noexcept;
+  RecordCipher(RecordCipher&& other) noexcept = default;
   RecordCipher& operator=(RecordCipher&&) = delete;
   ~RecordCipher();
   void forget();  // wipes the keys; nothing seals or opens afterwards
+  Engine engine() const { return engine_; }
 
  protected:
   struct Secret {
     TrafficKey traffic;
   };
-  RecordCipher(SecureBuffer secret, std::uint8_t lane, const RekeyLimits& limits, bool sealing);
+  RecordCipher(SecureBuffer secret, std::uint8_t lane, const RekeyLimits& limits, Engine engine,
+               Aead::Use use);
   static Result<SecureBuffer> keep(const TrafficKey& key);
   Status load_key();
   Status prepare(std::size_t plain_bytes);  // change keys when due, count this record
@@ -73,9 +74,10 @@ class RecordCipher {
   void nonce(std::span<std::byte, 12> out) const;
 
   SecureBuffer secret_;
-  evp_cipher_ctx_st* context_ = nullptr;
+  std::unique_ptr<Aead> aead_;  // of the present key; none once forgotten
   std::uint8_t lane_;
-  bool sealing_;
+  Engine engine_;
+  Aead::Use use_;
   std::uint64_t rekey_bytes_;
   std::uint64_t rekey_records_;
   std::uint64_t sequence_ = 0;
@@ -87,7 +89,7 @@ class RecordCipher {
 class RecordSealer : public RecordCipher {
  public:
   static Result<RecordSealer> make(const TrafficKey& key, std::uint8_t lane,
-                                   const RekeyLimits& limits);
+                                   const RekeyLimits& limits, Engine engine = chosen_engine());
   // out: exactly sealed_bytes(plain.size()); must not overlap plain.  Errors: kSystem.
   Status seal(RecordType type, std::span<const std::byte> plain, std::span<std::byte> out);
 
@@ -98,7 +100,7 @@ class RecordSealer : public RecordCipher {
 class RecordOpener : public RecordCipher {
  public:
   static Result<RecordOpener> make(const TrafficKey& key, std::uint8_t lane,
-                                   const RekeyLimits& limits);
+                                   const RekeyLimits& limits, Engine engine = chosen_engine());
   // record: as whole_record_bytes() measured it.  out: room for its text.
   // Returns the type. The text is written before the tag is known to be good, and wiped when it is
   // not.  Errors: kMalformed.

@@ -217,7 +217,7 @@ LinkStats Session::stats() const {
   return stats;
 }
 
-std::string Session::describe() const { return state_->calls->describe() + ", AES-256-GCM (EVP)"; }
+std::string Session::describe() const { return state_->calls->describe(); }
 
 Result<SessionPair> make_loopback_session_pair() {
   return make_loopback_session_pair(RekeyLimits::standard());

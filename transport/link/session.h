@@ -128,7 +128,7 @@ class Session {
   void abandon_in_child();
 
   LinkStats stats() const;       // Threads: any
-  std::string describe() const;  // "tcp 127.0.0.1:7717, AES-256-GCM (EVP)"
+  std::string describe() const;  // "tcp 127.0.0.1:7717, AES-256-GCM (ipsec-mb)"
 
  private:
   friend struct SessionParts;

@@ -12,6 +12,7 @@
 
 #include "tests/security/test_pool.h"
 #include "transport/link/acceptor.h"
+#include "transport/link/engine.h"
 #include "transport/link/handover.h"
 #include "transport/link/socket.h"
 
@@ -183,8 +184,9 @@ TEST_CASE("a client dials, is known by name, and talks to its worker") {
   CHECK(server.handed_over.tenant == "acme");
   CHECK(server.handed_over.user == "ann");
   CHECK(server.control->hello().strict);
-  CHECK(session.value()->describe() ==
-        "tcp 127.0.0.1:" + std::to_string(server.port()) + ", AES-256-GCM (EVP)");
+  CHECK(session.value()->describe() == "tcp 127.0.0.1:" + std::to_string(server.port()) +
+                                           ", AES-256-GCM (" +
+                                           std::string(to_string(chosen_engine())) + ")");
 
   const auto payload = pattern(3'000'000);
   std::vector<std::byte> got(payload.size());

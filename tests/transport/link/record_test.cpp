@@ -171,6 +171,33 @@ TEST_CASE("keys change after so many records at both ends, and the epoch says so
   }
 }
 
+TEST_CASE("engines understand each other's records at every size, through key changes") {
+  const RekeyLimits often{.bytes = 100'000, .records = 50};
+  std::vector<std::size_t> sizes;
+  for (std::size_t bytes = 0; bytes < 300; ++bytes) sizes.push_back(bytes);
+  for (std::size_t bytes : {4095ul, 65536ul, 65551ul, limits::kRecordBytesMax - 1,
+                            limits::kRecordBytesMax, 0ul, 64ul}) {
+    sizes.push_back(bytes);
+  }
+  for (Engine mine : usable_engines()) {
+    for (Engine theirs : usable_engines()) {
+      Result<RecordSealer> sealer = RecordSealer::make(key_of(1), kLaneBulk, often, mine);
+      Result<RecordOpener> opener = RecordOpener::make(key_of(1), kLaneBulk, often, theirs);
+      REQUIRE(sealer.ok());
+      REQUIRE(opener.ok());
+      CHECK(sealer.value().engine() == mine);
+      Bytes record;
+      for (std::size_t bytes : sizes) {
+        record = seal(sealer.value(), text(bytes));
+        Bytes room(bytes);
+        REQUIRE(opener.value().open(record, room).ok());
+        REQUIRE(room == text(bytes));
+      }
+      CHECK(epoch_of(record) > 6);
+    }
+  }
+}
+
 TEST_CASE("keys change after so many bytes at both ends") {
   Ends both = ends({.bytes = 250, .records = UINT64_MAX});
   for (int i = 0; i < 9; ++i) {
