@@ -4,11 +4,14 @@
 
 #include "gpu_server/rows.h"
 #include "transport/base/log.h"
+#include "transport/base/switches.h"
 
 namespace farcall::server {
 namespace {
 
 constexpr std::size_t kSpareBodiesMax = 16;
+// So many waits after the client's threads last took turns, the next one is taken for alone.
+constexpr int kWaitsWithOthers = 64;
 
 Status broken(const char* what, const wire::FrameHeader& head) {
   return Status(Code::kMalformed, std::string(what) + ": " + wire::describe(head));
@@ -23,7 +26,11 @@ CUresult first_word(std::span<const std::byte> reply) {
 }  // namespace
 
 Executor::Executor(const Driver& driver, link::Session& link)
-    : driver_(driver), link_(link), contexts_(driver, handles_) {}
+    : driver_(driver),
+      link_(link),
+      contexts_(driver, handles_),
+      relief_(
+          waiters_, [this] { return link_.has_arrived(); }, [this] { lead(); }) {}
 
 Executor::~Executor() = default;
 
@@ -36,6 +43,7 @@ Status Executor::run() {
     why = **end;
   }
   if (why.code() == Code::kMalformed) FARCALL_LOG_WARN("session ended: %s", why.text().c_str());
+  relief_.stop();
   waiters_.wait_idle();
   clean_up();
   return why;
@@ -73,6 +81,8 @@ Status Executor::take(const link::Frame& frame, bool* leading) {
     if (in.failed() || !errand.row->takes_payload) return broken("no payload belongs here", head);
     errand.bulk = std::make_unique<BulkIn>(link_, bulk_lane_, bulk_lane_.take_ticket(), bytes);
   }
+  if (last_thread_ != 0 && head.thread != last_thread_) waits_with_others_ = kWaitsWithOthers;
+  last_thread_ = head.thread;
   errand.thread->busy.wait(true);
   bool may_wait = errand.row->info.when == api::When::Waits;
   if (!may_wait || (head.flags & wire::kWantsReply) == 0) return carry_out(errand);
@@ -87,9 +97,16 @@ SecureBuffer Executor::spare_body() {
   return body;
 }
 
-// Another thread becomes the one that receives; this one, which has the call at hand and need not
-// be woken for it, does the waiting. The link's own memory is good until the next receive only, so
-// the body is copied.
+bool Executor::expects_others() {
+  if (!is_on(Switch::kStay) || link_.has_frame()) return true;
+  if (waits_with_others_ == 0) return false;
+  --waits_with_others_;
+  return true;
+}
+
+// Another thread becomes the one that receives, or may become it; this one, which has the call at
+// hand and need not be woken for it, does the waiting. The link's own memory is good until the next
+// receive only, so the body is copied.
 Status Executor::wait_with(Errand& errand, bool* leading) {
   SecureBuffer body = spare_body();
   if (body.size() == 0) {
@@ -101,13 +118,19 @@ Status Executor::wait_with(Errand& errand, bool* leading) {
   errand.body = body.bytes().first(errand.body.size());
   ThreadState& thread = *errand.thread;
   thread.busy = true;
-  // With no thread to be had, calls are carried out one after the other: slower, never wrong.
-  *leading = !waiters_.run([this] { lead(); });
+  const bool stays = !expects_others();
+  if (stays) {
+    relief_.offer();
+  } else {
+    // With no thread to be had, calls are carried out one after the other: slower, never wrong.
+    *leading = !waiters_.run([this] { lead(); });
+  }
   Status done = carry_out(errand);
   if (!done.ok()) link_.close(done);  // whoever leads now learns of it there
   errand.bulk.reset();
   thread.busy = false;
   thread.busy.notify_all();
+  if (stays) *leading = relief_.take_back();
   auto spare = spare_bodies_.lock();
   if (spare->size() < kSpareBodiesMax) spare->push_back(std::move(body));
   return ok();

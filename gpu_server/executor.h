@@ -5,9 +5,10 @@
 //
 // The client's calls form one ordered stream, so that what its thread A launched before it woke its
 // thread B comes before B's next call here too. One thread at a time leads: it receives calls and
-// carries them out. When a call may wait for the GPU, another thread takes the lead at that point
-// of the order and the old leader does the waiting, so that a wait holds up nobody else and costs
-// no wake-up on its own way. A client thread that waits sends nothing; should one send all the
+// carries them out. When a call may wait for the GPU, the leader does the waiting, because it need
+// not be woken for it, and another thread takes the lead at that point of the order: at once while
+// several client threads call, else when something arrives (relief.h). So a wait holds up nobody
+// else. A client thread that waits sends nothing; should one send all the
 // same, the leader lets its wait finish first: a ThreadState is never used by two of our threads.
 //
 // A call nobody waits for (Queued) leaves its failure in the ThreadState; the thread's next call
@@ -27,6 +28,7 @@
 #include "gpu_server/desk.h"
 #include "gpu_server/functions.h"
 #include "gpu_server/handle_table.h"
+#include "gpu_server/relief.h"
 #include "gpu_server/thread_state.h"
 #include "gpu_server/waiter_pool.h"
 
@@ -62,6 +64,8 @@ class Executor {
   void lead();
   Status take(const link::Frame& frame, bool* leading);
   Status wait_with(Errand& errand, bool* leading);
+  // For the call that is about to wait: is it likely that another client thread calls meanwhile?
+  bool expects_others();
   Status carry_out(Errand& errand);
   // Answers without carrying out.
   Status answer(Errand& errand, CUresult status);
@@ -78,11 +82,14 @@ class Executor {
   ThreadTable threads_;
   BulkLane bulk_lane_;
   std::function<void()> flush_;
-  std::uint32_t last_call_ = 0;
+  std::uint32_t last_call_ = 0;  // these three belong to the leader
+  std::uint32_t last_thread_ = 0;
+  int waits_with_others_ = 0;  // more to come, since the client's threads last took turns
   Guarded<std::vector<SecureBuffer>> spare_bodies_;
   Guarded<std::optional<Status>> end_;  // why the last leader stopped
   std::condition_variable ended_;
-  WaiterPool waiters_;  // last: its threads use all of the above
+  WaiterPool waiters_;  // its threads use all of the above
+  Relief relief_;
 };
 
 }  // namespace farcall::server

@@ -112,6 +112,31 @@ TEST_CASE("a wait holds up its own thread and nobody else") {
   CHECK(waited.status == CUDA_SUCCESS);
 }
 
+TEST_CASE("a wait of the only thread so far does not hold up one that comes later") {
+  FakeDriver fake;
+  ServedSession session(fake.table());
+  (void)open(session, {1});
+  // Long enough alone for the leader to do the waiting itself.
+  for (int i = 0; i < 100; ++i) {
+    (void)session.ask(id_of<row::cuStreamSynchronize>(), body(std::uint64_t{0}));
+  }
+  fake.hold_sync = true;
+  for (std::uint32_t other : {2u, 3u}) {
+    fake.hold_again();
+    REQUIRE(
+        session
+            .post(id_of<row::cuStreamSynchronize>(), body(std::uint64_t{0}), 1, wire::kWantsReply)
+            .ok());
+    CHECK(session.ask(id_of<row::cuStreamQuery>(), body(std::uint64_t{0}), other).head.thread ==
+          other);
+    fake.release();
+    CHECK(session.receive().head.thread == 1);
+    for (int i = 0; i < 100; ++i) {
+      (void)session.ask(id_of<row::cuStreamSynchronize>(), body(std::uint64_t{0}));
+    }
+  }
+}
+
 TEST_CASE("a thread that sends while it waits is served after its wait") {
   FakeDriver fake;
   fake.hold_sync = true;

@@ -53,6 +53,10 @@ class FakeDriver {
     }
     changed_.notify_all();
   }
+  void hold_again() {
+    std::lock_guard lock(mutex_);
+    released_ = false;
+  }
   std::atomic<bool> hold_sync{false};         // cuStreamSynchronize waits for release()
   std::atomic<int> capture_mode{-1};          // of the last capture that began
   std::atomic<bool> capturing{false};         // every stream is

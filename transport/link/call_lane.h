@@ -69,7 +69,8 @@ class CallReceiver {
 
   // Errors: kTimeout, else what must close the session.
   Result<Frame> receive(Deadline deadline);
-  bool has_more() { return position_ < filled_ || lane_.has_next(); }
+  bool has_frame() const { return position_ < filled_; }
+  bool has_more() { return has_frame() || lane_.has_next(); }
   std::uint64_t frames() const { return frames_.load(std::memory_order_relaxed); }
 
  private:

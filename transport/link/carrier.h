@@ -39,6 +39,9 @@ class Carrier {
   // Blocks until rx_peek would not be empty.  Errors: kTimeout, else as rx_peek.
   virtual Status wait(Deadline deadline) = 0;
 
+  // False when nothing has arrived that rx_peek has not seen; true may be a guess.  Threads: any.
+  virtual bool rx_arrived() { return true; }
+
   // Descriptor that is readable when bytes arrive; -1 when there is none.
   virtual int fd() const = 0;
   // Wakes every thread inside; the pipe is dead afterwards.  Idempotent.

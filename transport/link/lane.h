@@ -36,6 +36,8 @@ class Lane {
   Result<std::size_t> wait_next(Deadline deadline);
   // True when wait_next would not block.
   bool has_next();
+  // False when nothing has come behind the waiting record; true may be a guess.  Threads: any.
+  bool has_arrived() { return carrier_->rx_arrived(); }
   // The type the waiting record claims: lets the caller choose where to open it to.
   RecordType next_type() const;
   // Opens the waiting record into `out`, and takes it off the carrier.

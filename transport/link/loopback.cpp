@@ -43,6 +43,10 @@ struct Pipe {
     changed.notify_all();
     return record;
   }
+  bool is_empty() {
+    std::unique_lock lock(mutex);
+    return !closed && records.empty();
+  }
   bool has_room() {
     std::unique_lock lock(mutex);
     return !closed && unread_bytes < kUnreadBytesMax;
@@ -97,6 +101,7 @@ class LoopbackCarrier final : public Carrier {
   void rx_release() override { rx_.clear(); }
   Status wait(Deadline deadline) override { return rx_.empty() ? in_->wait(deadline) : ok(); }
 
+  bool rx_arrived() override { return !in_->is_empty(); }
   int fd() const override { return -1; }
   void close() override {
     out_->close();

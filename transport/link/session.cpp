@@ -181,6 +181,10 @@ Result<Frame> Session::receive(Deadline deadline) {
 
 bool Session::has_more() { return !state_->open() || state_->call_receiver->has_more(); }
 
+bool Session::has_frame() { return state_->call_receiver->has_frame(); }
+
+bool Session::has_arrived() { return !state_->open() || state_->calls->has_arrived(); }
+
 Status Session::bulk_read(std::span<std::byte> destination) {
   if (!state_->open()) return state_->why();
   bool fatal = false;

@@ -106,6 +106,12 @@ class Session {
   Result<Frame> receive(Deadline deadline);
   // True when receive() would return at once, be it with an error.  Threads: the receiving one.
   bool has_more();
+  // True when the next frame came in the record of the last one: it costs no system call to know.
+  // Threads: the receiving one.
+  bool has_frame();
+  // False when nothing has come that receive() has not looked at; true may be a guess.
+  // Threads: any.
+  bool has_arrived();
 
   // Fills `destination` with the next bytes of the bulk lane; blocks until they are there.
   // A caller that reads one payload in several pieces stops at the first error.

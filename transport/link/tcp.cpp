@@ -45,6 +45,10 @@ class SocketCarrier final : public Carrier {
   void rx_release() override;
   Status wait(Deadline deadline) override;
 
+  bool rx_arrived() override {
+    pollfd entry{socket_.get(), POLLIN | POLLRDHUP, 0};
+    return ::poll(&entry, 1, 0) != 0;
+  }
   int fd() const override { return socket_.get(); }
   // Shutdown and not close: other threads may be inside a call with this descriptor.
   void close() override {
