@@ -3,7 +3,8 @@
 //   Result<Settings> settings = settings_from_environment();
 //   if (!settings.ok()) …                    // e.g. kNotFound: FARCALL_SERVER is not set
 //
-//   FARCALL_SERVER       host:port of a farcall-server; without it there is no device
+//   FARCALL_SERVER       host:port of a farcall-server, or tcp://host:port to insist on a carrier;
+//                        without it there is no device
 //   FARCALL_CERT, FARCALL_KEY, FARCALL_CA    PEM files: own certificate, own key, the pool's CA
 //   FARCALL_SERVER_NAME  name the server's certificate must carry; default: the host
 //   FARCALL_STRICT       1: every call waits for its own result

@@ -4,24 +4,24 @@
 
 namespace farcall::server {
 
-void LaneDesk::expect(const link::SessionId& id) {
+void LaneDesk::expect(const link::SessionId& id, link::CarrierKind kind) {
   std::lock_guard lock(mutex_);
-  state_.expected.try_emplace(id.bytes);
+  state_.expected.try_emplace(id.bytes).first->second.kind = kind;
 }
 
-Status LaneDesk::deliver(const link::LaneHello& hello, Fd socket) {
+Status LaneDesk::deliver(const link::LaneHello& hello, link::CarrierKind kind, Fd socket) {
   {
     std::lock_guard lock(mutex_);
     auto found = state_.expected.find(hello.session_id.bytes);
-    if (found == state_.expected.end() || hello.lane >= link::kLanes) {
+    if (found == state_.expected.end() || hello.lane >= link::kLanes ||
+        found->second.kind != kind) {
       return Status(Code::kNotFound, "no session expects this lane");
     }
+    Fd& lane = found->second.sockets[hello.lane];
     // The first one stays: who comes second may be an impostor, and so may the first, but a session
     // that is disturbed once is not disturbed more by keeping it.
-    if (found->second[hello.lane]) {
-      return Status(Code::kNotFound, "the session has this lane already");
-    }
-    found->second[hello.lane] = std::move(socket);
+    if (lane) return Status(Code::kNotFound, "the session has this lane already");
+    lane = std::move(socket);
   }
   changed_.notify_all();
   return ok();
@@ -30,13 +30,13 @@ Status LaneDesk::deliver(const link::LaneHello& hello, Fd socket) {
 Result<LanePair> LaneDesk::await(const link::SessionId& id, Deadline deadline) {
   std::unique_lock lock(mutex_);
   auto complete = [&] {
-    Lanes& lanes = state_.expected[id.bytes];
+    auto& lanes = state_.expected[id.bytes].sockets;
     return state_.stopped || (lanes[link::kLaneCalls] && lanes[link::kLaneBulk]);
   };
   while (!complete() && !deadline.passed()) {
     changed_.wait_for(lock, std::chrono::milliseconds(deadline.left_ms()));
   }
-  Lanes lanes = std::move(state_.expected[id.bytes]);
+  std::array<Fd, link::kLanes> lanes = std::move(state_.expected[id.bytes].sockets);
   state_.expected.erase(id.bytes);
   if (state_.stopped) return Status(Code::kClosed, "the server is shutting down");
   if (!lanes[link::kLaneCalls] || !lanes[link::kLaneBulk]) {

@@ -1,7 +1,7 @@
 // LaneDesk: where a session's two data connections find it.
 //
-//   lanes.expect(id);                              // the session's thread, before it grants
-//   lanes.deliver(hello, std::move(socket));       // a connection's thread
+//   lanes.expect(id, CarrierKind::kTcp);           // the session's thread, before it grants
+//   lanes.deliver(hello, kTcp, std::move(socket)); // a connection's thread
 //   Result<LanePair> pair = lanes.await(id, deadline);
 //
 // A lane names its session in the clear, so anybody may claim to be one. That is enough to be
@@ -27,9 +27,11 @@ struct LanePair {
 
 class LaneDesk {
  public:
-  void expect(const link::SessionId& id);
+  // kind: what the session was told its lanes run over; kTcp or kShm
+  void expect(const link::SessionId& id, link::CarrierKind kind);
+  // kind: what the socket is for by the way it came in
   // Errors: kNotFound when nobody expects this lane (any more); the socket is closed then.
-  Status deliver(const link::LaneHello& hello, Fd socket);
+  Status deliver(const link::LaneHello& hello, link::CarrierKind kind, Fd socket);
   // Waits for both lanes; the session is no longer expected afterwards, whatever happened.
   // Errors: kTimeout, kClosed when stop() was called.
   Result<LanePair> await(const link::SessionId& id, Deadline deadline);
@@ -37,7 +39,10 @@ class LaneDesk {
   void stop();
 
  private:
-  using Lanes = std::array<Fd, link::kLanes>;
+  struct Lanes {
+    link::CarrierKind kind = link::CarrierKind::kTcp;
+    std::array<Fd, link::kLanes> sockets;
+  };
   struct State {
     std::map<std::array<std::byte, 16>, Lanes> expected;
     bool stopped = false;

@@ -25,6 +25,7 @@ struct Arguments {
   std::string listen = "0.0.0.0:7717";
   std::string port_file;
   std::string off;
+  std::string carriers = "tcp";
   SupervisorOptions server;
   bool check = false;
 };
@@ -46,6 +47,11 @@ void declare(CLI::App& app, Arguments& a) {
   app.add_option("--sessions", a.server.sessions_max, "client processes served at a time")
       ->check(CLI::Range(std::size_t{1}, limits::kSessionsMax))
       ->capture_default_str();
+  app.add_option("--carriers", a.carriers,
+                 "what sessions may run over, of tcp,shm,rdma; rdma needs --rdma-address")
+      ->capture_default_str();
+  app.add_option("--rdma-address", a.server.worker.rdma_address,
+                 "address of the RDMA interface to listen on, one port per session; adds rdma");
   app.add_option("--off", a.off,
                  "optimisations to do without, in workers too: spin,gather,... or all")
       ->envname("FARCALL_OFF");
@@ -79,8 +85,23 @@ void raise_descriptor_limit() {
   (void)::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+Status choose_carriers(Arguments& a) {
+  Result<link::CarrierSet> carriers = link::parse_carriers(a.carriers);
+  if (!carriers.ok()) return {carriers.status().code(), "--carriers: " + carriers.status().text()};
+  a.server.carriers = carriers.value();
+  const bool rdma = !a.server.worker.rdma_address.empty();
+  if (has(a.server.carriers, link::CarrierKind::kRdma) && !rdma) {
+    return {Code::kUnsupported,
+            "--carriers rdma needs --rdma-address, the address of the RDMA "
+            "interface to listen on"};
+  }
+  if (rdma) a.server.carriers |= link::only(link::CarrierKind::kRdma);
+  return ok();
+}
+
 int run(Arguments& a) {
   Status done = parse_address(a.listen, &a.server);
+  if (done.ok()) done = choose_carriers(a);
   if (done.ok()) done = turn_off(a.off);
   if (!done.ok()) {
     std::fprintf(stderr, "farcall-server: %s\n", done.text().c_str());
@@ -100,8 +121,9 @@ int run(Arguments& a) {
       done = write_port_file(a.port_file, server.value()->port());
     }
     if (done.ok()) {
-      FARCALL_LOG_INFO("listening on %s:%u, driver %s", a.server.host.c_str(),
-                       server.value()->port(), a.server.worker.driver_path.c_str());
+      FARCALL_LOG_INFO("listening on %s:%u, driver %s, carriers %s", a.server.host.c_str(),
+                       server.value()->port(), a.server.worker.driver_path.c_str(),
+                       link::names_of(a.server.carriers).c_str());
       done = server.value()->run(signals.value().get());
     }
   }

@@ -7,6 +7,8 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
+#include <optional>
+
 #include "transport/base/log.h"
 #include "transport/link/handover.h"
 
@@ -18,6 +20,16 @@ LogLimit g_stranger_log(5);
 
 // How long to leave new connections alone when there are no descriptors left for them.
 constexpr int kPauseMs = 100;
+
+// A connection that is gone by the time it is accepted must not block the loop.
+Status do_not_block(const Fd& listener) {
+  if (!listener) return ok();
+  const int flags = ::fcntl(listener.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(listener.get(), F_SETFL, flags | O_NONBLOCK) != 0) {
+    return Status::system("prepare the listening socket");
+  }
+  return ok();
+}
 
 class Counted {
  public:
@@ -45,11 +57,14 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options) 
   Result<Fd> listener = link::listen_tcp(o.host, o.port);
   if (!listener.ok()) return listener.status();
   server->listener_ = std::move(listener).value();
-  // A connection that is gone by the time it is accepted must not block the loop.
-  int flags = ::fcntl(server->listener_.get(), F_GETFL);
-  if (flags < 0 || ::fcntl(server->listener_.get(), F_SETFL, flags | O_NONBLOCK) != 0) {
-    return Status::system("prepare the listening socket");
+  if (link::has(o.carriers, link::CarrierKind::kShm)) {
+    server->local_name_ = "@farcall-" + link::to_string(link::make_session_id());
+    Result<Fd> local = link::listen_abstract(server->local_name_);
+    if (!local.ok()) return local.status();
+    server->local_listener_ = std::move(local).value();
   }
+  if (Status ready = do_not_block(server->listener_); !ready.ok()) return ready;
+  if (Status ready = do_not_block(server->local_listener_); !ready.ok()) return ready;
   return server;
 }
 
@@ -69,20 +84,24 @@ Status Supervisor::run(int signal_fd) {
   Status result;
   bool accepting = true;
   for (;;) {
-    pollfd wait[] = {{.fd = accepting ? listener_.get() : -1, .events = POLLIN, .revents = 0},
-                     {.fd = stop_.get(), .events = POLLIN, .revents = 0},
-                     {.fd = signal_fd, .events = POLLIN, .revents = 0}};
-    if (::poll(wait, 3, accepting ? -1 : kPauseMs) < 0) {
+    pollfd wait[] = {
+        {.fd = accepting ? listener_.get() : -1, .events = POLLIN, .revents = 0},
+        {.fd = stop_.get(), .events = POLLIN, .revents = 0},
+        {.fd = signal_fd, .events = POLLIN, .revents = 0},
+        {.fd = accepting ? local_listener_.get() : -1, .events = POLLIN, .revents = 0}};
+    if (::poll(wait, 4, accepting ? -1 : kPauseMs) < 0) {
       if (errno == EINTR) continue;
       result = Status::system("wait for connections");
       break;
     }
     if (wait[1].revents != 0) break;
     if (wait[2].revents != 0 && handle_signal(signal_fd)) break;
-    accepting = wait[0].revents == 0 || accept_one();
+    accepting = (wait[0].revents == 0 || accept_one(listener_, link::CarrierKind::kTcp)) &&
+                (wait[3].revents == 0 || accept_one(local_listener_, link::CarrierKind::kShm));
     join_ended();
   }
   listener_.reset();
+  local_listener_.reset();
   stop();
   join_all();
   return result;
@@ -111,8 +130,8 @@ void Supervisor::reload_identity() {
   FARCALL_LOG_INFO("SIGHUP: certificate, key and CA read again");
 }
 
-bool Supervisor::accept_one() {
-  Result<Fd> accepted = link::accept_tcp(listener_);
+bool Supervisor::accept_one(const Fd& listener, link::CarrierKind kind) {
+  Result<Fd> accepted = link::accept_tcp(listener);
   if (!accepted.ok()) {
     if (accepted.status().code() == Code::kTimeout) return true;
     if (g_stranger_log.allow()) FARCALL_LOG_WARN("%s", accepted.status().text().c_str());
@@ -131,9 +150,9 @@ bool Supervisor::accept_one() {
   auto threads = threads_.lock();
   std::uint64_t number = threads->next++;
   threads->sockets.emplace(number, Fd(::fcntl(socket.get(), F_DUPFD_CLOEXEC, 0)));
-  auto serve = [this, number, held = std::move(socket)]() mutable {
+  auto serve = [this, number, kind, held = std::move(socket)]() mutable {
     try {
-      serve_connection(std::move(held), number);
+      serve_connection(std::move(held), kind, number);
     } catch (const std::exception& error) {  // memory or threads ran out: this connection's end
       FARCALL_LOG_ERROR("connection dropped: %s", error.what());
     }
@@ -179,14 +198,17 @@ void Supervisor::join_all() {
   for (auto& [number, thread] : running) thread.join();
 }
 
-void Supervisor::serve_connection(Fd socket, std::uint64_t number) {
+// came: the kind of lane that comes in by the listener this connection came in by.
+void Supervisor::serve_connection(Fd socket, link::CarrierKind came, std::uint64_t number) {
   std::string from = link::peer_address(socket);
   Deadline deadline = Deadline::after(system_clock(), options_.handshake_ms);
   Result<link::ConnectionKind> kind = link::connection_kind(socket, deadline);
   Status done = kind.status();
   if (kind.ok() && kind.value() == link::ConnectionKind::kLane) {
     Result<link::LaneHello> hello = link::read_lane_hello(socket, deadline);
-    done = hello.ok() ? lanes_.deliver(hello.value(), std::move(socket)) : hello.status();
+    done = hello.ok() ? lanes_.deliver(hello.value(), came, std::move(socket)) : hello.status();
+  } else if (kind.ok() && came == link::CarrierKind::kShm) {
+    done = Status(Code::kMalformed, "TLS where only lanes are expected");
   } else if (kind.ok()) {
     return serve_client(std::move(socket), from, number);
   }
@@ -217,41 +239,80 @@ void Supervisor::serve_client(Fd socket, const std::string& from, std::uint64_t 
   serve_session(*control.value(), from);
 }
 
+Result<WorkerProcess> Supervisor::start_worker(link::CarrierSet wanted, link::CarrierOffer* offer) {
+  auto both = static_cast<link::CarrierSet>(wanted & options_.carriers);
+  WorkerProcess::Command command = options_.worker;
+  std::optional<link::CarrierKind> best = link::best_carrier(both);
+  if (best != link::CarrierKind::kRdma) command.rdma_address.clear();
+  const Status nothing(Code::kUnsupported, "the client takes " + link::names_of(wanted) +
+                                               ", this server offers " +
+                                               link::names_of(options_.carriers));
+  if (!best) return nothing;
+  Result<WorkerProcess> worker = WorkerProcess::spawn(command);
+  if (!worker.ok()) {
+    FARCALL_LOG_ERROR("%s", worker.status().text().c_str());
+    return Status(Code::kSystem, "the server could not start a worker");
+  }
+  offer->kind = *best;
+  if (*best == link::CarrierKind::kShm) offer->place = local_name_;
+  if (*best != link::CarrierKind::kRdma) return worker;
+  Result<std::string> place = link::receive_place(
+      worker.value().socket(), Deadline::after(system_clock(), options_.handshake_ms));
+  if (place.ok()) {
+    offer->place = std::move(place).value();
+    return worker;
+  }
+  best = link::best_carrier(link::without(both, link::CarrierKind::kRdma));
+  FARCALL_LOG_WARN("rdma: %s%s", place.status().text().c_str(),
+                   best ? "; the session gets another carrier" : "");
+  if (!best) return Status(Code::kUnsupported, "no rdma: " + place.status().text());
+  offer->kind = *best;
+  if (*best == link::CarrierKind::kShm) offer->place = local_name_;
+  return worker;
+}
+
+Status Supervisor::give(link::ControlConnection& control, const link::CarrierOffer& offer,
+                        const link::SessionId& id, WorkerProcess& worker) {
+  link::Handover gift;
+  gift.session_id = id;
+  gift.peer = control.peer();
+  gift.strict = control.hello().strict;
+  gift.carrier = offer.kind;
+  const bool by_us = offer.kind != link::CarrierKind::kRdma;  // lanes come to this process
+  if (by_us) lanes_.expect(id, offer.kind);
+  Result<link::SessionKeys> keys = control.grant(id, offer);
+  if (by_us) {
+    const int patience_ms = keys.ok() ? options_.handshake_ms : 0;
+    Result<LanePair> lanes = lanes_.await(id, Deadline::after(system_clock(), patience_ms));
+    if (!keys.ok()) return keys.status();
+    if (!lanes.ok()) return lanes.status();
+    gift.calls = std::move(lanes.value().calls);
+    gift.bulk = std::move(lanes.value().bulk);
+  }
+  if (!keys.ok()) return keys.status();
+  gift.keys = std::move(keys).value();
+  return link::send_session(worker.socket(), gift);
+}
+
 void Supervisor::serve_session(link::ControlConnection& control, const std::string& from) {
   const security::PeerIdentity& peer = control.peer();
   // Started before the yes, so that the driver loads while the client opens its lanes.
-  Result<WorkerProcess> worker = WorkerProcess::spawn(options_.worker);
+  link::CarrierOffer offer;
+  Result<WorkerProcess> worker = start_worker(control.hello().carriers, &offer);
   if (!worker.ok()) {
-    FARCALL_LOG_ERROR("%s", worker.status().text().c_str());
-    (void)control.refuse(Status(Code::kSystem, "the server could not start a worker"));
+    FARCALL_LOG_WARN("client at %s: %s", from.c_str(), worker.status().text().c_str());
+    (void)control.refuse(worker.status());
     return;
   }
-  link::Handover gift;
-  gift.session_id = link::make_session_id();
-  gift.peer = peer;
-  gift.strict = control.hello().strict;
-  lanes_.expect(gift.session_id);
-  Result<link::SessionKeys> keys = control.grant(gift.session_id);
-  Deadline deadline = Deadline::after(system_clock(), options_.handshake_ms);
-  Result<LanePair> lanes =
-      lanes_.await(gift.session_id, keys.ok() ? deadline : Deadline::after(system_clock(), 0));
-  Status given = keys.ok() ? lanes.status() : keys.status();
-  if (given.ok()) {
-    gift.keys = std::move(keys).value();
-    gift.calls = std::move(lanes.value().calls);
-    gift.bulk = std::move(lanes.value().bulk);
-    given = link::send_session(worker.value().socket(), gift);
-    gift.keys = link::SessionKeys();
-    gift.calls.reset();
-    gift.bulk.reset();
-  }
-  std::string id = link::to_string(gift.session_id).substr(0, 8);
+  const link::SessionId session_id = link::make_session_id();
+  const std::string id = link::to_string(session_id).substr(0, 8);
+  Status given = give(control, offer, session_id, worker.value());
   if (!given.ok()) {
     FARCALL_LOG_WARN("session %s from %s: %s", id.c_str(), from.c_str(), given.to_string().c_str());
     return;
   }
-  FARCALL_LOG_INFO("session %s: tenant %s, user %s at %s, worker %d", id.c_str(),
-                   peer.tenant.c_str(), peer.user.c_str(), from.c_str(),
+  FARCALL_LOG_INFO("session %s: tenant %s, user %s at %s, over %s, worker %d", id.c_str(),
+                   peer.tenant.c_str(), peer.user.c_str(), from.c_str(), link::name_of(offer.kind),
                    static_cast<int>(worker.value().pid()));
   watch(control, worker.value());
   std::string how = worker.value().end();

@@ -33,6 +33,8 @@ struct SupervisorOptions {
   security::IdentityFiles identity;
   WorkerProcess::Command worker;
   link::LocalHello hello;
+  // What sessions may run over; rdma only with worker.rdma_address.
+  link::CarrierSet carriers = link::only(link::CarrierKind::kTcp);
   std::size_t sessions_max = limits::kSessionsMax;
   std::size_t strangers_max = limits::kUnauthenticatedConnectionsMax;
   int handshake_ms = limits::kHandshakeMs;
@@ -66,18 +68,25 @@ class Supervisor {
   bool handle_signal(int signal_fd);  // true: shut down
   void reload_identity();
   // False when descriptors or memory ran out, and trying again at once is no use.
-  bool accept_one();
+  bool accept_one(const Fd& listener, link::CarrierKind kind);
   void join_ended();
   void join_all();
-  void serve_connection(Fd socket, std::uint64_t number);
+  void serve_connection(Fd socket, link::CarrierKind kind, std::uint64_t number);
   void serve_client(Fd socket, const std::string& from, std::uint64_t number);
   void serve_session(link::ControlConnection& control, const std::string& from);
+  // Starts the session's worker and says what its lanes run over.
+  Result<WorkerProcess> start_worker(link::CarrierSet wanted, link::CarrierOffer* offer);
+  // Grants, and hands the session over to its worker.
+  Status give(link::ControlConnection& control, const link::CarrierOffer& offer,
+              const link::SessionId& id, WorkerProcess& worker);
   void watch(link::ControlConnection& control, WorkerProcess& worker);
   void no_longer_a_stranger(std::uint64_t number);
 
   const SupervisorOptions options_;
   Fd listener_;
-  Fd stop_;  // eventfd; readable for ever once stop() was called
+  Fd local_listener_;       // of shared memory lanes; none when they are not offered
+  std::string local_name_;  // "@farcall-…", a name nobody can guess
+  Fd stop_;                 // eventfd; readable for ever once stop() was called
   Guarded<Tls> tls_;
   LaneDesk lanes_;
   Guarded<Threads> threads_;

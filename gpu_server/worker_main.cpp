@@ -2,7 +2,8 @@
 //
 // Started by farcall-server with one end of a socket pair as descriptor 3: keys and lanes come
 // through it once, and its end is the end of the worker. It holds no certificate and opens no
-// connection. Every byte its client sends is hostile.
+// connection; for an RDMA session it listens for its client. Every byte its client sends is
+// hostile.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -22,6 +23,7 @@
 #include "transport/base/log.h"
 #include "transport/base/switches.h"
 #include "transport/link/handover.h"
+#include "transport/link/lanes.h"
 
 namespace farcall::server {
 namespace {
@@ -68,20 +70,40 @@ int fail(const char* doing, const Status& why) {
   return 1;
 }
 
-int serve(const char* driver_path) {
+// For an RDMA session the client comes to us: the supervisor is told where before it grants.
+Result<std::unique_ptr<link::RdmaListener>> listen_for_client(const char* rdma_address) {
+  auto listener = link::RdmaListener::open(rdma_address);
+  Result<std::string> place =
+      listener.ok() ? Result<std::string>(listener.value()->place()) : listener.status();
+  if (Status told = link::send_place(kSupervisorSocket, place); !told.ok()) return told;
+  return listener;
+}
+
+Result<std::unique_ptr<link::Session>> take_session(link::RdmaListener* listener) {
+  const Deadline deadline = Deadline::after(system_clock(), limits::kHandshakeMs);
+  Result<link::Handover> gift = link::receive_session(kSupervisorSocket, deadline);
+  if (!gift.ok()) return gift.status();
+  Result<link::LaneCarriers> lanes = link::lanes_of(gift.value(), listener, deadline);
+  if (!lanes.ok()) return lanes.status();
+  return link::session_from_carriers(std::move(lanes).value(), std::move(gift.value().keys),
+                                     link::Role::kServer, deadline);
+}
+
+int serve(const char* driver_path, const char* rdma_address) {
+  std::unique_ptr<link::RdmaListener> listener;
+  if (rdma_address != nullptr) {
+    auto opened = listen_for_client(rdma_address);
+    // The client may be content with another carrier; the supervisor decides.
+    if (!opened.ok()) FARCALL_LOG_WARN("rdma: %s", opened.status().to_string().c_str());
+    if (opened.ok()) listener = std::move(opened).value();
+  }
   auto library = DriverLibrary::open(driver_path);
   if (!library.ok()) return fail("load the driver", library.status());
-  Deadline deadline = Deadline::after(system_clock(), limits::kHandshakeMs);
-  Result<link::Handover> gift = link::receive_session(kSupervisorSocket, deadline);
-  if (!gift.ok()) {
-    // A client that never opened its lanes is no failure of ours.
-    if (gift.status().code() == Code::kClosed) return 0;
-    return fail("take over the session", gift.status());
-  }
-  auto session = link::session_from_lanes(
-      std::move(gift.value().calls), std::move(gift.value().bulk), std::move(gift.value().keys),
-      link::Role::kServer, Deadline::after(system_clock(), limits::kHandshakeMs));
-  if (!session.ok()) return fail("open the lanes", session.status());
+  auto session = take_session(listener.get());
+  // A client that never opened its lanes is no failure of ours.
+  if (session.status().code() == Code::kClosed) return 0;
+  if (!session.ok()) return fail("take over the session", session.status());
+  listener.reset();
   std::thread watcher(wait_for_the_end, kSupervisorSocket, std::ref(*session.value()));
   watcher.detach();  // ends with the process
   auto printed = PrintedOutput::capture(STDOUT_FILENO, *session.value());
@@ -105,7 +127,8 @@ int serve(const char* driver_path) {
 int main(int argc, char** argv) {
   farcall::set_log_name("farcall-worker");
   farcall::log_from_environment(farcall::LogLevel::kInfo);
-  if (argc != 3 || std::strcmp(argv[1], "--driver") != 0) {
+  const bool rdma = argc == 5 && std::strcmp(argv[3], "--rdma") == 0;
+  if ((argc != 3 && !rdma) || std::strcmp(argv[1], "--driver") != 0) {
     std::fprintf(stderr, "farcall-worker is started by farcall-server, once per client.\n");
     return 2;
   }
@@ -115,5 +138,5 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "farcall-worker: %s\n", ready.to_string().c_str());
     return 1;
   }
-  return farcall::server::serve(argv[2]);
+  return farcall::server::serve(argv[2], rdma ? argv[4] : nullptr);
 }

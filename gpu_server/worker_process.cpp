@@ -97,6 +97,9 @@ Result<WorkerProcess> WorkerProcess::spawn(const Command& command) {
   Fd ours(pair[0]);
   Fd theirs(pair[1]);
   std::vector<std::string> words = {command.worker_path, "--driver", command.driver_path};
+  if (!command.rdma_address.empty()) {
+    words.insert(words.end(), {"--rdma", command.rdma_address});
+  }
   std::vector<std::string> environment = worker_environment(environ);
   std::vector<char*> argv = pointers(words);
   std::vector<char*> envp = pointers(environment);

@@ -25,6 +25,7 @@ class WorkerProcess {
   struct Command {
     std::string worker_path;
     std::string driver_path;
+    std::string rdma_address{};  // where the worker listens for its client; empty: it does not
   };
   // Errors: kSystem, with the path.
   static Result<WorkerProcess> spawn(const Command& command);

@@ -212,11 +212,16 @@ class Pool:
     def program(self, name):
         return program(self.build, name)
 
+    def url(self, port=None):
+        """Where the server is. Over TCP unless FARCALL_TEST_CARRIER says otherwise: by itself a
+        client on the server's host would take shared memory, past any proxy in between."""
+        return f"{os.environ.get('FARCALL_TEST_CARRIER', 'tcp')}://127.0.0.1:{port or self.port}"
+
     def environment(self, port=None, client=None, ca=None, **more):
         """What makes a program use this pool."""
         certificate, key = client or self.client
         return clean_environment() | {
-            "LD_PRELOAD": str(self.shim), "FARCALL_SERVER": f"127.0.0.1:{port or self.port}",
+            "LD_PRELOAD": str(self.shim), "FARCALL_SERVER": self.url(port),
             "FARCALL_CERT": str(certificate), "FARCALL_KEY": str(key),
             "FARCALL_CA": str(ca or self.authority.ca)} | more
 
@@ -231,7 +236,7 @@ class Pool:
 
     def farcall_run(self, command, client=None, ca=None, port=None):
         certificate, key = client or self.client
-        return run([self.farcall, "run", "--server", f"127.0.0.1:{port or self.port}", "--cert",
+        return run([self.farcall, "run", "--server", self.url(port), "--cert",
                     certificate, "--key", key, "--ca", ca or self.authority.ca, "--", *command],
                    clean_environment())
 

@@ -157,6 +157,22 @@ bool is_closed_within(const Fd& socket, int ms) {
   }
 }
 
+TEST_CASE("a client that insists on a carrier this server lacks is told what there is") {
+  TestPool pool;
+  RunningServer server(pool);
+  link::DialOptions options;
+  REQUIRE(link::parse_server("shm://127.0.0.1:" + std::to_string(server->port()), &options).ok());
+  options.certificate_path = pool.client().certificate_path;
+  options.key_path = pool.client().key_path;
+  options.ca_path = pool.client().ca_path;
+  options.table_fingerprint = 17;
+  Status refused = link::dial(options, nullptr).status();
+  CHECK(refused.code() == Code::kDenied);
+  CHECK_MESSAGE(
+      refused.text().find("the client takes shm, this server offers tcp") != std::string::npos,
+      refused.text());
+}
+
 TEST_CASE("a client's calls reach a driver in a process of its own") {
   TestPool pool;
   RunningServer server(pool);

@@ -22,7 +22,9 @@ namespace {
 constexpr int kExitUsage = 2;
 
 void add_connection(CLI::App* command, Connection* to) {
-  command->add_option("--server", to->server, "GPU server, HOST:PORT [FARCALL_SERVER]");
+  command->add_option("--server", to->server,
+                      "GPU server, HOST:PORT; tcp://, shm:// or rdma:// before it insists on that\n"
+                      "carrier [FARCALL_SERVER]");
   command->add_option("--cert", to->certificate, "your certificate, PEM [FARCALL_CERT]");
   command->add_option("--key", to->key, "its private key, PEM [FARCALL_KEY]");
   command->add_option("--ca", to->ca, "the pool's authority, PEM [FARCALL_CA]");

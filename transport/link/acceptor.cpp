@@ -53,7 +53,7 @@ Status ControlConnection::refuse(const Status& why) {
   return sent;
 }
 
-Result<SessionKeys> ControlConnection::grant(const SessionId& id) {
+Result<SessionKeys> ControlConnection::grant(const SessionId& id, const CarrierOffer& offer) {
   Result<SessionKeys> keys = derive_session_keys(*channel_, id);
   if (!keys.ok()) return keys;
   ServerHello hello;
@@ -61,6 +61,7 @@ Result<SessionKeys> ControlConnection::grant(const SessionId& id) {
   hello.table_fingerprint = local_.table_fingerprint;
   hello.version = local_.version;
   hello.session_id = id;
+  hello.offer = offer;
   if (Status sent = answer(hello); !sent.ok()) return sent;
   return keys;
 }

@@ -25,6 +25,8 @@ namespace farcall::link {
 
 // host: address or name; port 0: the kernel chooses. Errors: kNotFound, kSystem.
 Result<Fd> listen_tcp(const std::string& host, std::uint16_t port);
+// An abstract Unix socket: "@name", gone with its process, seen only in this network namespace.
+Result<Fd> listen_abstract(const std::string& name);
 std::uint16_t bound_port(const Fd& socket);  // 0 on error
 // Accepts one connection with our socket options set. Errors: kTimeout when none is waiting and
 // the listener does not block, kSystem.
@@ -52,8 +54,8 @@ class ControlConnection {
 
   // Says no with cause and fix, and closes.
   Status refuse(const Status& why);
-  // Says yes and returns the session's keys, for send_session(). Call once.
-  Result<SessionKeys> grant(const SessionId& id);
+  // Says yes, and where the lanes are; returns the session's keys, for send_session(). Call once.
+  Result<SessionKeys> grant(const SessionId& id, const CarrierOffer& offer = {});
 
   int fd() const;  // readable when wait_event would have something to say
   // Blocks until the client ends. Errors: kClosed when it did, kTimeout, kMalformed when it sent

@@ -2,14 +2,16 @@
 
 #include <unistd.h>
 
-#include <array>
 #include <charconv>
 #include <utility>
 
 #include "security/tls.h"
 #include "security/tls_channel.h"
+#include "transport/base/log.h"
 #include "transport/link/carrier.h"
 #include "transport/link/hello_io.h"
+#include "transport/link/lanes.h"
+#include "transport/link/rdma.h"
 #include "transport/link/socket.h"
 
 namespace farcall::link {
@@ -38,13 +40,14 @@ Result<std::unique_ptr<security::TlsChannel>> open_control(const DialOptions& op
   return security::TlsChannel::connect(std::move(socket).value(), tls.value(), name, deadline);
 }
 
-Result<ServerHello> exchange_hellos(const DialOptions& options, security::TlsChannel& control,
-                                    Deadline deadline) {
+Result<ServerHello> exchange_hellos(const DialOptions& options, CarrierSet carriers,
+                                    security::TlsChannel& control, Deadline deadline) {
   ClientHello mine;
   mine.strict = options.strict;
   mine.table_fingerprint = options.table_fingerprint;
   mine.pid = static_cast<std::uint32_t>(::getpid());
   mine.version = options.version;
+  mine.carriers = carriers;
   Status sent = send_hello(control, mine, deadline);
   // A server that refused our certificate has closed by now: its alert, which says why, is read
   // below.
@@ -60,33 +63,33 @@ Result<ServerHello> exchange_hellos(const DialOptions& options, security::TlsCha
   if (Status match = check_match(mine, hello->table_fingerprint, hello->version); !match.ok()) {
     return match;
   }
+  if (!has(carriers, hello->offer.kind)) {
+    return Status(Code::kMalformed, std::string("the server chose ") + name_of(hello->offer.kind) +
+                                        ", which this client did not offer");
+  }
   return hello;
 }
 
-Result<std::unique_ptr<Carrier>> open_lane(const DialOptions& options, const SessionId& id,
-                                           std::uint8_t lane, int control_fd, Deadline deadline) {
-  Result<Fd> socket = connect_tcp(options.host, options.port, deadline);
-  if (!socket.ok()) return socket.status();
-  std::array<std::byte, kLaneHelloBytes> hello;
-  encode(LaneHello{lane, id}, hello);
-  if (Status sent = write_all(socket.value().get(), hello, deadline); !sent.ok()) return sent;
-  return make_socket_carrier(std::move(socket).value(), control_fd);
+Result<LaneCarriers> dial_lanes(const LanesAt& at, const SessionId& id, Deadline deadline) {
+  LaneCarriers lanes;
+  for (std::uint8_t lane = 0; lane < kLanes; ++lane) {
+    Result<std::unique_ptr<Carrier>> carrier = dial_lane(at, LaneHello{lane, id}, deadline);
+    if (!carrier.ok()) return carrier.status();
+    (lane == kLaneCalls ? lanes.calls : lanes.bulk) = std::move(carrier).value();
+  }
+  return lanes;
 }
 
-Result<std::unique_ptr<Session>> open_session(const DialOptions& options,
-                                              std::unique_ptr<security::TlsChannel> control,
-                                              const SessionId& id, Deadline deadline) {
+Result<std::unique_ptr<Session>> open_session(std::unique_ptr<security::TlsChannel> control,
+                                              const SessionId& id, LaneCarriers lanes,
+                                              Deadline deadline) {
   SessionParts parts;
   Result<SessionKeys> keys = derive_session_keys(*control, id);
   if (!keys.ok()) return keys.status();
   parts.keys = std::move(keys).value();
-  for (std::uint8_t lane = 0; lane < kLanes; ++lane) {
-    Result<std::unique_ptr<Carrier>> carrier =
-        open_lane(options, id, lane, control->fd(), deadline);
-    if (!carrier.ok()) return carrier.status();
-    (lane == kLaneCalls ? parts.calls : parts.bulk) = std::move(carrier).value();
-  }
   parts.role = Role::kClient;
+  parts.calls = std::move(lanes.calls);
+  parts.bulk = std::move(lanes.bulk);
   parts.control = std::move(control);
   Result<std::unique_ptr<Session>> session = SessionParts::start(std::move(parts));
   if (!session.ok()) return session;
@@ -98,12 +101,56 @@ Result<std::unique_ptr<Session>> open_session(const DialOptions& options,
   return session;
 }
 
+// What to offer a server at the other end of `control`.
+CarrierSet possible(const DialOptions& options, CarrierSet given_up, int control_fd) {
+  if (options.carrier) return only(*options.carrier);
+  CarrierSet set = kAllCarriers;
+  if (!is_same_host(control_fd)) set = without(set, CarrierKind::kShm);
+  if (!rdma_available().ok()) set = without(set, CarrierKind::kRdma);
+  return static_cast<CarrierSet>(set & ~given_up);
+}
+
+// One attempt from the first byte on.
+//   unreachable  set to what the server chose when its lanes could not be opened here: another
+//                attempt without it may succeed
+Result<std::unique_ptr<Session>> dial_once(const DialOptions& options, CarrierSet given_up,
+                                           HelloInfo* info, std::optional<CarrierKind>* unreachable,
+                                           Deadline deadline) {
+  unreachable->reset();
+  Result<std::unique_ptr<security::TlsChannel>> control = open_control(options, deadline);
+  if (!control.ok()) return control.status();
+  const int control_fd = control.value()->fd();
+  Result<ServerHello> hello =
+      exchange_hellos(options, possible(options, given_up, control_fd), *control.value(), deadline);
+  if (!hello.ok()) return hello.status();
+  info->server_version = hello->version;
+  info->server = control.value()->peer();
+  info->session_id = hello->session_id;
+  info->tls = control.value()->describe();
+  info->carrier = hello->offer.kind;
+  Result<LaneCarriers> lanes = dial_lanes({options.host, options.port, hello->offer, control_fd},
+                                          hello->session_id, deadline);
+  if (!lanes.ok()) {
+    *unreachable = hello->offer.kind;
+    return lanes.status();
+  }
+  return open_session(std::move(control).value(), hello->session_id, std::move(lanes).value(),
+                      deadline);
+}
+
 }  // namespace
 
 Status parse_server(std::string_view text, DialOptions* options) {
   const Status wrong(Code::kUnsupported, "\"" + std::string(text) +
                                              "\" is no server; write host:port, for instance "
-                                             "gpu1:7717 or [::1]:7717");
+                                             "gpu1:7717 or [::1]:7717, or with a carrier: "
+                                             "tcp://gpu1:7717, shm://, rdma://");
+  options->carrier.reset();
+  if (const std::size_t end = text.find("://"); end != std::string_view::npos) {
+    options->carrier = carrier_named(text.substr(0, end));
+    if (!options->carrier) return wrong;
+    text.remove_prefix(end + 3);
+  }
   const std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos) return wrong;
   std::string_view host = text.substr(0, colon);
@@ -126,17 +173,25 @@ Status parse_server(std::string_view text, DialOptions* options) {
 
 Result<std::unique_ptr<Session>> dial(const DialOptions& options, HelloInfo* out) {
   const Deadline deadline = Deadline::after(system_clock(), options.timeout_ms);
-  Result<std::unique_ptr<security::TlsChannel>> control = open_control(options, deadline);
-  if (!control.ok()) return at(options, control.status());
-  Result<ServerHello> hello = exchange_hellos(options, *control.value(), deadline);
-  if (!hello.ok()) return at(options, hello.status());
-  HelloInfo info{hello->version, control.value()->peer(), hello->session_id,
-                 control.value()->describe()};
-  Result<std::unique_ptr<Session>> session =
-      open_session(options, std::move(control).value(), info.session_id, deadline);
-  if (!session.ok()) return at(options, session.status());
-  if (out != nullptr) *out = std::move(info);
-  return session;
+  if (options.carrier == CarrierKind::kRdma) FARCALL_TRY(rdma_available());
+  CarrierSet given_up = 0;
+  HelloInfo info;
+  for (;;) {
+    std::optional<CarrierKind> unreachable;
+    Result<std::unique_ptr<Session>> session =
+        dial_once(options, given_up, &info, &unreachable, deadline);
+    if (session.ok()) {
+      if (out != nullptr) *out = std::move(info);
+      return session;
+    }
+    if (!unreachable || options.carrier || *unreachable == CarrierKind::kTcp) {
+      return at(options, session.status());
+    }
+    given_up = static_cast<CarrierSet>(given_up | only(*unreachable));
+    info.carrier_reason =
+        std::string("no ") + name_of(*unreachable) + ": " + session.status().text();
+    FARCALL_LOG_INFO("%s: %s; trying without", place(options).c_str(), info.carrier_reason.c_str());
+  }
 }
 
 }  // namespace farcall::link

@@ -5,17 +5,20 @@
 //   options.certificate_path = …;  options.table_fingerprint = api::kFingerprint;
 //   Result<std::unique_ptr<Session>> session = dial(options, nullptr);
 //
-// TCP, mutual TLS 1.3, hello, keys by the TLS exporter, two lanes, a sealed confirmation each way.
+// TCP, mutual TLS 1.3, hello, keys by the TLS exporter, two lanes over the carrier that both ends
+// can and like best, a sealed confirmation each way.
 // transport/README.md has the bytes.  Threads: any; blocks until done or timeout_ms have passed.
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "security/identity.h"
 #include "transport/base/limits.h"
 #include "transport/base/status.h"
+#include "transport/link/carrier_kind.h"
 #include "transport/link/session.h"
 
 namespace farcall::link {
@@ -23,10 +26,12 @@ namespace farcall::link {
 struct DialOptions {
   std::string host;  // name or address
   std::uint16_t port = 0;
-  std::string certificate_path;  // PEM: the leaf, then intermediates
-  std::string key_path;          // PEM
-  std::string ca_path;           // PEM
-  std::string server_name;       // DNS name or IP address the certificate must carry; empty: host
+  std::optional<CarrierKind> carrier;  // this one or none; without it: the best of all, and tcp
+                                       // when the others cannot be had
+  std::string certificate_path;        // PEM: the leaf, then intermediates
+  std::string key_path;                // PEM
+  std::string ca_path;                 // PEM
+  std::string server_name;  // DNS name or IP address the certificate must carry; empty: host
   std::uint64_t table_fingerprint = 0;
   std::string version;  // of the program, for error texts; up to 64 bytes
   bool strict = false;  // FARCALL_STRICT=1, told to the server
@@ -38,9 +43,12 @@ struct HelloInfo {
   security::PeerIdentity server;
   SessionId session_id;
   std::string tls;  // "TLSv1.3, TLS_AES_256_GCM_SHA384"
+  CarrierKind carrier = CarrierKind::kTcp;
+  std::string carrier_reason;  // "same host"; "no shm: …" when a better one could not be had
 };
 
-// "gpu1:7717", "10.0.0.2:7717", "[::1]:7717" into host and port.
+// "gpu1:7717", "10.0.0.2:7717", "[::1]:7717" into host and port; before it may stand the carrier to
+// insist on: "tcp://", "shm://", "rdma://".
 // Errors: kUnsupported with what is wrong.
 Status parse_server(std::string_view text, DialOptions* options);
 

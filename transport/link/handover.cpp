@@ -2,11 +2,13 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
+#include "transport/base/limits.h"
 #include "transport/base/secure_arena.h"
 #include "transport/link/socket.h"
 #include "transport/wire/reader.h"
@@ -17,9 +19,12 @@ namespace {
 
 // Always this long, so that one receive takes exactly one message from any kind of Unix socket.
 constexpr std::size_t kMessageBytes = 768;
-constexpr std::uint32_t kMagic = 0x314f4846;  // "FHO1"
-constexpr std::size_t kDescriptors = 2;
+constexpr std::uint32_t kMagic = 0x324f4846;  // "FHO2"
+constexpr std::size_t kDescriptorsMax = 2;
 constexpr std::size_t kTextBytesMax = 64;
+// A worker's place or its reason for having none; always this long too.
+constexpr std::size_t kPlaceTextBytesMax = 509;
+constexpr std::size_t kPlaceMessageBytes = 512;
 
 struct Message {
   std::array<std::byte, kMessageBytes> bytes{};
@@ -48,6 +53,7 @@ Status encode(const Handover& gift, Message& message) {
   std::span<std::byte> keys = out.room(SessionKeys::kBytes);
   if (keys.size() == SessionKeys::kBytes) gift.keys.save(keys.first<SessionKeys::kBytes>());
   out.put(static_cast<std::uint8_t>(gift.strict ? 1 : 0));
+  out.put(static_cast<std::uint8_t>(gift.carrier));
   out.put(static_cast<std::uint8_t>(gift.peer.kind));
   out.put(gift.peer.not_after);
   for (const std::string* text :
@@ -66,22 +72,28 @@ Status decode(const Message& message, Handover* gift) {
     gift->keys = SessionKeys::load(keys.first<SessionKeys::kBytes>());
   }
   gift->strict = in.get<std::uint8_t>() != 0;
+  const auto carrier = in.get<std::uint8_t>();
   const auto kind = in.get<std::uint8_t>();
   gift->peer.not_after = in.get<std::int64_t>();
   for (std::string* text : {&gift->peer.pool, &gift->peer.tenant, &gift->peer.user,
                             &gift->peer.host, &gift->peer.serial}) {
     *text = get_text(in);
   }
-  if (in.failed() || magic != kMagic ||
+  if (in.failed() || magic != kMagic || carrier >= kCarrierKinds ||
       kind > static_cast<std::uint8_t>(security::IdentityKind::kAuthority)) {
     return {Code::kMalformed, "what arrived is no session"};
   }
+  gift->carrier = static_cast<CarrierKind>(carrier);
   gift->peer.kind = static_cast<security::IdentityKind>(kind);
   return ok();
 }
 
+std::size_t descriptors_of(const Handover& gift) {
+  return gift.carrier == CarrierKind::kRdma ? 0 : kDescriptorsMax;
+}
+
 // Takes the descriptors out of a received message; whatever is not expected is closed.
-Status adopt(msghdr& header, Handover* gift) {
+Status adopt(msghdr& header, Handover* gift, std::size_t* descriptors) {
   std::size_t taken = 0;
   for (cmsghdr* part = CMSG_FIRSTHDR(&header); part != nullptr; part = CMSG_NXTHDR(&header, part)) {
     if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
@@ -95,8 +107,9 @@ Status adopt(msghdr& header, Handover* gift) {
       ++taken;
     }
   }
-  const bool whole = taken == kDescriptors && (header.msg_flags & MSG_CTRUNC) == 0;
-  return whole ? ok() : Status(Code::kMalformed, "a session arrived without its two lanes");
+  *descriptors = taken;
+  const bool whole = (header.msg_flags & MSG_CTRUNC) == 0;
+  return whole ? ok() : Status(Code::kMalformed, "a session arrived with too many lanes");
 }
 
 }  // namespace
@@ -105,18 +118,20 @@ Status send_session(int socket, const Handover& gift) {
   Message message;
   FARCALL_TRY(encode(gift, message));
   iovec part{message.bytes.data(), message.bytes.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(kDescriptors * sizeof(int))> room{};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kDescriptorsMax * sizeof(int))> room{};
   msghdr header{};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
-  header.msg_control = room.data();
-  header.msg_controllen = room.size();
-  cmsghdr* rights = CMSG_FIRSTHDR(&header);
-  rights->cmsg_level = SOL_SOCKET;
-  rights->cmsg_type = SCM_RIGHTS;
-  rights->cmsg_len = CMSG_LEN(kDescriptors * sizeof(int));
-  const int descriptors[kDescriptors] = {gift.calls.get(), gift.bulk.get()};
-  std::memcpy(CMSG_DATA(rights), descriptors, sizeof(descriptors));
+  if (descriptors_of(gift) != 0) {
+    const int descriptors[kDescriptorsMax] = {gift.calls.get(), gift.bulk.get()};
+    header.msg_control = room.data();
+    header.msg_controllen = room.size();
+    cmsghdr* rights = CMSG_FIRSTHDR(&header);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(descriptors));
+    std::memcpy(CMSG_DATA(rights), descriptors, sizeof(descriptors));
+  }
   ssize_t sent = -1;
   do {
     sent = ::sendmsg(socket, &header, MSG_NOSIGNAL);
@@ -147,13 +162,43 @@ Result<Handover> receive_session(int socket, Deadline deadline) {
   if (got == 0) return Status(Code::kClosed, "the supervisor is gone");
   if (got < 0) return Status::system("receive a session");
   Handover gift;
-  Status adopted = adopt(header, &gift);
+  std::size_t descriptors = 0;
+  Status adopted = adopt(header, &gift, &descriptors);
   if (adopted.ok() && got != static_cast<ssize_t>(kMessageBytes)) {
     adopted = Status(Code::kMalformed, "a session arrived in part");
   }
   if (!adopted.ok()) return adopted;
   if (Status sound = decode(message, &gift); !sound.ok()) return sound;
+  if (descriptors != descriptors_of(gift)) {
+    return Status(Code::kMalformed, "a session arrived without its two lanes");
+  }
   return gift;
+}
+
+Status send_place(int socket, const Result<std::string>& place) {
+  const std::string text = (place.ok() ? place.value() : place.status().text());
+  std::array<std::byte, kPlaceMessageBytes> bytes{};
+  wire::Writer out(bytes);
+  out.put(static_cast<std::uint8_t>(place.ok() ? Code::kOk : place.status().code()));
+  const std::size_t length = std::min(text.size(), kPlaceTextBytesMax);
+  out.put(static_cast<std::uint16_t>(length));
+  out.bytes(text.data(), length);
+  return write_all(socket, bytes, Deadline::after(system_clock(), limits::kHandshakeMs));
+}
+
+Result<std::string> receive_place(int socket, Deadline deadline) {
+  std::array<std::byte, kPlaceMessageBytes> bytes;
+  if (Status got = read_exactly(socket, bytes, deadline); !got.ok()) return got;
+  wire::Reader in(bytes);
+  const auto code = in.get<std::uint8_t>();
+  const auto length = in.get<std::uint16_t>();
+  if (length > kPlaceTextBytesMax || code > static_cast<std::uint8_t>(Code::kDriver)) {
+    return Status(Code::kMalformed, "what a worker said is no place");
+  }
+  std::span<const std::byte> text = in.bytes(length);
+  std::string said(reinterpret_cast<const char*>(text.data()), text.size());
+  if (code != 0) return Status(static_cast<Code>(code), said);
+  return said;
 }
 
 }  // namespace farcall::link

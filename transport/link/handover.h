@@ -2,8 +2,9 @@
 //
 //   Handover gift{…};  send_session(worker_socket, gift);        // supervisor
 //   Result<Handover> mine = receive_session(3, deadline);        // worker
-//   auto session = session_from_lanes(std::move(mine.calls), std::move(mine.bulk), …);
+//   Result<LaneCarriers> lanes = lanes_of(mine.value(), …);               // lanes.h
 //
+// Before that, a worker that listens for RDMA says where: send_place(), receive_place().
 // One message over a Unix socket pair (SOCK_STREAM or SOCK_SEQPACKET): keys and identity as bytes,
 // the two lanes' descriptors by SCM_RIGHTS.  Threads: one.
 #pragma once
@@ -13,6 +14,7 @@
 #include "transport/base/clock.h"
 #include "transport/base/status.h"
 #include "transport/base/unique.h"
+#include "transport/link/carrier_kind.h"
 #include "transport/link/keys.h"
 
 namespace farcall::link {
@@ -20,7 +22,8 @@ namespace farcall::link {
 struct Handover {
   SessionId session_id;
   SessionKeys keys;
-  Fd calls;
+  CarrierKind carrier = CarrierKind::kTcp;
+  Fd calls;  // TCP or Unix sockets; none for rdma, whose lanes come to the worker by themselves
   Fd bulk;
   security::PeerIdentity peer;  // the client's, proven
   bool strict = false;
@@ -30,5 +33,10 @@ struct Handover {
 Status send_session(int socket, const Handover& gift);
 // Errors: kClosed, kTimeout, kMalformed, kSystem.
 Result<Handover> receive_session(int socket, Deadline deadline);
+
+// The worker's first and only message: where it listens for its client, or why it does not.
+Status send_place(int socket, const Result<std::string>& place);
+// Errors: kClosed, kTimeout, kMalformed, kSystem; else the worker's own, with its text.
+Result<std::string> receive_place(int socket, Deadline deadline);
 
 }  // namespace farcall::link

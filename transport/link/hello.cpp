@@ -18,7 +18,7 @@ constexpr std::array<char, 4> kLaneMagic = {'F', 'C', 'L', '1'};
 constexpr std::uint8_t kLaneVersion = 1;
 constexpr std::uint16_t kStrict = 1;
 
-static_assert(64 + kVersionBytesMax + kRefusalBytesMax <= limits::kHelloBytesMax);
+static_assert(64 + kVersionBytesMax + kRefusalBytesMax + kPlaceBytesMax <= limits::kHelloBytesMax);
 
 bool is_printable(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
@@ -54,6 +54,7 @@ Result<std::size_t> encode(const ClientHello& hello, std::span<std::byte> room) 
   out.put(hello.pid);
   out.put(static_cast<std::uint16_t>(hello.version.size()));
   out.bytes(hello.version.data(), hello.version.size());
+  out.put(hello.carriers);
   if (!out.ok()) return Status(Code::kOverQuota, "no room for the hello");
   return out.size();
 }
@@ -71,9 +72,15 @@ Result<ClientHello> parse_client_hello(std::span<const std::byte> bytes) {
   hello.version = printable(in.bytes(version_bytes));
   hello.strict = (flags & kStrict) != 0;
   if (in.failed()) return malformed("a client's hello is cut short");
-  // A later protocol may say more behind this; all that is asked of it is to be told apart.
-  if (hello.protocol == kProtocolVersion && (!in.done() || (flags & ~kStrict) != 0)) {
+  // Another protocol may say other things behind this; all that is asked of it is to be told apart.
+  if (hello.protocol != kProtocolVersion) return hello;
+  hello.carriers = in.get<CarrierSet>();
+  if (in.failed()) return malformed("a client's hello is cut short");
+  if (!in.done() || (flags & ~kStrict) != 0) {
     return malformed("a client's hello says more than this protocol knows");
+  }
+  if (hello.carriers == 0 || (hello.carriers & ~kAllCarriers) != 0) {
+    return malformed("a client wants carriers this protocol does not know");
   }
   return hello;
 }
@@ -82,6 +89,9 @@ Result<std::size_t> encode(const ServerHello& hello, std::span<std::byte> room) 
   const std::string why = hello.refusal.text().substr(0, kRefusalBytesMax);
   if (hello.version.size() > kVersionBytesMax || !is_printable(hello.version)) {
     return Status(Code::kOverQuota, "the version text is too long or not printable");
+  }
+  if (hello.offer.place.size() > kPlaceBytesMax || !is_printable(hello.offer.place)) {
+    return Status(Code::kOverQuota, "the place of the lanes is too long or not printable");
   }
   wire::Writer out(room);
   out.put(kServerMagic);
@@ -94,9 +104,34 @@ Result<std::size_t> encode(const ServerHello& hello, std::span<std::byte> room) 
   out.put(static_cast<std::uint16_t>(why.size()));
   out.bytes(hello.version.data(), hello.version.size());
   out.bytes(why.data(), why.size());
+  out.put(static_cast<std::uint8_t>(hello.offer.kind));
+  out.put(static_cast<std::uint16_t>(hello.offer.place.size()));
+  out.bytes(hello.offer.place.data(), hello.offer.place.size());
   if (!out.ok()) return Status(Code::kOverQuota, "no room for the hello");
   return out.size();
 }
+
+namespace {
+
+// The tail of a server's hello, which says where the lanes are.
+Status parse_offer(wire::Reader& in, bool granted, CarrierOffer* offer) {
+  const auto kind = in.get<std::uint8_t>();
+  const auto place_bytes = in.get<std::uint16_t>();
+  if (place_bytes > kPlaceBytesMax) return malformed("a place of the lanes that long");
+  std::span<const std::byte> place = in.bytes(place_bytes);
+  if (in.failed()) return malformed("a server's hello is cut short");
+  offer->place.assign(reinterpret_cast<const char*>(place.data()), place.size());
+  if (kind >= kCarrierKinds) return malformed("a server offers a carrier of an unknown kind");
+  offer->kind = static_cast<CarrierKind>(kind);
+  const bool needs_place = granted && offer->kind != CarrierKind::kTcp;
+  // A place is dialled, not only shown, so what is not printable is refused and not replaced.
+  if (!in.done() || !is_printable(offer->place) || needs_place == offer->place.empty()) {
+    return malformed("a server's hello contradicts itself");
+  }
+  return ok();
+}
+
+}  // namespace
 
 Result<ServerHello> parse_server_hello(std::span<const std::byte> bytes) {
   wire::Reader in(bytes);
@@ -115,13 +150,15 @@ Result<ServerHello> parse_server_hello(std::span<const std::byte> bytes) {
   hello.version = printable(in.bytes(version_bytes));
   const std::string why = printable(in.bytes(refusal_bytes));
   if (in.failed()) return malformed("a server's hello is cut short");
-  const bool same = hello.protocol == kProtocolVersion;
   const bool known_code = code <= static_cast<std::uint8_t>(Code::kDriver);
-  if (granted > 1 || (granted == 1) != (code == 0) || !known_code || (same && !in.done())) {
+  if (granted > 1 || (granted == 1) != (code == 0) || !known_code) {
     return malformed("a server's hello contradicts itself");
   }
   hello.granted = granted == 1;
   if (!hello.granted) hello.refusal = Status(static_cast<Code>(code), why);
+  if (hello.protocol == kProtocolVersion) {
+    if (Status sound = parse_offer(in, hello.granted, &hello.offer); !sound.ok()) return sound;
+  }
   return hello;
 }
 

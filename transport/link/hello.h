@@ -13,21 +13,32 @@
 #include <string>
 
 #include "transport/base/status.h"
+#include "transport/link/carrier_kind.h"
 #include "transport/link/keys.h"
 
 namespace farcall::link {
 
 // Changes whenever hello, lanes or records change. The table of calls has its own fingerprint.
-inline constexpr std::uint16_t kProtocolVersion = 1;
+inline constexpr std::uint16_t kProtocolVersion = 2;
 inline constexpr std::size_t kVersionBytesMax = 64;
 inline constexpr std::size_t kRefusalBytesMax = 1024;
+inline constexpr std::size_t kPlaceBytesMax = 256;
 
 struct ClientHello {
   std::uint16_t protocol = kProtocolVersion;
   bool strict = false;
   std::uint64_t table_fingerprint = 0;
-  std::uint32_t pid = 0;  // as the client sees it; for logs
-  std::string version;    // printable, ≤ kVersionBytesMax
+  std::uint32_t pid = 0;                          // as the client sees it; for logs
+  std::string version;                            // printable, ≤ kVersionBytesMax
+  CarrierSet carriers = only(CarrierKind::kTcp);  // what the client can and wants; never empty
+};
+
+// What the lanes run over, and where the client finds them.
+struct CarrierOffer {
+  CarrierKind kind = CarrierKind::kTcp;
+  // Printable, ≤ kPlaceBytesMax. tcp: empty, the lanes come to the port of the control connection.
+  // shm: "@name", an abstract Unix socket. rdma: "host:port" of the worker's own listener.
+  std::string place;
 };
 
 struct ServerHello {
@@ -36,7 +47,8 @@ struct ServerHello {
   std::uint64_t table_fingerprint = 0;
   SessionId session_id;  // zero unless granted
   std::string version;
-  Status refusal;  // why not, when not granted
+  Status refusal;      // why not, when not granted
+  CarrierOffer offer;  // when granted
 };
 
 Result<std::size_t> encode(const ClientHello& hello, std::span<std::byte> room);

@@ -6,7 +6,7 @@
 //   });
 //   Result<Frame> reply = session.receive(Deadline::never());
 //
-// Owner: dial() gives the client one, session_from_lanes() the worker one, and
+// Owner: dial() gives the client one, session_from_carriers() the worker one, and
 // make_loopback_session_pair() a test both ends in one process, with real sealing.
 // Threads: each function says. Posting threads share one lock for as long as a frame takes to
 // encode; whoever finds the wire idle sends, and sends for the others what gathered meanwhile.
@@ -162,12 +162,6 @@ struct SessionParts {
   // Waits for the peer's. Nothing but close() may be called on the session before this is ok.
   static Status confirm(Session& session, Deadline deadline);
 };
-
-// start() and confirm() over two connected sockets. Used by the worker.
-//   calls, bulk  connected TCP sockets, lane hellos already read
-// Errors: kDenied when the peer does not hold the keys, kTimeout, kClosed, kSystem.
-Result<std::unique_ptr<Session>> session_from_lanes(Fd calls, Fd bulk, SessionKeys keys, Role role,
-                                                    Deadline deadline);
 
 // Both ends of one session in this process, open and confirmed. Each direction of each lane holds
 // up to 64 MiB of unread records, so one thread can play both ends.

@@ -1,4 +1,4 @@
-// The two ready-made ways to a Session: over handed-over sockets, and in one process for tests.
+// A whole session in one process, for tests.
 #include <array>
 #include <utility>
 
@@ -23,16 +23,6 @@ SessionParts parts_of(Role role, std::unique_ptr<Carrier> calls, std::unique_ptr
 }
 
 }  // namespace
-
-Result<std::unique_ptr<Session>> session_from_lanes(Fd calls, Fd bulk, SessionKeys keys, Role role,
-                                                    Deadline deadline) {
-  Result<std::unique_ptr<Session>> session = SessionParts::start(
-      parts_of(role, make_socket_carrier(std::move(calls), -1),
-               make_socket_carrier(std::move(bulk), -1), std::move(keys), RekeyLimits::standard()));
-  if (!session.ok()) return session;
-  if (Status up = SessionParts::confirm(*session.value(), deadline); !up.ok()) return up;
-  return session;
-}
 
 Result<SessionPair> make_loopback_session_pair(RekeyLimits rekey) {
   std::array<std::byte, SessionKeys::kBytes> secret;

@@ -6,8 +6,11 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <cerrno>
+#include <cstddef>
+#include <cstring>
 #include <memory>
 
 #include "transport/link/acceptor.h"
@@ -66,6 +69,28 @@ Status connect_one(int fd, const addrinfo& to, Deadline deadline) {
   return error == 0 ? ok() : Status::system("connect", error);
 }
 
+// The address of "@name"; 0 bytes when it is none.
+socklen_t abstract_address(const std::string& name, sockaddr_un* at) {
+  *at = {};
+  at->sun_family = AF_UNIX;
+  if (name.size() < 2 || name.size() > sizeof(at->sun_path) || name.front() != '@') return 0;
+  std::memcpy(at->sun_path + 1, name.data() + 1, name.size() - 1);
+  return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
+}
+
+// The host part of an address, without the port.
+std::string host_of(const sockaddr_storage& at) {
+  if (at.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(at).sin_addr;
+    return std::string(reinterpret_cast<const char*>(&v4), sizeof(v4));
+  }
+  if (at.ss_family == AF_INET6) {
+    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(at).sin6_addr;
+    return std::string(reinterpret_cast<const char*>(&v6), sizeof(v6));
+  }
+  return "";
+}
+
 }  // namespace
 
 void tune_socket(int fd) {
@@ -107,6 +132,33 @@ Result<Fd> connect_tcp(const std::string& host, std::uint16_t port, Deadline dea
                                       "machine reach it?");
   }
   return Status(last.code(), where + ": " + last.text(), last.detail());
+}
+
+Result<Fd> connect_abstract(const std::string& name) {
+  sockaddr_un at;
+  const socklen_t bytes = abstract_address(name, &at);
+  if (bytes == 0) return Status(Code::kMalformed, "\"" + name + "\" is no abstract socket");
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return Status::system("socket");
+  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&at), bytes) != 0) {
+    if (errno != ECONNREFUSED) return Status::system("connect to " + name);
+    return Status(Code::kNotFound,
+                  "the server's shared memory cannot be reached from here; it needs a server on "
+                  "this host, in this network namespace");
+  }
+  tune_socket(fd.get());
+  return fd;
+}
+
+bool is_same_host(int fd) {
+  sockaddr_storage here{};
+  sockaddr_storage there{};
+  socklen_t here_bytes = sizeof(here);
+  socklen_t there_bytes = sizeof(there);
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&here), &here_bytes) != 0) return false;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&there), &there_bytes) != 0) return false;
+  const std::string host = host_of(here);
+  return !host.empty() && host == host_of(there);
 }
 
 Status wait_readable(int fd, Deadline deadline) { return wait_for(fd, POLLIN, deadline); }
@@ -154,6 +206,19 @@ Result<Fd> listen_tcp(const std::string& host, std::uint16_t port) {
   const std::string where = host + ":" + std::to_string(port);
   if (::bind(fd.get(), at.ai_addr, at.ai_addrlen) != 0) return Status::system("bind " + where);
   if (::listen(fd.get(), kListenBacklog) != 0) return Status::system("listen on " + where);
+  return fd;
+}
+
+Result<Fd> listen_abstract(const std::string& name) {
+  sockaddr_un at;
+  const socklen_t bytes = abstract_address(name, &at);
+  if (bytes == 0) return Status(Code::kUnsupported, "\"" + name + "\" is no abstract socket");
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return Status::system("socket");
+  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&at), bytes) != 0) {
+    return Status::system("bind " + name);
+  }
+  if (::listen(fd.get(), kListenBacklog) != 0) return Status::system("listen on " + name);
   return fd;
 }
 

@@ -29,6 +29,11 @@ void set_use(int fd, SocketUse use);
 // Tries every address of the name in turn. Errors: kNotFound (no such name), kTimeout, kSystem.
 Result<Fd> connect_tcp(const std::string& host, std::uint16_t port, Deadline deadline);
 
+// name: "@…" as listen_abstract took it.  Errors: kNotFound when nobody listens there, kSystem.
+Result<Fd> connect_abstract(const std::string& name);
+// True when both ends of a connection have the same address, so that one host holds them.
+bool is_same_host(int fd);
+
 // Errors: kTimeout, kSystem. A broken connection counts as readable.
 Status wait_readable(int fd, Deadline deadline);
 

@@ -14,6 +14,7 @@
 #include "transport/link/acceptor.h"
 #include "transport/link/engine.h"
 #include "transport/link/handover.h"
+#include "transport/link/lanes.h"
 #include "transport/link/socket.h"
 
 using namespace farcall;
@@ -123,8 +124,10 @@ class TestServer {
     Result<Handover> got = receive_session(workers.get(), soon());
     if (!got.ok()) return got.status();
     handed_over = got->peer;
-    Result<std::unique_ptr<Session>> up = session_from_lanes(
-        std::move(got->calls), std::move(got->bulk), std::move(got->keys), Role::kServer, soon());
+    Result<LaneCarriers> lanes = lanes_of(got.value(), nullptr, soon());
+    if (!lanes.ok()) return lanes.status();
+    Result<std::unique_ptr<Session>> up = session_from_carriers(
+        std::move(lanes).value(), std::move(got->keys), Role::kServer, soon());
     if (!up.ok()) return up.status();
     session = std::move(up).value();
     return ok();

@@ -74,6 +74,34 @@ TEST_CASE("a supervisor that is gone, silent or confused is told apart") {
   CHECK(receive_session(way.b.get(), soon()).status().code() == Code::kClosed);
 }
 
+TEST_CASE("a session whose lanes come by themselves crosses without descriptors") {
+  Pair way = socket_pair(SOCK_STREAM);
+  Pair lanes = socket_pair(SOCK_STREAM);
+  Handover gift = gift_of(lanes);
+  gift.carrier = CarrierKind::kRdma;
+  REQUIRE(send_session(way.a.get(), gift).ok());
+  Result<Handover> got = receive_session(way.b.get(), soon());
+  REQUIRE_MESSAGE(got.ok(), got.status().to_string());
+  CHECK(got->carrier == CarrierKind::kRdma);
+  CHECK_FALSE(got->calls);
+  CHECK_FALSE(got->bulk);
+}
+
+TEST_CASE("a worker's place, or its reason for having none, reaches the supervisor") {
+  Pair way = socket_pair(SOCK_STREAM);
+  REQUIRE(send_place(way.a.get(), std::string("10.0.0.2:41234")).ok());
+  CHECK(receive_place(way.b.get(), soon()).value() == "10.0.0.2:41234");
+  REQUIRE(send_place(way.a.get(), Status(Code::kUnsupported, std::string(4'000, 'x'))).ok());
+  Status why = receive_place(way.b.get(), soon()).status();
+  CHECK(why.code() == Code::kUnsupported);
+  CHECK(why.text().size() > 100);
+  const std::string junk(512, '\xff');
+  REQUIRE(::write(way.a.get(), junk.data(), junk.size()) == 512);
+  CHECK(receive_place(way.b.get(), soon()).status().code() == Code::kMalformed);
+  way.a.reset();
+  CHECK(receive_place(way.b.get(), soon()).status().code() == Code::kClosed);
+}
+
 TEST_CASE("a worker that is gone is noticed") {
   Pair way = socket_pair(SOCK_STREAM);
   Pair lanes = socket_pair(SOCK_STREAM);

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <span>
+#include <string_view>
 
 #include "transport/base/limits.h"
 #include "transport/link/dial.h"
@@ -21,6 +22,7 @@ ClientHello client_hello() {
   hello.table_fingerprint = 0x1122334455667788;
   hello.pid = 77;
   hello.version = "0.1.0";
+  hello.carriers = only(CarrierKind::kTcp) | only(CarrierKind::kRdma);
   return hello;
 }
 
@@ -36,6 +38,7 @@ TEST_CASE("a client's hello survives the wire, and every truncation of it is ref
   CHECK(back->table_fingerprint == 0x1122334455667788);
   CHECK(back->pid == 77);
   CHECK(back->version == "0.1.0");
+  CHECK(names_of(back->carriers) == "tcp, rdma");
   for (std::size_t cut = 0; cut < bytes.value(); ++cut) {
     CHECK_FALSE(parse_client_hello(std::span(room).first(cut)).ok());
   }
@@ -74,12 +77,65 @@ TEST_CASE("a hello that contradicts itself is refused") {
         Code::kMalformed);
 }
 
+TEST_CASE("a grant says what the lanes run over and where they are") {
+  Room room;
+  ServerHello hello;
+  hello.granted = true;
+  hello.offer = {CarrierKind::kShm, "@farcall-77"};
+  Result<std::size_t> bytes = encode(hello, room);
+  Result<ServerHello> back = parse_server_hello(std::span(room).first(bytes.value()));
+  REQUIRE(back.ok());
+  CHECK(back->offer.kind == CarrierKind::kShm);
+  CHECK(back->offer.place == "@farcall-77");
+  for (std::size_t cut = 0; cut < bytes.value(); ++cut) {
+    CHECK_FALSE(parse_server_hello(std::span(room).first(cut)).ok());
+  }
+  // A place is dialled: one that is missing, not asked for or not printable ends it.
+  const CarrierOffer wrong[] = {{CarrierKind::kShm, ""}, {CarrierKind::kTcp, "elsewhere:1"}};
+  for (const CarrierOffer& offer : wrong) {
+    hello.offer = offer;
+    bytes = encode(hello, room);
+    CHECK_FALSE(parse_server_hello(std::span(room).first(bytes.value())).ok());
+  }
+  hello.offer = {CarrierKind::kRdma, "host:1"};
+  bytes = encode(hello, room);
+  room[bytes.value() - 1] = std::byte{0x0a};
+  CHECK_FALSE(parse_server_hello(std::span(room).first(bytes.value())).ok());
+  hello.offer.place.assign(kPlaceBytesMax + 1, 'x');
+  CHECK_FALSE(encode(hello, room).ok());
+}
+
+TEST_CASE("a client that wants no carrier, or one nobody knows, is refused") {
+  Room room;
+  for (CarrierSet wrong : {CarrierSet{0}, CarrierSet{8}, CarrierSet{0x8001}}) {
+    ClientHello hello = client_hello();
+    hello.carriers = wrong;
+    Result<std::size_t> bytes = encode(hello, room);
+    CHECK(parse_client_hello(std::span(room).first(bytes.value())).status().code() ==
+          Code::kMalformed);
+  }
+}
+
+TEST_CASE("carriers have names, and the fastest that both ends have is chosen") {
+  CHECK(parse_carriers("tcp,rdma").value() == (only(CarrierKind::kTcp) | only(CarrierKind::kRdma)));
+  CHECK(parse_carriers("tcp,shm,rdma").value() == kAllCarriers);
+  for (const char* wrong : {"", "udp", "tcp,", "tcp, shm", "tcp,,shm", "TCP"}) {
+    const bool is_trailing_comma = std::string_view(wrong) == "tcp,";
+    CHECK_MESSAGE(parse_carriers(wrong).ok() == is_trailing_comma, wrong);
+  }
+  CHECK(best_carrier(kAllCarriers) == CarrierKind::kShm);
+  CHECK(best_carrier(without(kAllCarriers, CarrierKind::kShm)) == CarrierKind::kRdma);
+  CHECK(best_carrier(only(CarrierKind::kTcp)) == CarrierKind::kTcp);
+  CHECK_FALSE(best_carrier(0).has_value());
+  CHECK(names_of(0) == "none");
+}
+
 TEST_CASE("a peer's text cannot carry control characters into a log") {
   Room room;
   ClientHello hello = client_hello();
   hello.version = "abc";
   Result<std::size_t> bytes = encode(hello, room);
-  room[bytes.value() - 1] = std::byte{0x1b};
+  room[bytes.value() - 1 - sizeof(CarrierSet)] = std::byte{0x1b};
   CHECK(parse_client_hello(std::span(room).first(bytes.value()))->version == "ab?");
   hello.version = "\n";
   CHECK_FALSE(encode(hello, room).ok());
@@ -97,14 +153,21 @@ TEST_CASE("a mismatch names both values") {
   CHECK(check_match(client_hello(), 0x1122334455667788, "0.2.0").ok());
 }
 
-TEST_CASE("a later protocol's hello is understood far enough to be refused politely") {
+TEST_CASE("another protocol's hello is understood far enough to be refused politely") {
   Room room;
   ClientHello hello = client_hello();
-  hello.protocol = 2;
+  hello.protocol = kProtocolVersion + 1;
   Result<std::size_t> bytes = encode(hello, room);
-  Result<ClientHello> back = parse_client_hello(std::span(room).first(bytes.value() + 40));
-  REQUIRE(back.ok());
-  CHECK(back->protocol == 2);
+  Result<ClientHello> later = parse_client_hello(std::span(room).first(bytes.value() + 40));
+  REQUIRE(later.ok());
+  CHECK(later->protocol == kProtocolVersion + 1);
+  // Protocol 1 ended with the version text.
+  hello.protocol = 1;
+  bytes = encode(hello, room);
+  Result<ClientHello> earlier =
+      parse_client_hello(std::span(room).first(bytes.value() - sizeof(CarrierSet)));
+  REQUIRE(earlier.ok());
+  CHECK(earlier->version == "0.1.0");
 }
 
 TEST_CASE("a lane's hello is 22 bytes and nothing else") {
@@ -128,8 +191,17 @@ TEST_CASE("a server is written host:port") {
   CHECK(options.port == 7717);
   REQUIRE(parse_server("[::1]:1", &options).ok());
   CHECK(options.host == "::1");
-  for (const char* wrong : {"", "gpu1", "gpu1:", ":7717", "gpu1:0", "gpu1:65536", "gpu1:7a",
-                            "::1:7717", "[]:7717", "gpu1:-1"}) {
+  CHECK_FALSE(options.carrier.has_value());
+  REQUIRE(parse_server("shm://[::1]:7", &options).ok());
+  CHECK(options.carrier == CarrierKind::kShm);
+  CHECK(options.host == "::1");
+  REQUIRE(parse_server("rdma://gpu1:7717", &options).ok());
+  CHECK(options.carrier == CarrierKind::kRdma);
+  REQUIRE(parse_server("gpu1:7717", &options).ok());
+  CHECK_FALSE(options.carrier.has_value());
+  for (const char* wrong :
+       {"", "gpu1", "gpu1:", ":7717", "gpu1:0", "gpu1:65536", "gpu1:7a", "::1:7717", "[]:7717",
+        "gpu1:-1", "udp://gpu1:7717", "://gpu1:7717", "tcp://", "tcp:gpu1:7717"}) {
     CHECK_MESSAGE(!parse_server(wrong, &options).ok(), wrong);
   }
 }

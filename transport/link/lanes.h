@@ -1,0 +1,50 @@
+// Lanes: the two carriers of a session, whatever they run over.
+//
+//   client:  Result<std::unique_ptr<Carrier>> lane = dial_lane(where, LaneHello{kLaneCalls, id});
+//   worker:  Result<LaneCarriers> lanes = lanes_of(std::move(gift), listener.get(), deadline);
+//            auto session = session_from_carriers(std::move(lanes.value()), keys, role, deadline);
+//
+// The one place that knows how each kind of carrier is reached.  Threads: one.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "transport/base/clock.h"
+#include "transport/base/status.h"
+#include "transport/link/carrier.h"
+#include "transport/link/handover.h"
+#include "transport/link/hello.h"
+#include "transport/link/rdma.h"
+#include "transport/link/session.h"
+
+namespace farcall::link {
+
+// Where a client finds its lanes.
+struct LanesAt {
+  std::string host;        // of the control connection
+  std::uint16_t port = 0;  // of the control connection
+  CarrierOffer offer;
+  int control_fd = -1;  // watched by the lane; borrowed for the lane's life
+};
+
+// Connects and says the lane's hello.
+// Errors: kUnsupported (this kind cannot be had here), kTimeout, kClosed, kSystem, kMalformed.
+Result<std::unique_ptr<Carrier>> dial_lane(const LanesAt& at, const LaneHello& hello,
+                                           Deadline deadline);
+
+struct LaneCarriers {
+  std::unique_ptr<Carrier> calls;
+  std::unique_ptr<Carrier> bulk;
+};
+
+// What was handed over, as carriers. rdma: waits for the client to connect to `listener`, which
+// other kinds do not need.  Errors: kTimeout, kClosed, kSystem, kMalformed.
+Result<LaneCarriers> lanes_of(Handover& gift, RdmaListener* listener, Deadline deadline);
+
+// start() and confirm() over two carriers.
+// Errors: kDenied when the peer does not hold the keys, kTimeout, kClosed, kSystem.
+Result<std::unique_ptr<Session>> session_from_carriers(LaneCarriers lanes, SessionKeys keys,
+                                                       Role role, Deadline deadline);
+
+}  // namespace farcall::link
