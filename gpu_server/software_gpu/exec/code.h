@@ -133,9 +133,7 @@ enum class Op : std::uint16_t {
   kBarrier,
   // control
   kJump,
-  kJumpBack,
   kBranch,
-  kBranchBack,
   kBranchIndexed,
   kCall,
   kCallIndirect,

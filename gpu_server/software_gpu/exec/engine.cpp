@@ -16,6 +16,9 @@ namespace {
 // Blocks one worker keeps resident while earlier ones wait for something.
 constexpr std::size_t kResidentBlocksMax = 256;
 
+// Warps times instructions that take about as long as waking another thread: some 20 µs.
+constexpr std::uint64_t kBriefInstructionsMax = 2048;
+
 // Shared memory of each block that belongs to cooperative groups, where a kernel asks for it.
 constexpr std::uint32_t kReservedSharedBytes = 1024;
 
@@ -122,7 +125,7 @@ struct Engine::State {
 
   void run_on_all(LaunchState& launch) {
     Ticket ticket{&launch, 0, 0, 1};
-    const std::uint64_t useful = launch.blocks - 1;
+    const std::uint64_t useful = launch.alone ? 0 : launch.blocks - 1;
     ticket.wanted = static_cast<int>(useful < helpers.size() ? useful : helpers.size());
     if (ticket.wanted > 0) {
       const std::lock_guard<std::mutex> held(mutex);
@@ -186,6 +189,19 @@ Fault check(const Launch& launch) {
 
 }  // namespace
 
+bool Engine::is_brief(const Launch& launch) const {
+  const detail::KernelBody* body = launch.kernel->body();
+  if (body == nullptr || body->straight_length == 0 || launch.cooperative) return false;
+  std::uint64_t warps =
+      (std::uint64_t{launch.block[0]} * launch.block[1] * launch.block[2] + kLanes - 1) / kLanes;
+  for (const unsigned blocks : launch.grid) {
+    if (blocks > kBriefInstructionsMax) return false;
+    warps *= blocks;
+    if (warps > kBriefInstructionsMax) return false;
+  }
+  return warps * body->straight_length <= kBriefInstructionsMax;
+}
+
 Fault Engine::run(const Launch& launch) {
   const Kernel& kernel = *launch.kernel;
   Fault refused = check(launch);
@@ -220,6 +236,7 @@ Fault Engine::run(const Launch& launch) {
   state.local_stride = body.local_bytes;
   state.grid_id = ++state_->launches;
   state.cooperative = launch.cooperative;
+  state.alone = is_brief(launch);
   state.params.assign(launch.params.begin(), launch.params.end());
   state.params.resize((state.params.size() + 63) / 64 * 64 + 64);
   state.heap = &state_->heap;

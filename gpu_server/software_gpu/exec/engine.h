@@ -66,6 +66,9 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   Fault run(const Launch& launch);
+  // Whether run() is sure to be over within some µs, whatever the kernel reads. False for a kernel
+  // that was not decoded yet.
+  bool is_brief(const Launch& launch) const;
 
   // Shared memory one block may ask for (static + dynamic).
   static constexpr std::uint32_t kSharedBytesMax = 228 * 1024 - 1024;

@@ -8,6 +8,27 @@ namespace {
 // Local memory of a kernel whose calls recurse or go through pointers: their depth is unknown.
 constexpr std::uint64_t kUnknownStackBytes = 16 * 1024;
 
+bool may_take_long(std::uint32_t key, const Ins& ins) {
+  switch (static_cast<Op>(key >> 16)) {
+    case Op::kJump:
+    case Op::kBranch: return ins.imm <= 0;
+    case Op::kBranchIndexed:
+    case Op::kCall:
+    case Op::kCallIndirect:
+    case Op::kLibrary:
+    case Op::kNanosleep:
+    case Op::kMbarrier: return true;
+    default: return false;
+  }
+}
+
+std::uint32_t straight_length(const FunctionBody& body) {
+  for (std::size_t i = 0; i < body.code.size(); ++i) {
+    if (may_take_long(body.keys[i], body.code[i])) return 0;
+  }
+  return static_cast<std::uint32_t>(body.code.size());
+}
+
 }  // namespace
 
 Status KernelBuilder::build(std::size_t function, detail::KernelBody& kernel) {
@@ -30,6 +51,7 @@ Status KernelBuilder::build(std::size_t function, detail::KernelBody& kernel) {
   std::uint64_t deepest = 0;
   stack_bytes(0, state, deepest);
   kernel.local_bytes = static_cast<std::uint32_t>(deepest);
+  kernel.straight_length = straight_length(*kernel.functions[0]);
   return ok();
 }
 

@@ -2,11 +2,17 @@
 
 #include <sys/mman.h>
 
+#include <cstring>
+
 namespace farcall::softgpu {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
 constexpr std::size_t kAlignMax = std::size_t{2} << 20;
+
+// Allocations that stay accessible after their release: 1 MiB in all.
+constexpr std::size_t kKeptMax = 16;
+constexpr std::uint64_t kKeptBytesMax = 64 * 1024;
 
 std::uint64_t round_up(std::uint64_t x, std::uint64_t to) { return (x + to - 1) / to * to; }
 
@@ -45,23 +51,50 @@ Result<std::uint64_t> Memory::allocate(std::size_t bytes, std::size_t align) {
     return Status(Code::kOverQuota, "device memory: " + std::to_string(books->used) + " of " +
                                         std::to_string(limit_) + " bytes are in use");
   }
-  for (auto& [base, room] : books->free) {
-    const std::uint64_t start = round_up(base, step);
-    const std::uint64_t lost = start - base;
-    if (room < lost + pages + kPage) continue;
-    const Range taken{base, lost + pages + kPage};
-    if (::mprotect(at(start), pages, PROT_READ | PROT_WRITE) != 0) {
-      return Status::system("open device memory");
-    }
-    const std::uint64_t left = room - taken.bytes;
-    books->free.erase(base);
-    if (left != 0) books->free[taken.base + taken.bytes] = left;
-    books->ranges[start] = Range{start, bytes};
-    books->pages[start] = taken;
-    books->used += pages;
-    return start;
+  std::optional<Spot> spot = take_kept(*books, pages, step);
+  if (!spot) spot = take_free(*books, pages, step);
+  if (!spot && !books->ready.empty()) {
+    for (const Spot& kept : books->ready) give_back(*books, kept.pages);
+    books->ready.clear();
+    spot = take_free(*books, pages, step);
   }
-  return Status(Code::kOverQuota, "device memory is too fragmented");
+  if (!spot) return Status(Code::kOverQuota, "device memory is too fragmented");
+  const std::uint64_t start = spot->inside.base;
+  if (!spot->open && ::mprotect(at(start), pages, PROT_READ | PROT_WRITE) != 0) {
+    const Status failed = Status::system("open device memory");
+    give_back(*books, spot->pages);
+    return failed;
+  }
+  books->ranges[start] = Range{start, bytes};
+  books->pages[start] = spot->pages;
+  books->used += pages;
+  return start;
+}
+
+std::optional<Memory::Spot> Memory::take_kept(Books& books, std::uint64_t pages,
+                                              std::uint64_t step) {
+  for (Spot& kept : books.ready) {
+    if (kept.inside.bytes != pages || kept.inside.base % step != 0) continue;
+    const Spot spot = kept;
+    kept = books.ready.back();
+    books.ready.pop_back();
+    return spot;
+  }
+  return std::nullopt;
+}
+
+std::optional<Memory::Spot> Memory::take_free(Books& books, std::uint64_t pages,
+                                              std::uint64_t step) {
+  for (const auto& [base, room] : books.free) {
+    const std::uint64_t start = round_up(base, step);
+    const Range taken{base, start - base + pages + kPage};
+    if (room < taken.bytes) continue;
+    const std::uint64_t left = room - taken.bytes;
+    books.free.erase(taken.base);
+    if (left != 0) books.free[taken.base + taken.bytes] = left;
+    return Spot{taken, Range{start, pages}, false};
+  }
+  return std::nullopt;
 }
 
 Status Memory::release(std::uint64_t base) {
@@ -70,9 +103,10 @@ Status Memory::release(std::uint64_t base) {
   if (found == books->pages.end()) {
     return Status(Code::kNotFound, "no device allocation starts at that address");
   }
-  books->used -= round_up(books->ranges[base].bytes, kPage);
+  const Range inside{base, round_up(books->ranges[base].bytes, kPage)};
+  books->used -= inside.bytes;
   books->ranges.erase(base);
-  books->doomed.push_back(Doomed{found->second, books->next_ticket});
+  books->doomed.push_back(Doomed{{found->second, inside, true}, books->next_ticket});
   books->pages.erase(found);
   bury(*books);
   return ok();
@@ -86,10 +120,18 @@ void Memory::bury(Books& books) {
     if (oldest < doomed.ticket) {
       books.doomed[kept++] = doomed;
     } else {
-      give_back(books, doomed.pages);
+      keep_or_give_back(books, doomed.spot);
     }
   }
   books.doomed.resize(kept);
+}
+
+void Memory::keep_or_give_back(Books& books, const Spot& spot) {
+  if (spot.inside.bytes > kKeptBytesMax || books.ready.size() == kKeptMax) {
+    return give_back(books, spot.pages);
+  }
+  std::memset(at(spot.inside.base), 0, spot.inside.bytes);
+  books.ready.push_back(spot);
 }
 
 void Memory::give_back(Books& books, Range pages) {

@@ -7,7 +7,9 @@
 //
 // One large PROT_NONE reservation is made at the start; an allocation makes its pages accessible, a
 // release takes them away again. So a stray host access to freed memory faults at once, and a
-// kernel's access is checked against the allocations themselves.
+// kernel's access is checked against the allocations themselves. Of small allocations a few stay
+// accessible, wiped, for the next one of their size: programs allocate and free in circles, and two
+// system calls cost more than the rest of it.
 // Owner: one per device; outlives every Program and Engine built on it.  Threads: any.
 // It never clears memory on allocation beyond what the kernel gives (fresh pages read as zero).
 #pragma once
@@ -71,8 +73,13 @@ class Memory {
   };
 
  private:
+  struct Spot {
+    Range pages;   // all that goes back
+    Range inside;  // where the allocation lies in it, in whole pages
+    bool open;     // accessible, and wiped
+  };
   struct Doomed {
-    Range pages;
+    Spot spot;
     std::uint64_t ticket;  // launches with a smaller ticket may still touch them
   };
   struct Books {
@@ -80,12 +87,16 @@ class Memory {
     std::map<std::uint64_t, Range> pages;         // by base of an allocation: its whole pages
     std::map<std::uint64_t, std::uint64_t> free;  // by base: bytes; inside the reservation
     std::vector<Doomed> doomed;
+    std::vector<Spot> ready;  // open: for the next allocation of that size
     std::set<std::uint64_t> pins;
     std::uint64_t next_ticket = 1;
     std::size_t used = 0;
   };
   Memory(std::uint64_t base, std::size_t reserved, std::size_t limit);
   static void bury(Books& books);
+  static std::optional<Spot> take_kept(Books& books, std::uint64_t pages, std::uint64_t step);
+  static std::optional<Spot> take_free(Books& books, std::uint64_t pages, std::uint64_t step);
+  static void keep_or_give_back(Books& books, const Spot& spot);
   static void give_back(Books& books, Range pages);
 
   const std::uint64_t base_;

@@ -108,6 +108,8 @@ struct KernelBody {
   std::uint32_t local_bytes = 0;    // per thread, for the deepest chain of calls
   std::uint32_t slots = 0;          // range caches
   bool warps_independent = true;    // no warp waits for another
+  // Instructions that one warp runs at most; 0 when it may loop, sleep or call.
+  std::uint32_t straight_length = 0;
 };
 }  // namespace detail
 
@@ -132,6 +134,7 @@ struct LaunchState {
   std::uint64_t grid_id = 0;
   std::uint64_t grid_workspace = 0;  // of a cooperative launch
   bool cooperative = false;
+  bool alone = false;  // over sooner than a helper would wake
   std::vector<std::byte> params;
   Heap* heap = nullptr;
   std::function<void(bool error, std::string_view)> print;

@@ -7,7 +7,9 @@ class Interpreter final : public Runner {
  public:
   Interpreter(Memory& memory, int threads) : engine_(memory, EngineOptions{threads, {}, {}}) {}
   Fault run(const Launch& launch) override { return engine_.run(launch); }
-  Effort effort(const Launch&) const override { return Effort::kLong; }
+  Effort effort(const Launch& launch) const override {
+    return engine_.is_brief(launch) ? Effort::kBrief : Effort::kLong;
+  }
 
  private:
   Engine engine_;

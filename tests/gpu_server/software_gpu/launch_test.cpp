@@ -1,3 +1,4 @@
+#include <atomic>
 #include <vector>
 
 #include "tests/gpu_server/software_gpu/driver_session.h"
@@ -50,6 +51,50 @@ TEST_CASE("a kernel adds two arrays, by parameter list or by buffer") {
   bytes = 27;
   CHECK(cuLaunchKernel(add, 4, 1, 1, 32, 1, 1, 0, nullptr, nullptr, extra) ==
         CUDA_ERROR_INVALID_VALUE);
+}
+
+TEST_CASE("a small kernel without loops is over when its launch returns") {
+  DriverSession session;
+  CUfunction add = session.function(kAddPtx, "add");
+  Sum sum(session);
+  CUstream stream = nullptr;
+  REQUIRE(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  CHECK(launch(add, 4, 32, sum.params, stream) == CUDA_SUCCESS);
+  CHECK(cuStreamQuery(stream) == CUDA_SUCCESS);
+  CHECK(sum.result() == std::vector<int>(100, 42));
+  CHECK(cuStreamDestroy_v2(stream) == CUDA_SUCCESS);
+}
+
+TEST_CASE("a kernel that waits for the host does not hold up its launch") {
+  DriverSession session;
+  CUfunction wait = session.function(R"(
+.version 8.0
+.target sm_75
+.address_size 64
+.visible .entry wait(.param .u64 flag)
+{
+  .reg .pred %p;
+  .reg .b32 %r;
+  .reg .b64 %rd;
+  ld.param.u64 %rd, [flag];
+$again:
+  ld.volatile.global.u32 %r, [%rd];
+  setp.eq.u32 %p, %r, 0;
+  @%p bra $again;
+  ret;
+}
+)",
+                                     "wait");
+  void* flag = nullptr;
+  REQUIRE(cuMemAllocHost_v2(&flag, 4) == CUDA_SUCCESS);
+  auto* word = static_cast<std::atomic<unsigned>*>(flag);
+  *word = 0;
+  void* params[] = {&flag};
+  CHECK(launch(wait, 1, 1, params) == CUDA_SUCCESS);
+  CHECK(cuStreamQuery(nullptr) == CUDA_ERROR_NOT_READY);
+  *word = 1;
+  CHECK(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(cuMemFreeHost(flag) == CUDA_SUCCESS);
 }
 
 TEST_CASE("a CUkernel is accepted where a CUfunction is asked for") {
