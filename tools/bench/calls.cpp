@@ -1,6 +1,6 @@
 // What a CUDA call costs: microseconds of small calls, GB/s of big copies.
 //
-//   LD_PRELOAD=…/libcuda.so.1 bench_calls [--json FILE] [--quick]
+//   LD_PRELOAD=…/libcuda.so.1 bench_calls [--json FILE] [--rounds N] [--quick]
 //
 // Posted calls (launches, copies to the device) are measured as a burst with one wait at its end,
 // so that the figure holds the work of both ends, not only that of putting calls into a buffer.
@@ -88,9 +88,9 @@ class Bench {
       std::size_t free_bytes = 0, total_bytes = 0;
       check(cuda_.memory_info(&free_bytes, &total_bytes), "cuMemGetInfo");
     });
-    each("allocate and free 64 KiB", options_.calls, [this] {
+    each("allocate and free 4 KiB", options_.calls, [this] {
       CUdeviceptr memory = 0;
-      check(cuda_.allocate(&memory, 65536), "cuMemAlloc");
+      check(cuda_.allocate(&memory, 4096), "cuMemAlloc");
       check(cuda_.release(memory), "cuMemFree");
     });
   }
@@ -144,8 +144,12 @@ int run(int argc, char** argv) {
       options.burst = 10'000;
     } else if (std::strcmp(argv[i], "--json") == 0 && i + 1 < argc) {
       options.json = argv[++i];
+    } else if (std::strcmp(argv[i], "--rounds") == 0 && i + 1 < argc) {
+      options.rounds = std::max(1, std::atoi(argv[++i]));
     } else {
-      std::fprintf(stderr, "Usage: LD_PRELOAD=libcuda.so.1 %s [--json FILE] [--quick]\n", argv[0]);
+      std::fprintf(stderr,
+                   "Usage: LD_PRELOAD=libcuda.so.1 %s [--json FILE] [--rounds N] [--quick]\n",
+                   argv[0]);
       return 2;
     }
   }
