@@ -24,7 +24,7 @@ constexpr const char* kPtx =
 constexpr std::size_t kBytes = 64 * 1024;
 
 void stage(const std::string& word) {
-  std::cout << word << std::endl;
+  std::cout << word << "\n" << std::flush;
   std::string go;
   std::getline(std::cin, go);
 }
@@ -84,7 +84,7 @@ int run(int argc, char** argv) {
     stage("ready");
     std::cout << seconds([&] {
       for (int i = 0; i < turns; i++) session.turn(i);
-    }) << std::endl;
+    }) << "\n";
     return 0;
   }
   std::fprintf(stderr, "Usage: LD_PRELOAD=libcuda.so.1 %s idle | share TURNS\n", argv[0]);
