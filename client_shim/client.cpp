@@ -64,7 +64,8 @@ Client::Client(std::unique_ptr<link::Session> session, Settings settings, const 
       opened_ns_(clock.now_ns()),
       receiver_(*session_),
       flusher_(*session_, clock),
-      stats_(!settings_.stats_file.empty()) {}
+      stats_(!settings_.stats_file.empty() || !settings_.trace_file.empty()),
+      trace_(settings_.trace_file, stats_, clock) {}
 
 Result<std::unique_ptr<Client>> Client::open(std::unique_ptr<link::Session> session,
                                              Settings settings, const Clock& clock) {
@@ -104,6 +105,7 @@ ThreadState& Client::this_thread() { return thread_state(generation_, numbers_, 
 
 void Client::release_thread(const ThreadState& thread) {
   if (thread.generation != generation_ || thread.number == 0) return;
+  trace_.end_thread();
   wire::FrameHeader end{api::row::end_thread::info().id, 0, 0, 0, thread.number};
   // A closed link has nothing left to tidy up.
   if (session_->post(end, link::Flush::kLater, [](wire::Writer&) {}).ok()) flusher_.posted();
@@ -213,12 +215,14 @@ CUresult Client::ask(const api::RowInfo& row, Encode encode, Take take) {
 
 CUresult Client::ask_payload(const api::RowInfo& row, Encode encode,
                              std::span<const std::byte> payload, Take take) {
+  stats_.moved(payload.size(), 0);
   auto send = [&](wire::FrameHeader head) { return session_->post_bulk(head, encode, payload); };
   return round_trip(row, CallKind::kAsked, send, take);
 }
 
 CUresult Client::ask_stream(const api::RowInfo& row, Encode encode, std::uint64_t bytes,
                             link::Session::Fill fill, Take take) {
+  stats_.moved(bytes, 0);
   auto send = [&](wire::FrameHeader head) {
     return session_->post_bulk_from(head, encode, bytes, fill);
   };
@@ -254,6 +258,7 @@ CUresult Client::post_payload(const api::RowInfo& row, Encode encode,
   auto head = begin(row, thread, 0);
   if (!head.ok()) return failed(head.status());
   stats_.count(CallKind::kQueued, row.name);
+  stats_.moved(payload.size(), 0);
   auto posted = session_->post_bulk(head.value(), encode, payload);
   if (!posted.ok()) return failed(posted.status());
   thread.has_posts = true;
@@ -268,7 +273,10 @@ void Client::finish() {
     about.device = snapshot_.devices.empty() ? "" : snapshot_.devices[0].name;
     about.link = session_->describe();
     about.seconds = static_cast<double>(clock_.now_ns() - opened_ns_) * 1e-9;
-    Status written = write_report(settings_.stats_file, stats_.report(about, session_->stats()));
+    const std::string report = stats_.report(about, session_->stats());
+    trace_.finish(report);
+    Status written =
+        settings_.stats_file.empty() ? ok() : write_report(settings_.stats_file, report);
     if (!written.ok()) FARCALL_LOG_WARN("no figures: %s", written.to_string().c_str());
   }
   session_->close(Status(Code::kClosed, "the program ends"));

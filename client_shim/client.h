@@ -20,6 +20,7 @@
 #include "client_shim/snapshot.h"
 #include "client_shim/stats.h"
 #include "client_shim/thread_state.h"
+#include "client_shim/trace.h"
 #include "transport/api/caller.h"
 #include "transport/api/reply_cache.h"
 #include "transport/base/clock.h"
@@ -71,12 +72,16 @@ class Client {
   Functions& functions() { return functions_; }
   api::ReplyCache& replies() { return replies_; }
   Stats& stats() { return stats_; }
+  Trace& trace() { return trace_; }
   link::Session& session() { return *session_; }
 
-  // Writes the figures, if FARCALL_STATS asks for them, and closes the session.
+  // Writes the figures and the rest of the trace, if they were asked for, and closes the session.
   void finish();
   // In the child of a fork: shuts descriptors and wipes keys, and leaves the rest alone.
-  void abandon_in_child() { session_->abandon_in_child(); }
+  void abandon_in_child() {
+    trace_.abandon_in_child();
+    session_->abandon_in_child();
+  }
 
  private:
   Client(std::unique_ptr<link::Session> session, Settings settings, const Clock& clock);
@@ -102,6 +107,7 @@ class Client {
   Receiver receiver_;
   Flusher flusher_;
   Stats stats_;
+  Trace trace_;
   ThreadNumbers numbers_;
   Allocations allocations_;
   Contexts contexts_;

@@ -57,6 +57,7 @@ CUresult copy_to_device(Client& client, const LinearCopy& copy) {
     if (is_inline) out.bytes(copy.host, copy.bytes);
   };
   std::span payload(static_cast<const std::byte*>(copy.host), copy.bytes);
+  if (is_inline) client.stats().moved(copy.bytes, 0);
   if (known) {
     return is_inline ? client.post(info, encode) : client.post_payload(info, encode, payload);
   }
@@ -79,6 +80,7 @@ CUresult copy_from_device(Client& client, const LinearCopy& copy) {
     if (reply.status != CUDA_SUCCESS) return reply.status;
     return take_payload(reply, copy.host, copy.bytes);
   };
+  client.stats().moved(0, copy.bytes);
   return client.ask(info, encode, take);
 }
 

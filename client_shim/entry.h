@@ -20,6 +20,7 @@ template <class Body>
 CUresult with_client(const Body& body) {
   Client* client = current_client();
   if (client == nullptr) return CUDA_ERROR_NOT_INITIALIZED;
+  TracedCall traced(client->trace());
   try {
     return body(*client);
   } catch (const std::exception&) {

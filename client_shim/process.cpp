@@ -89,6 +89,7 @@ Status try_open(Process& process, bool* is_configured) FARCALL_REQUIRES(process.
     if (!read.ok()) return read.status();
     settings = std::move(read).value();
   }
+  const std::int64_t started_ns = system_clock().now_ns();
   auto session = (seam.connect != nullptr ? seam.connect : connect_by_dial)(settings);
   if (!session.ok()) return session.status();
   auto client = Client::open(std::move(session).value(), std::move(settings), system_clock());
@@ -96,6 +97,7 @@ Status try_open(Process& process, bool* is_configured) FARCALL_REQUIRES(process.
   Client* opened = std::move(client).value().release();
   FARCALL_LOG_INFO("session with %s over %s: %zu devices", opened->settings().server.c_str(),
                    opened->session().describe().c_str(), opened->snapshot().devices.size());
+  opened->trace().note_opening(started_ns);
   process.client.store(opened, std::memory_order_release);
   return ok();
 }

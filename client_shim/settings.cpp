@@ -27,6 +27,7 @@ Result<Settings> settings_from_environment() {
   settings.ca = from_environment("FARCALL_CA");
   settings.server_name = from_environment("FARCALL_SERVER_NAME");
   settings.stats_file = from_environment("FARCALL_STATS");
+  settings.trace_file = from_environment("FARCALL_TRACE");
   std::string strict = from_environment("FARCALL_STRICT");
   settings.strict = !strict.empty() && strict != "0";
   if (settings.server.empty()) {

@@ -9,6 +9,7 @@
 //   FARCALL_SERVER_NAME  name the server's certificate must carry; default: the host
 //   FARCALL_STRICT       1: every call waits for its own result
 //   FARCALL_STATS        file for the figures of the session, written when the program ends
+//   FARCALL_TRACE        file for a record of every call, for `farcall explain`; see trace.h
 //   FARCALL_STATUS       file that says why there is no device; `farcall run` shows it
 //   FARCALL_LOG          level[:file], see transport/base/log.h
 //   FARCALL_OFF          optimisations to do without: spin,gather,… or all; see switches.h
@@ -28,6 +29,7 @@ struct Settings {
   std::string ca;
   std::string server_name;
   std::string stats_file;
+  std::string trace_file;
   bool strict = false;
 };
 

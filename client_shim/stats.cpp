@@ -6,6 +6,7 @@
 #include <map>
 #include <string_view>
 
+#include "client_shim/trace.h"
 #include "transport/base/unique.h"
 
 namespace farcall::shim {
@@ -39,8 +40,18 @@ void Stats::count_slow(CallKind kind, const char* name) {
     }
     if (held != name) continue;
     slots_[at].calls[static_cast<std::size_t>(kind)].fetch_add(1, std::memory_order_relaxed);
+    TracedCall::note(static_cast<std::uint16_t>(at), kind);
     return;
   }
+}
+
+void Stats::waited_slow(std::int64_t ns) {
+  waited_ns_.fetch_add(ns, std::memory_order_relaxed);
+  TracedCall::note_wait(ns);
+}
+
+void Stats::moved_slow(std::uint64_t bytes_out, std::uint64_t bytes_in) {
+  TracedCall::note_bytes(bytes_out, bytes_in);
 }
 
 std::string Stats::report(const About& about, const link::LinkStats& link) const {

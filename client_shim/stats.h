@@ -26,12 +26,23 @@ class Stats {
   explicit Stats(bool enabled) : enabled_(enabled) {}
   bool is_enabled() const { return enabled_; }
 
-  // name: a string literal, the exported function.
+  // name: a string literal, the exported function. It is also noted in this thread's TracedCall.
   void count(CallKind kind, const char* name) {
     if (enabled_) count_slow(kind, name);
   }
   void waited(std::int64_t ns) {
-    if (enabled_) waited_ns_.fetch_add(ns, std::memory_order_relaxed);
+    if (enabled_) waited_slow(ns);
+  }
+  // Bytes of the program's that go along with the call this thread is in, for the trace.
+  void moved(std::uint64_t bytes_out, std::uint64_t bytes_in) {
+    if (enabled_) moved_slow(bytes_out, bytes_in);
+  }
+
+  // Open addressing by the literal's address: insert-only, no lock. CUDA has about 640 functions.
+  static constexpr std::size_t kSlots = 2048;
+  // Null: nothing was counted there.
+  const char* name_of(std::size_t slot) const {
+    return slots_[slot].name.load(std::memory_order_relaxed);
   }
 
   struct About {
@@ -48,9 +59,9 @@ class Stats {
     std::atomic<const char*> name{nullptr};
     std::array<std::atomic<std::uint64_t>, kCallKinds> calls{};
   };
-  // Open addressing by the literal's address: insert-only, no lock. CUDA has about 640 functions.
-  static constexpr std::size_t kSlots = 2048;
   void count_slow(CallKind kind, const char* name);
+  void waited_slow(std::int64_t ns);
+  static void moved_slow(std::uint64_t bytes_out, std::uint64_t bytes_in);
 
   const bool enabled_;
   std::atomic<std::int64_t> waited_ns_{0};

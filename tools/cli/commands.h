@@ -30,8 +30,9 @@ struct RunOptions {
   Connection connection;
   std::vector<std::string> command;
   std::string stats_file;
-  std::string log;  // level[:file]
-  std::string off;  // switches, see transport/base/switches.h
+  std::string trace_file;  // for explain_trace
+  std::string log;         // level[:file]
+  std::string off;         // switches, see transport/base/switches.h
   bool strict = false;
   bool check = true;  // dial once before the program starts, so that errors are told in words
 };
@@ -43,6 +44,15 @@ struct GpusOptions {
   bool json = false;
 };
 int list_gpus(const GpusOptions& options);
+
+struct ExplainOptions {
+  std::string trace_file;
+  std::string rtt = "0.5ms";
+  std::string bandwidth = "10Gbit";
+  std::string form = "text";  // text, json, svg, html
+  std::string out;            // a file; empty: standard output
+};
+int explain_trace(const ExplainOptions& options);
 
 struct DemoOptions {
   std::vector<std::string> command;  // empty: the training job

@@ -37,6 +37,8 @@ void add_run(CLI::App& app, RunOptions* options) {
   add_connection(run, &options->connection);
   run->add_option("--stats", options->stats_file,
                   "write the session's figures to this file, JSON [FARCALL_STATS]");
+  run->add_option("--trace", options->trace_file,
+                  "record every call in this file, for farcall explain [FARCALL_TRACE]");
   run->add_option("--log", options->log,
                   "let the client library log: LEVEL[:FILE], error to trace [FARCALL_LOG]");
   run->add_flag("--strict", options->strict,
@@ -61,6 +63,23 @@ void add_gpus(CLI::App& app, GpusOptions* options) {
           "-o,--output", [options](const std::string& form) { options->json = form == "json"; },
           "table (default) or json")
       ->check(CLI::IsMember({"table", "json"}));
+}
+
+void add_explain(CLI::App& app, ExplainOptions* options) {
+  auto* explain = app.add_subcommand("explain", "Say what a traced run spent on its link, and why");
+  explain->add_option("trace", options->trace_file, "file of farcall run --trace")->required();
+  explain->add_option("--rtt", options->rtt, "round trip to predict for, like 0.5ms or 80us")
+      ->capture_default_str();
+  explain->add_option("--bandwidth", options->bandwidth, "bandwidth to predict for, like 10Gbit")
+      ->capture_default_str();
+  explain->add_option("-o,--output", options->form, "text, json, or pictures as svg or html")
+      ->check(CLI::IsMember({"text", "json", "svg", "html"}))
+      ->capture_default_str();
+  explain->add_option("--out", options->out, "write to this file instead of standard output");
+  explain->footer(
+      "Example:\n  farcall run --trace run.trace -- python train.py\n"
+      "  farcall explain run.trace --rtt 2ms --bandwidth 1Gbit\n"
+      "  farcall explain run.trace -o html --out run.html");
 }
 
 struct CaOptions {
@@ -123,10 +142,12 @@ int run(int argc, char** argv) {
   GpusOptions gpus_options;
   CaOptions ca_options;
   DemoOptions demo_options;
+  ExplainOptions explain_options;
   add_run(app, &run_options);
   add_gpus(app, &gpus_options);
   add_ca(app, &ca_options);
   add_demo(app, &demo_options);
+  add_explain(app, &explain_options);
   auto* version = app.add_subcommand("version", "Print version and table fingerprint");
   try {
     app.parse(argc, argv);
@@ -135,6 +156,7 @@ int run(int argc, char** argv) {
   }
   if (app.got_subcommand("run")) return run_program(run_options);
   if (app.got_subcommand("gpus")) return list_gpus(gpus_options);
+  if (app.got_subcommand("explain")) return explain_trace(explain_options);
   if (app.got_subcommand("demo")) return run_demo(demo_options);
   if (app.got_subcommand(version)) {
     std::printf("farcall %s, API table %016llx\n", FARCALL_VERSION,

@@ -29,6 +29,9 @@ int run_program(const RunOptions& options) {
   if (!options.stats_file.empty()) {
     ::setenv("FARCALL_STATS", std::filesystem::absolute(options.stats_file, error).c_str(), 1);
   }
+  if (!options.trace_file.empty()) {
+    ::setenv("FARCALL_TRACE", std::filesystem::absolute(options.trace_file, error).c_str(), 1);
+  }
   if (!options.log.empty()) ::setenv("FARCALL_LOG", options.log.c_str(), 1);
   if (!options.off.empty()) ::setenv("FARCALL_OFF", options.off.c_str(), 1);
   if (options.strict) ::setenv("FARCALL_STRICT", "1", 1);

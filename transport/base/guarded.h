@@ -7,6 +7,7 @@
 // Threads: any.  Never hold one over I/O. Clang's -Wthread-safety checks Mutex uses; Guarded makes
 // the check unnecessary by construction. Lock order is written in each folder's README.
 #pragma once
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 
@@ -56,6 +57,11 @@ class Guarded {
     template <class Until>
     void wait(std::condition_variable& changed, Until until) {
       changed.wait(lock_, [&] { return until(value_); });
+    }
+    // The same for at most `ms`; false when they have passed without it.
+    template <class Until>
+    bool wait_for(std::condition_variable& changed, int ms, Until until) {
+      return changed.wait_for(lock_, std::chrono::milliseconds(ms), [&] { return until(value_); });
     }
 
    private:

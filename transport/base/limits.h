@@ -52,6 +52,16 @@ inline constexpr std::size_t kStagingBytes = 4 << 20;   // pinned staging, two h
 // client so that each fits one piece.
 inline constexpr std::size_t kCopyChunkBytes = 1 << 20;
 
+// --- trace (FARCALL_TRACE; its file is the user's own) -----------------------------------------
+// Of one file: at 32 bytes a call some 30 million calls, ten minutes of a busy program.
+inline constexpr std::size_t kTraceFileBytesMax = std::size_t{1} << 30;
+inline constexpr std::size_t kTraceEventsEach = 1024;  // in one thread's buffer: 32 KiB
+// Buffers in memory, 64 MiB: two for each of 1000 threads. Without a free one calls are dropped.
+inline constexpr std::size_t kTraceBuffersMax = 2048;
+inline constexpr int kTraceFlushMs = 500;  // what a killed program may lose
+inline constexpr std::size_t kTraceSitesMax = 16384;
+inline constexpr std::size_t kTraceModulesMax = 4096;  // libraries of one program
+
 // --- handshake -----------------------------------------------------------------------------------
 inline constexpr int kHandshakeMs = 10'000;  // TLS, hello and lanes, all of it
 inline constexpr std::size_t kHelloBytesMax = 4096;
@@ -93,6 +103,7 @@ static_assert(kAnswerBytesMax + 8192 <= kFrameBodyBytesMax, "an array answer fit
 static_assert(kFrameBodyBytesMax + 3 * kAnswerBytesMax <= kScratchBytes, "a call fits its scratch");
 static_assert(kArrayItemsMax * 8 <= kFrameBodyBytesMax, "an array fits its frame");
 static_assert(kCallRecordBytesMax <= kRecordBytesMax, "one record limit holds for both lanes");
+static_assert(kTraceSitesMax < 65536, "a site fits its field");
 static_assert(kBulkFirstRecordBytes <= kRecordBytesMax, "the first record is no larger");
 
 }  // namespace farcall::limits
