@@ -75,6 +75,15 @@ inline constexpr std::size_t kPrintedBytesMax = 1 << 20;
 // A worker whose client is gone may clean up for this long; then it is killed.
 inline constexpr int kWorkerGraceMs = 500;
 
+// --- RDMA ----------------------------------------------------------------------------------------
+// Records of a lane on the way or unread, each way: 4 MiB of full ones keep 100 Gbit/s busy over
+// 300 µs.
+inline constexpr std::size_t kRdmaWindowRecords = 16;
+// Connections that have not said their hello; each holds queues of 4 MiB.
+inline constexpr std::size_t kRdmaStrangersMax = 8;
+// A pipe that ends waits so long for its peer to have read what was sent.
+inline constexpr int kRdmaLingerMs = 300;
+
 // --- rekeying (RFC 8446 section 5.5 allows about 390 GB per AES-GCM key)
 // --------------------------
 inline constexpr std::uint64_t kRekeyBytes = std::uint64_t{64} << 30;

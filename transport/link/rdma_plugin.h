@@ -1,0 +1,44 @@
+// libfarcall_ucx.so, found and loaded: the one door through which UCX enters a process.
+//
+//   Result<RdmaPlugin> plugin = RdmaPlugin::load(settings_for_rdma());
+//   FarcallUcxPipe* pipe = plugin.value()->connect(plugin.value().context(), …);
+//
+// UCX reads some settings while it is being loaded, from the environment. They are shown to it for
+// that moment in an environment of our own; the program's is not written to, because another thread
+// may be reading it. The library stays loaded: its threads and its exit functions need it.
+// Threads: any.  Never called before an RDMA link was chosen.
+#pragma once
+#include <span>
+#include <string>
+
+#include "transport/base/status.h"
+#include "transport/link/ucx/plugin.h"
+
+namespace farcall::link {
+
+class RdmaPlugin {
+ public:
+  // RDMA by reliable connections, set up by rdmacm: no TCP port of UCX's, which 8 wrong bytes would
+  // make abort the process.
+  static std::span<const FarcallUcxSetting> settings_for_rdma();
+
+  // The plugin of this process. `settings` count for the first call only; tests pass others.
+  // Errors: kUnsupported (no plugin, no UCX, no device), with what to do.
+  static Result<RdmaPlugin> load(std::span<const FarcallUcxSetting> settings);
+
+  // Where the plugin lies: beside this object's file, or in ../lib of that. Empty: nowhere.
+  static std::string find();
+
+  const FarcallUcxPlugin* operator->() const { return plugin_; }
+  FarcallUcxContext* context() const { return context_; }
+
+ private:
+  RdmaPlugin(const FarcallUcxPlugin* plugin, FarcallUcxContext* context)
+      : plugin_(plugin), context_(context) {}
+  const FarcallUcxPlugin* plugin_;
+  FarcallUcxContext* context_;
+};
+
+Status status_of(const FarcallUcxError& error);
+
+}  // namespace farcall::link
