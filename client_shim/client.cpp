@@ -63,7 +63,7 @@ Client::Client(std::unique_ptr<link::Session> session, Settings settings, const 
       generation_(++g_generations),
       opened_ns_(clock.now_ns()),
       receiver_(*session_),
-      flusher_(*session_, clock),
+      flusher_(*session_),
       stats_(!settings_.stats_file.empty() || !settings_.trace_file.empty()),
       trace_(settings_.trace_file, stats_, clock) {}
 
@@ -179,7 +179,6 @@ CUresult Client::round_trip(const api::RowInfo& row, CallKind kind, Send send, T
     receiver_.cancel(waiter, thread.number);
     return failed(sent.status());
   }
-  flusher_.sent();
   CUresult result = receiver_.wait(waiter);
   if (stats_.is_enabled()) stats_.waited(clock_.now_ns() - started);
   if (result != CUDA_SUCCESS) {
@@ -233,19 +232,17 @@ CUresult Client::ask_status(const api::RowInfo& row, Encode encode) {
   return ask(row, encode, kStatusOf);
 }
 
-CUresult Client::post(const api::RowInfo& row, Encode encode) {
-  ThreadState& thread = this_thread();
+CUresult Client::post(ThreadState& thread, const api::RowInfo& row, Encode encode) {
   if (CUresult fault = contexts_.fault(thread.current()); fault != CUDA_SUCCESS) return fault;
   if (must_ask(row, thread)) return ask(row, encode, kStatusOf);
   NoCancel whole;
   auto head = begin(row, thread, 0);
   if (!head.ok()) return failed(head.status());
   stats_.count(CallKind::kQueued, row.name);
-  link::Flush flush = flusher_.choose();
-  auto posted = session_->post(head.value(), flush, encode);
+  auto posted = session_->post(head.value(), link::Flush::kSoon, encode);
   if (!posted.ok()) return failed(posted.status());
   thread.has_posts = true;
-  if (flush == link::Flush::kLater) flusher_.posted();
+  flusher_.posted();
   return CUDA_SUCCESS;
 }
 
@@ -262,7 +259,6 @@ CUresult Client::post_payload(const api::RowInfo& row, Encode encode,
   auto posted = session_->post_bulk(head.value(), encode, payload);
   if (!posted.ok()) return failed(posted.status());
   thread.has_posts = true;
-  flusher_.sent();
   return CUDA_SUCCESS;
 }
 

@@ -41,7 +41,9 @@ class Client {
   // while the thread has no context (so that the program learns of it now), under AskInstead, and,
   // for calls that wait on the server, when another thread of the program talks to it too: only a
   // call that is waited for lets the others' calls be carried out meanwhile.
-  CUresult post(const api::RowInfo& row, Encode encode);
+  CUresult post(const api::RowInfo& row, Encode encode) { return post(this_thread(), row, encode); }
+  // The same for a caller that knows this_thread() already.
+  CUresult post(ThreadState& thread, const api::RowInfo& row, Encode encode);
   CUresult post_payload(const api::RowInfo& row, Encode encode, std::span<const std::byte> payload);
   // One round trip. `take` also sees failures: Reply::status.
   CUresult ask(const api::RowInfo& row, Encode encode, Take take);

@@ -50,6 +50,7 @@ void Contexts::drop(CUcontext context) {
   auto state = state_.lock();
   state->known.erase(context);
   state->faults.erase(context);
+  version_.fetch_add(1, std::memory_order_release);
 }
 
 std::optional<ContextFacts> Contexts::find(CUcontext context) {

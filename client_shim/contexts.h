@@ -30,6 +30,8 @@ class Contexts {
   void add(CUcontext context, ContextFacts facts);
   void drop(CUcontext context);
   std::optional<ContextFacts> find(CUcontext context);
+  // Another number than before when a context may have gone since.
+  std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
 
   // A fault of a kernel spoils its context for good: every later call of it gets the same error.
   // Other results are ignored.
@@ -69,6 +71,7 @@ class Contexts {
   CUresult find_fault(CUcontext context);
 
   std::atomic<bool> any_fault_{false};
+  std::atomic<std::uint64_t> version_{0};
   Guarded<State> state_;
   std::array<std::recursive_mutex, limits::kDevicesMax> turns_;
 };

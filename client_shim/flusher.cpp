@@ -1,11 +1,20 @@
 #include "client_shim/flusher.h"
 
 #include <pthread.h>
+#include <sys/prctl.h>
 
+#include <algorithm>
 #include <csignal>
 #include <ctime>
 
 namespace farcall::shim {
+namespace {
+
+constexpr long kPauseMinNs = 20'000;
+constexpr long kPauseMaxNs = 100'000;
+constexpr int kIdleLooksMax = 30;
+
+}  // namespace
 
 bool start_quiet_thread(void* (*body)(void*), void* argument) {
   sigset_t all;
@@ -22,54 +31,48 @@ bool start_quiet_thread(void* (*body)(void*), void* argument) {
   return started;
 }
 
-link::Flush Flusher::choose() {
-  std::int64_t now = clock_.now_ns();
-  if (now - last_sent_ns_.load(std::memory_order_relaxed) < kPauseNs) return link::Flush::kLater;
-  last_sent_ns_.store(now, std::memory_order_relaxed);
-  return link::Flush::kNow;
-}
-
-void Flusher::posted() {
-  // Sequentially consistent, as is run(): either this sees that `armed_` has fallen, or run(),
-  // which looks at `posts_` once more after that, sees this post.
-  posts_.fetch_add(1, std::memory_order_seq_cst);
-  if (armed_.exchange(true, std::memory_order_seq_cst)) return;
+void Flusher::arm() {
+  if (armed_.exchange(true, std::memory_order_relaxed)) return;
   auto state = state_.lock();
   if (!state->started) {
-    state->started = true;
-    start();
+    auto body = [](void* self) -> void* {
+      static_cast<Flusher*>(self)->run();
+      return nullptr;
+    };
+    // Without a thread the next call sends what gathered: later, but nothing is lost.
+    state->started = start_quiet_thread(body, this);
   }
   state->woken = true;
   changed_.notify_one();
 }
 
-void Flusher::start() {
-  auto body = [](void* self) -> void* {
-    static_cast<Flusher*>(self)->run();
-    return nullptr;
-  };
-  // Without a thread the next call sends what gathered: later, but nothing is lost.
-  if (!start_quiet_thread(body, this)) return;
+bool Flusher::watch() {
+  long pause_ns = kPauseMinNs;
+  for (int idle = 0; idle < kIdleLooksMax;) {
+    timespec pause{0, pause_ns};
+    ::clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
+    const bool found = session_.has_gathered();
+    if (found && !session_.flush().ok()) return false;
+    idle = found ? 0 : idle + 1;
+    pause_ns = found ? kPauseMinNs : std::min(2 * pause_ns, kPauseMaxNs);
+  }
+  return true;
 }
 
 void Flusher::run() {
+  // The default lets a sleep of 20 µs last 70.
+  ::prctl(PR_SET_TIMERSLACK, 1000);
   for (;;) {
     {
       auto state = state_.lock();
       state.wait(changed_, [](State& now) { return now.woken; });
       state->woken = false;
     }
-    std::uint64_t seen = 0;
-    do {
-      seen = posts_.load(std::memory_order_acquire);
-      timespec linger{0, kLingerNs};
-      ::clock_nanosleep(CLOCK_MONOTONIC, 0, &linger, nullptr);
-      if (!session_.flush().ok()) return;
-      sent();
-    } while (posts_.load(std::memory_order_acquire) != seen);
-    armed_.store(false, std::memory_order_seq_cst);
-    // A post between the last look and the disarming saw `armed` and woke nobody: send for it.
-    if (posts_.load(std::memory_order_seq_cst) != seen && !session_.flush().ok()) return;
+    if (!watch()) return;
+    armed_.store(false, std::memory_order_relaxed);
+    // flush() takes the link's lock in any case. A post that came before this saw `armed`, and is
+    // sent here; one that comes after it sees that `armed` has fallen.
+    if (!session_.flush().ok()) return;
   }
 }
 

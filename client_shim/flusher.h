@@ -1,11 +1,12 @@
-// Flusher: sends what a thread posted and then left lying, about 20 µs later.
+// Flusher: sends what a thread posted and then left lying, 20 to 100 µs later.
 //
-//   session.post(head, flusher.choose(), encode);
+//   session.post(head, link::Flush::kSoon, encode);
 //   flusher.posted();
 //
 // Queued calls gather in the link's record so that many share one seal and one send. The first call
 // after a pause goes out at once; those behind it gather. The next call usually sends them; if none
-// comes, this does, on a small thread that sleeps while nothing is posted.
+// comes, this does, on a small thread. It looks every 20 µs while it finds something to send, more
+// rarely while it does not, and after a few milliseconds of that it sleeps until the next post.
 // Owner: one per client; leaked with it.  Threads: any.  The thread starts at the first need,
 // blocks every signal (they belong to the program) and ends when the session closes.
 #pragma once
@@ -13,7 +14,6 @@
 #include <condition_variable>
 #include <cstdint>
 
-#include "transport/base/clock.h"
 #include "transport/base/guarded.h"
 #include "transport/link/session.h"
 
@@ -21,25 +21,22 @@ namespace farcall::shim {
 
 class Flusher {
  public:
-  Flusher(link::Session& session, const Clock& clock) : session_(session), clock_(clock) {}
+  explicit Flusher(link::Session& session) : session_(session) {}
 
-  // How the next queued frame should go out.
-  link::Flush choose();
-  // A frame was posted with kLater.
-  void posted();
-  // Everything posted so far is on the wire (a kNow went out).
-  void sent() { last_sent_ns_.store(clock_.now_ns(), std::memory_order_relaxed); }
+  // A frame was posted that may gather.
+  void posted() {
+    // The link's lock orders this: either it finds what run() did before its last look, or that
+    // look finds the frame.
+    if (session_.has_gathered() && !armed_.load(std::memory_order_relaxed)) arm();
+  }
 
  private:
-  static constexpr std::int64_t kPauseNs = 50'000;  // so long without a send counts as idle
-  static constexpr std::int64_t kLingerNs = 20'000;
-  void start();
+  void arm();
   void run();
+  // Looks and sends until there has been nothing to send for long. False when the session closed.
+  bool watch();
 
   link::Session& session_;
-  const Clock& clock_;
-  std::atomic<std::int64_t> last_sent_ns_{0};
-  std::atomic<std::uint64_t> posts_{0};
   std::atomic<bool> armed_{false};
   struct State {
     bool started = false;

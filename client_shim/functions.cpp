@@ -34,7 +34,8 @@ std::string Functions::key(std::uint64_t owner, const std::string& name) {
 void Functions::add(FunctionFacts facts) {
   auto shared = std::make_shared<const FunctionFacts>(std::move(facts));
   auto state = state_.lock();
-  state->by_id[shared->id] = shared;
+  auto [at, is_new] = state->by_id.insert_or_assign(shared->id, shared);
+  if (!is_new) changed();
   if (!shared->name.empty()) state->by_name[key(shared->owner, shared->name)] = shared->id;
 }
 
@@ -56,9 +57,10 @@ void Functions::set_max_dynamic_shared(std::uint64_t id, int bytes) {
   auto state = state_.lock();
   auto at = state->by_id.find(id);
   if (at == state->by_id.end()) return;
-  FunctionFacts changed = *at->second;
-  changed.max_dynamic_shared_bytes = bytes;
-  at->second = std::make_shared<const FunctionFacts>(std::move(changed));
+  FunctionFacts facts = *at->second;
+  facts.max_dynamic_shared_bytes = bytes;
+  at->second = std::make_shared<const FunctionFacts>(std::move(facts));
+  changed();
 }
 
 void Functions::drop_owner(std::uint64_t owner) {
@@ -68,6 +70,7 @@ void Functions::drop_owner(std::uint64_t owner) {
     return facts != state->by_id.end() && facts->second->owner == owner;
   });
   std::erase_if(state->by_id, [&](const auto& entry) { return entry.second->owner == owner; });
+  changed();
 }
 
 }  // namespace farcall::shim

@@ -8,6 +8,7 @@
 // Owner: one per client.  Threads: any.  Facts are shared, because a launch may outlive an unload
 // by another thread; they change only by replacing them.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -45,6 +46,8 @@ class Functions {
   // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES was set.
   void set_max_dynamic_shared(std::uint64_t id, int bytes);
   void drop_owner(std::uint64_t owner);
+  // Another number than before when any kernel may have changed or gone since.
+  std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
 
  private:
   struct State {
@@ -52,7 +55,10 @@ class Functions {
     std::unordered_map<std::string, std::uint64_t> by_name;  // owner and name, see key()
   };
   static std::string key(std::uint64_t owner, const std::string& name);
+  // Called with the lock held, after the change.
+  void changed() { version_.fetch_add(1, std::memory_order_release); }
   Guarded<State> state_;
+  std::atomic<std::uint64_t> version_{0};
 };
 
 // The FunctionFacts part of a reply (transport/api/hand.h); fails `in` on a wrong one.

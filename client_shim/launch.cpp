@@ -1,6 +1,8 @@
 #include "client_shim/launch.h"
 
+#include <algorithm>
 #include <climits>
+#include <cstring>
 
 #include "client_shim/entry.h"
 #include "transport/api/deep.h"
@@ -50,23 +52,6 @@ CUresult check_params(const FunctionFacts& kernel, const LaunchRequest& request)
   return CUDA_SUCCESS;
 }
 
-hand::Launch head_of(const LaunchRequest& request) {
-  const CUlaunchConfig& config = request.config;
-  hand::Launch head{};
-  head.function = id_of(request.function);
-  head.grid[0] = config.gridDimX;
-  head.grid[1] = config.gridDimY;
-  head.grid[2] = config.gridDimZ;
-  head.block[0] = config.blockDimX;
-  head.block[1] = config.blockDimY;
-  head.block[2] = config.blockDimZ;
-  head.shared_bytes = config.sharedMemBytes;
-  head.kind = request.kind;
-  head.stream = id_of(config.hStream);
-  head.attribute_count = config.numAttrs;
-  return head;
-}
-
 bool is_cooperative(const LaunchRequest& request) {
   if (request.kind == hand::LaunchKind::kCooperative) return true;
   for (unsigned i = 0; i < request.config.numAttrs; ++i) {
@@ -86,26 +71,88 @@ CUresult check_attributes(const CUlaunchConfig& config) {
   return CUDA_SUCCESS;
 }
 
+// The plan of a kernel in the current context, as remembered or made now.
+// Errors: CUDA_ERROR_INVALID_CONTEXT, CUDA_ERROR_INVALID_HANDLE.
+CUresult plan_of(Client& client, ThreadState& thread, CUfunction function, LaunchPlan** found) {
+  // Read before what they stand for: a change in between makes a plan that does not hold.
+  const LaunchVersions now{client.functions().version(), client.contexts().version()};
+  if (thread.launch_plans == nullptr) thread.launch_plans = std::make_unique<LaunchPlans>();
+  LaunchPlan& plan = thread.launch_plans->slot(function);
+  *found = &plan;
+  if (plan.holds(function, thread.current(), now)) return CUDA_SUCCESS;
+  int ordinal = 0;
+  if (CUresult device = client.current_device(&ordinal); device != CUDA_SUCCESS) return device;
+  FunctionRefs kernel = client.functions().find(id_of(function));
+  if (kernel == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  const Device& device = client.snapshot().devices[static_cast<std::size_t>(ordinal)];
+  plan = {function, thread.current(), now, launch_limits(device), std::move(kernel)};
+  return CUDA_SUCCESS;
+}
+
+void put_head(wire::Writer& out, const LaunchRequest& request) {
+  const CUlaunchConfig& config = request.config;
+  out.put(hand::Launch{.function = id_of(request.function),
+                       .grid = {config.gridDimX, config.gridDimY, config.gridDimZ},
+                       .block = {config.blockDimX, config.blockDimY, config.blockDimZ},
+                       .shared_bytes = config.sharedMemBytes,
+                       .kind = request.kind,
+                       .stream = id_of(config.hStream),
+                       .attribute_count = config.numAttrs,
+                       .zero = 0});
+  for (unsigned i = 0; i < config.numAttrs; ++i) api::put_attribute(out, config.attrs[i]);
+}
+
+void put_params(wire::Writer& out, const FunctionFacts& kernel, void** params) {
+  out.put(hand::LaunchParams{hand::ParamForm::kBySizes,
+                             static_cast<std::uint32_t>(kernel.total_param_bytes)});
+  std::span<std::byte> room = out.room(kernel.total_param_bytes);
+  if (room.empty()) return;
+  std::byte* to = room.data();
+  for (std::size_t i = 0; i < kernel.param_bytes.size(); ++i) {
+    const std::size_t bytes = kernel.param_bytes[i];
+    // Nearly every parameter is one of these two, and copying them needs no call.
+    if (bytes == 8) {
+      std::memcpy(to, params[i], 8);
+    } else if (bytes == 4) {
+      std::memcpy(to, params[i], 4);
+    } else {
+      std::memcpy(to, params[i], bytes);
+    }
+    to += bytes;
+  }
+}
+
 }  // namespace
 
-CUresult check_launch(const Device& device, const FunctionFacts& kernel,
+LaunchLimits launch_limits(const Device& device) {
+  auto limit = [&](int attribute) {
+    return static_cast<unsigned>(std::max(0, device.attribute_or(attribute, INT_MAX)));
+  };
+  LaunchLimits limits{};
+  for (int axis = 0; axis < 3; ++axis) {
+    // The attributes of the three axes follow one another.
+    const auto at = static_cast<std::size_t>(axis);
+    limits.grid[at] = limit(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X + axis);
+    limits.block[at] = limit(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X + axis);
+  }
+  limits.threads = limit(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
+  return limits;
+}
+
+CUresult check_launch(const LaunchLimits& limits, const FunctionFacts& kernel,
                       const CUlaunchConfig& config) {
   const unsigned grid[3] = {config.gridDimX, config.gridDimY, config.gridDimZ};
   const unsigned block[3] = {config.blockDimX, config.blockDimY, config.blockDimZ};
   CUresult bad_shape = kernel.is_kernel ? kInvalidConfiguration : CUDA_ERROR_INVALID_VALUE;
   std::uint64_t threads = 1;
-  for (int axis = 0; axis < 3; ++axis) {
-    // The attributes of the three axes follow one another.
-    int grid_max = device.attribute_or(CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X + axis, INT_MAX);
-    int block_max = device.attribute_or(CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X + axis, INT_MAX);
-    if (grid[axis] == 0 || grid[axis] > static_cast<unsigned>(grid_max)) {
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    // Wraps at 0, which is no size.
+    if (grid[axis] - 1 >= limits.grid[axis] || block[axis] - 1 >= limits.block[axis]) {
       return bad_shape;
     }
-    if (block[axis] == 0 || block[axis] > static_cast<unsigned>(block_max)) return bad_shape;
     threads *= block[axis];
   }
-  int threads_max = device.attribute_or(CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK, INT_MAX);
-  if (threads > static_cast<std::uint64_t>(threads_max)) return bad_shape;
+  if (threads > limits.threads) return bad_shape;
   if (kernel.max_threads > 0 && threads > static_cast<std::uint64_t>(kernel.max_threads)) {
     return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
   }
@@ -118,41 +165,30 @@ CUresult check_launch(const Device& device, const FunctionFacts& kernel,
 
 CUresult launch(Client& client, const LaunchRequest& request) {
   if (request.function == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-  int ordinal = 0;
-  if (CUresult device = client.current_device(&ordinal); device != CUDA_SUCCESS) return device;
-  FunctionRefs kernel = client.functions().find(id_of(request.function));
-  if (kernel == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-  for (CUresult checked :
-       {check_launch(client.snapshot().devices[static_cast<std::size_t>(ordinal)], *kernel,
-                     request.config),
-        check_attributes(request.config), check_params(*kernel, request)}) {
-    if (checked != CUDA_SUCCESS) return checked;
-  }
+  ThreadState& thread = client.this_thread();
+  LaunchPlan* plan = nullptr;
+  CUresult ready = plan_of(client, thread, request.function, &plan);
+  if (ready != CUDA_SUCCESS) return ready;
+  // Good for this call: nobody but this thread changes its plans.
+  const FunctionFacts& kernel = *plan->kernel;
+  if (ready = check_launch(plan->limits, kernel, request.config); ready != CUDA_SUCCESS)
+    return ready;
+  if (ready = check_attributes(request.config); ready != CUDA_SUCCESS) return ready;
+  if (ready = check_params(kernel, request); ready != CUDA_SUCCESS) return ready;
   ExtraBuffer buffer;
   if (request.extra != nullptr) {
-    CUresult read = read_extra(request.extra, &buffer);
-    if (read != CUDA_SUCCESS) return read;
+    if (ready = read_extra(request.extra, &buffer); ready != CUDA_SUCCESS) return ready;
   }
   auto encode = [&](wire::Writer& out) {
-    out.put(head_of(request));
-    for (unsigned i = 0; i < request.config.numAttrs; ++i) {
-      api::put_attribute(out, request.config.attrs[i]);
-    }
-    if (request.extra != nullptr) {
-      out.put(
-          hand::LaunchParams{hand::ParamForm::kBuffer, static_cast<std::uint32_t>(buffer.bytes)});
-      out.bytes(buffer.at, buffer.bytes);
-      return;
-    }
-    out.put(hand::LaunchParams{hand::ParamForm::kBySizes,
-                               static_cast<std::uint32_t>(kernel->total_param_bytes)});
-    for (std::size_t i = 0; i < kernel->param_bytes.size(); ++i) {
-      out.bytes(request.params[i], kernel->param_bytes[i]);
-    }
+    put_head(out, request);
+    if (request.extra == nullptr) return put_params(out, kernel, request.params);
+    out.put(hand::LaunchParams{hand::ParamForm::kBuffer, static_cast<std::uint32_t>(buffer.bytes)});
+    out.bytes(buffer.at, buffer.bytes);
   };
   const api::RowInfo& row = api::row::cuLaunchKernel::info();
   // Whether all blocks of a cooperative launch fit at once only the driver can tell.
-  return is_cooperative(request) ? client.ask_status(row, encode) : client.post(row, encode);
+  return is_cooperative(request) ? client.ask_status(row, encode)
+                                 : client.post(thread, row, encode);
 }
 
 }  // namespace farcall::shim

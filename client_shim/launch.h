@@ -21,7 +21,7 @@ struct LaunchRequest {
 };
 
 // Grid and block against the device, block and shared memory against the kernel.
-CUresult check_launch(const Device& device, const FunctionFacts& kernel,
+CUresult check_launch(const LaunchLimits& limits, const FunctionFacts& kernel,
                       const CUlaunchConfig& config);
 
 CUresult launch(Client& client, const LaunchRequest& request);

@@ -10,8 +10,10 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "client_shim/launch_plan.h"
 #include "transport/base/guarded.h"
 #include "transport/cuda/cuda_abi.h"
 
@@ -28,6 +30,9 @@ struct ThreadState {
   // cuThreadExchangeStreamCaptureMode: the thread's own, and no business of the server's, whose
   // threads serve many of ours.
   CUstreamCaptureMode capture_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
+
+  // See launch_plan.h; made at the first launch.
+  std::unique_ptr<LaunchPlans> launch_plans;
 
   CUcontext current() const { return stack.empty() ? nullptr : stack.back(); }
   // What cuCtxSetCurrent does: replaces the top, or empties it.

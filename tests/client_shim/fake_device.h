@@ -183,6 +183,7 @@ inline void FakeDevice::add_modules(api::Driver& driver) {
     note("cuModuleLoadDataEx");
     return *module = reinterpret_cast<CUmodule>(0x4000), CUDA_SUCCESS;
   };
+  driver.cuModuleUnload = [](CUmodule) { return note("cuModuleUnload"), CUDA_SUCCESS; };
   driver.cuModuleGetFunction = [](CUfunction* function, CUmodule, const char* name) {
     note("cuModuleGetFunction");
     if (std::strcmp(name, "kernel") != 0) return CUDA_ERROR_NOT_FOUND;

@@ -107,6 +107,30 @@ TEST_CASE("raising a function's shared memory raises what a launch may ask for")
   CHECK(device.count("cuLaunchKernel") == 1);
 }
 
+TEST_CASE("what changed since the last launch of a kernel is seen by the next one") {
+  FakeDevice device;
+  World world(device);
+  world.use_device();
+  Loaded loaded;
+  CHECK(launch(loaded.function, 1, 64, 4097) == CUDA_ERROR_INVALID_VALUE);
+  CUDA_OK(launch(loaded.function, 1, 64, 0));
+  // Another thread's change counts too.
+  CUcontext context = nullptr;
+  CUDA_OK(cuCtxGetCurrent(&context));
+  std::thread([&] {
+    CUDA_OK(cuCtxSetCurrent(context));
+    CUDA_OK(
+        cuFuncSetAttribute(loaded.function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 8192));
+  }).join();
+  CUDA_OK(launch(loaded.function, 1, 64, 4097));
+  CUDA_OK(cuCtxPopCurrent(&context));
+  CHECK(launch(loaded.function, 1, 64, 0) == CUDA_ERROR_INVALID_CONTEXT);
+  CUDA_OK(cuCtxPushCurrent(context));
+  CUDA_OK(launch(loaded.function, 1, 64, 0));
+  CUDA_OK(cuModuleUnload(loaded.module));
+  CHECK(launch(loaded.function, 1, 64, 0) == CUDA_ERROR_INVALID_HANDLE);
+}
+
 TEST_CASE("a module needs a context, and an image") {
   FakeDevice device;
   World world(device);
@@ -140,19 +164,19 @@ TEST_CASE("every row of limits is checked against the device that was told") {
   CUlaunchConfig config{};
   config.gridDimX = config.gridDimY = config.gridDimZ = 1;
   config.blockDimX = config.blockDimY = config.blockDimZ = 1;
-  CHECK(check_launch(device, kernel, config) == CUDA_SUCCESS);
+  CHECK(check_launch(launch_limits(device), kernel, config) == CUDA_SUCCESS);
   config.blockDimZ = 5;
-  CHECK(check_launch(device, kernel, config) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(check_launch(launch_limits(device), kernel, config) == CUDA_ERROR_INVALID_VALUE);
   config.blockDimZ = 4;
   config.blockDimX = 64;
-  CHECK(check_launch(device, kernel, config) == CUDA_SUCCESS);
+  CHECK(check_launch(launch_limits(device), kernel, config) == CUDA_SUCCESS);
   config.blockDimX = 65;
-  CHECK(check_launch(device, kernel, config) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(check_launch(launch_limits(device), kernel, config) == CUDA_ERROR_INVALID_VALUE);
   config.blockDimX = 64;
   kernel.is_kernel = true;
   config.gridDimY = 0;
-  CHECK(static_cast<int>(check_launch(device, kernel, config)) == 9);
+  CHECK(static_cast<int>(check_launch(launch_limits(device), kernel, config)) == 9);
   config.gridDimY = 1;
   kernel.max_threads = 128;
-  CHECK(check_launch(device, kernel, config) == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+  CHECK(check_launch(launch_limits(device), kernel, config) == CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
 }

@@ -13,7 +13,14 @@ namespace {
 
 // A gathered frame does not grow older than this while others are posted behind it.
 constexpr std::int64_t kGatherNs = 20'000;
+// So long without a send, the next frame of a kind that gathers leaves at once.
+constexpr std::int64_t kPauseNs = 50'000;
 constexpr std::size_t kGoodbyeTextMax = 256;
+
+// Of a counter that only the holder of a lock changes.
+void add_one(std::atomic<std::uint64_t>& counter) {
+  counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
 
 // What the peer said when it ended the session; its text may reach a terminal.
 Status goodbye(std::span<const std::byte> text) {
@@ -55,15 +62,28 @@ bool CallSender::append(State& state, wire::FrameHeader& head, Session::Encode e
   }
   head.body_bytes = static_cast<std::uint32_t>(body.size());
   std::memcpy(room.data(), &head, sizeof(head));
-  if (state.used == 0) state.oldest_ns = system_clock().now_ns();
+  if (state.used == 0) gathered_.store(true, std::memory_order_relaxed);
   state.used += sizeof(head) + body.size();
-  frames_.fetch_add(1, std::memory_order_relaxed);
-  if (head.flags & wire::kWantsReply) round_trips_.fetch_add(1, std::memory_order_relaxed);
+  add_one(frames_);
+  if (head.flags & wire::kWantsReply) add_one(round_trips_);
   return true;
+}
+
+bool CallSender::is_due(State& state, Flush flush, bool was_empty) {
+  if (flush == Flush::kNow || !is_on(Switch::kGather) ||
+      limits::kCallRecordBytesMax - state.used < limits::kFrameHeaderBytes) {
+    return true;
+  }
+  const std::int64_t now_ns = system_clock().now_ns();
+  if (was_empty) state.oldest_ns = now_ns;
+  return now_ns - state.oldest_ns > kGatherNs ||
+         (flush == Flush::kSoon && now_ns - state.sent_ns > kPauseNs);
 }
 
 std::size_t CallSender::take_wire(State& state) {
   const std::size_t bytes = std::exchange(state.used, 0);
+  gathered_.store(false, std::memory_order_relaxed);
+  state.sent_ns = system_clock().now_ns();
   out_ = std::exchange(state.fill, 1 - state.fill);
   state.sending = true;
   state.flush_wanted = false;
@@ -77,18 +97,18 @@ Result<std::uint32_t> CallSender::post(wire::FrameHeader head, Flush flush,
   {
     Held state = state_.lock();
     if (!state->stopped.ok()) return state->stopped;
+    bool was_empty = state->used == 0;
     appended = append(*state, head, encode);
     if (!appended && state->used > 0) {
       // No room behind what has gathered: send that, and start an empty record.
       state.wait(idle_, [](const State& s) { return !s.sending || !s.stopped.ok(); });
       if (!state->stopped.ok()) return state->stopped;
       if (state->used > 0) to_send = take_wire(*state);
+      was_empty = state->used == 0;
       appended = append(*state, head, encode);
     }
     if (appended) {
-      const bool due = flush == Flush::kNow || !is_on(Switch::kGather) ||
-                       limits::kCallRecordBytesMax - state->used < limits::kFrameHeaderBytes ||
-                       system_clock().now_ns() - state->oldest_ns > kGatherNs;
+      const bool due = is_due(*state, flush, was_empty);
       if (due && state->sending) state->flush_wanted = true;  // whoever holds the wire sees to it
       if (due && !state->sending) to_send = take_wire(*state);
     }

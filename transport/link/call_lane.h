@@ -30,6 +30,7 @@ class CallSender {
   void stop(const Status& why);
   void wipe_in_child();
 
+  bool has_gathered() const { return gathered_.load(std::memory_order_relaxed); }
   std::uint64_t frames() const { return frames_.load(std::memory_order_relaxed); }
   std::uint64_t round_trips() const { return round_trips_.load(std::memory_order_relaxed); }
 
@@ -38,6 +39,7 @@ class CallSender {
     std::size_t fill = 0;  // which buffer gathers; the other one may be on its way
     std::size_t used = 0;
     std::int64_t oldest_ns = 0;  // when the first gathered frame came
+    std::int64_t sent_ns = 0;    // when frames last left
     std::uint32_t last_call = 0;
     bool sending = false;
     bool flush_wanted = false;
@@ -49,6 +51,8 @@ class CallSender {
   // Fills in the head's length and, for a call, its number. False: it does not fit behind what has
   // gathered, and nothing changed.
   bool append(State& state, wire::FrameHeader& head, Session::Encode encode);
+  // Whether what has gathered should leave with the frame just appended.
+  static bool is_due(State& state, Flush flush, bool was_empty);
   // Takes the wire and swaps buffers. Returns the bytes to send.
   std::size_t take_wire(State& state);
   // Sends `bytes` of the buffer that was swapped out, and what is wanted behind it.
@@ -59,6 +63,8 @@ class CallSender {
   Guarded<State> state_;
   std::condition_variable idle_;  // `sending` became false, or stopped
   std::size_t out_ = 0;           // the buffer on its way; belongs to who holds the wire
+  // These change under the lock of `state_`.
+  std::atomic<bool> gathered_{false};  // state.used > 0
   std::atomic<std::uint64_t> frames_{0};
   std::atomic<std::uint64_t> round_trips_{0};
 };

@@ -172,6 +172,8 @@ Status Session::flush() {
   return sent.ok() ? sent : state_->fail(sent);
 }
 
+bool Session::has_gathered() const { return state_->call_sender->has_gathered(); }
+
 Result<Frame> Session::receive(Deadline deadline) {
   if (!state_->open()) return state_->why();
   Result<Frame> frame = state_->call_receiver->receive(deadline);

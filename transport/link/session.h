@@ -43,7 +43,9 @@ struct Frame {
 // kLater: gathers with others until the record is full (64 KiB), a kNow or flush() comes, or a
 // later post finds the oldest gathered frame more than 20 µs old. A caller that stops posting must
 // flush() for itself.
-enum class Flush { kNow, kLater };
+// kSoon: kNow when nothing was sent for 50 µs, so that the first of many calls is not kept; else
+// kLater.
+enum class Flush { kNow, kLater, kSoon };
 
 struct LinkStats {
   std::uint64_t frames_out = 0;
@@ -101,6 +103,9 @@ class Session {
 
   // Sends what has gathered.  Threads: any.
   Status flush();
+  // False when nothing gathers. After a post, its own thread sees at least its own frame.
+  // Threads: any.
+  bool has_gathered() const;
 
   // The next frame. Errors: kTimeout (try again), kClosed, kMalformed.  Threads: one at a time.
   Result<Frame> receive(Deadline deadline);

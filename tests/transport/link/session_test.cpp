@@ -124,6 +124,17 @@ TEST_CASE("frames posted for later share one record, and has_more says that more
   CHECK_FALSE(pair.server->has_more());
 }
 
+TEST_CASE("the first frame after a pause does not gather, one posted for later does") {
+  SessionPair pair = make_pair();
+  REQUIRE(post_number(*pair.client, 0x0201, 1, Flush::kSoon).ok());
+  CHECK_FALSE(pair.client->has_gathered());
+  CHECK(pair.server->has_more());
+  REQUIRE(post_number(*pair.client, 0x0201, 2, Flush::kLater).ok());
+  CHECK(pair.client->has_gathered());
+  REQUIRE(pair.client->flush().ok());
+  CHECK_FALSE(pair.client->has_gathered());
+}
+
 TEST_CASE("a full record is sent by itself and the frame starts a new one") {
   SessionPair pair = make_pair();
   const auto body = pattern(40'000, 1);
