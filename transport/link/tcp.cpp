@@ -46,6 +46,7 @@ class SocketCarrier final : public Carrier {
   Status wait(Deadline deadline) override;
 
   bool rx_arrived() override {
+    if (unread_.load(std::memory_order_acquire) != 0) return true;
     pollfd entry{socket_.get(), POLLIN | POLLRDHUP, 0};
     return ::poll(&entry, 1, 0) != 0;
   }
@@ -74,6 +75,7 @@ class SocketCarrier final : public Carrier {
   std::unique_ptr<std::byte[]> rx_;
   std::size_t head_ = 0;
   std::size_t tail_ = 0;
+  std::atomic<std::size_t> unread_{0};  // tail_ - head_, for rx_arrived
   AdaptiveWait waiting_;
   std::atomic<bool> closed_{false};
 };
@@ -141,6 +143,7 @@ Status SocketCarrier::fill(bool* progress) {
   const ssize_t got = ::recv(socket_.get(), rx_.get() + tail_, goal, MSG_DONTWAIT);
   if (got > 0) {
     tail_ += static_cast<std::size_t>(got);
+    unread_.store(tail_ - head_, std::memory_order_release);
     *progress = true;
     return ok();
   }
@@ -165,6 +168,7 @@ void SocketCarrier::rx_release() {
   if (!whole(&bytes).ok()) return;
   head_ += bytes;
   if (head_ == tail_) head_ = tail_ = 0;
+  unread_.store(tail_ - head_, std::memory_order_release);
 }
 
 Status SocketCarrier::wait(Deadline deadline) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "transport/link/carrier.h"
+#include "transport/link/record.h"
 #include "transport/link/session.h"
 #include "transport/link/socket.h"
 
@@ -60,6 +61,29 @@ std::vector<std::byte> pattern(std::size_t bytes, unsigned seed) {
 }
 
 }  // namespace
+
+// One read takes several records: the second is then in no socket buffer that could be polled.
+TEST_CASE("a record that was read along with another has arrived") {
+  int pair[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+  const Fd sender(pair[0]);
+  const std::unique_ptr<Carrier> carrier = make_socket_carrier(Fd(pair[1]), -1);
+  CHECK_FALSE(carrier->rx_arrived());
+  RecordHeader header;
+  header.length = limits::kRecordTagBytes;
+  std::array<std::byte, 2 * kRecordOverheadBytes> records{};
+  std::memcpy(records.data(), &header, sizeof header);
+  std::memcpy(records.data() + kRecordOverheadBytes, &header, sizeof header);
+  REQUIRE(::write(sender.get(), records.data(), records.size()) ==
+          static_cast<ssize_t>(records.size()));
+  CHECK(carrier->rx_arrived());
+  for (const bool more : {true, false}) {
+    REQUIRE(carrier->rx_peek().ok());
+    CHECK(carrier->rx_peek().value().size() == kRecordOverheadBytes);
+    carrier->rx_release();
+    CHECK(carrier->rx_arrived() == more);
+  }
+}
 
 TEST_CASE("payloads pass both ways at once, each larger than any buffer") {
   Ends ends = over_sockets();
