@@ -42,6 +42,7 @@ def fetch_kernel(cache):
     """Unpacks vmlinux and the modules of Debian's kernel into `cache`. Downloads 70 MB, once."""
     if (cache / "vmlinux").is_file():
         return
+    cache.parent.mkdir(parents=True, exist_ok=True)
     shown = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], check=True, text=True,
                            capture_output=True).stdout
     package = next(line.split()[1] for line in shown.splitlines() if "Depends: linux-image" in line)

@@ -60,7 +60,7 @@ Status RdmaCarrier::block(FarcallUcxSide side, Deadline deadline) {
   pollfd entries[3] = {{plugin_->pipe_fd(pipe_), POLLIN, 0},
                        {plugin_->pipe_bell(pipe_, side), POLLIN, 0},
                        {watch_fd_, POLLIN | POLLRDHUP, 0}};
-  const int ready = ::poll(entries, watch_fd_ >= 0 ? 3 : 2, deadline.left_ms());
+  const int ready = ::poll(entries, watch_fd_ >= 0 ? 3 : 2, look_within_ms(deadline));
   const int error = errno;
   plugin_->awake(pipe_, side);
   if (ready < 0 && error != EINTR) return Status::system("wait for the link", error);

@@ -79,16 +79,13 @@ Status Listener::sleep(Deadline deadline) {
   std::vector<pollfd> entries;
   bool quiet = plugin_->listener_may_sleep(listener_);
   entries.push_back({plugin_->listener_fd(listener_), POLLIN, 0});
-  int patience_ms = deadline.left_ms();
   for (const Stranger& stranger : strangers_) {
     quiet = plugin_->may_sleep(stranger.pipe, kFarcallUcxReceive) && quiet;
     entries.push_back({plugin_->pipe_fd(stranger.pipe), POLLIN, 0});
     entries.push_back({plugin_->pipe_bell(stranger.pipe, kFarcallUcxReceive), POLLIN, 0});
-    const int left_ms = stranger.deadline.left_ms();
-    if (patience_ms < 0 || left_ms < patience_ms) patience_ms = left_ms;
   }
   int ready = 0;
-  if (quiet) ready = ::poll(entries.data(), entries.size(), patience_ms);
+  if (quiet) ready = ::poll(entries.data(), entries.size(), look_within_ms(deadline));
   const int error = errno;
   for (const Stranger& stranger : strangers_) plugin_->awake(stranger.pipe, kFarcallUcxReceive);
   if (ready < 0 && error != EINTR) return Status::system("wait for RDMA connections", error);

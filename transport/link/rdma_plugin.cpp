@@ -3,12 +3,14 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
 #include <vector>
+
+#include "transport/base/limits.h"
 
 namespace farcall::link {
 namespace {
@@ -123,6 +125,11 @@ Result<RdmaPlugin> RdmaPlugin::load(std::span<const FarcallUcxSetting> settings)
 Status status_of(const FarcallUcxError& error) {
   if (error.code == 0) return ok();
   return Status(static_cast<Code>(error.code), error.text);
+}
+
+int look_within_ms(Deadline deadline) {
+  const int left_ms = deadline.left_ms();
+  return left_ms < 0 ? limits::kRdmaLookMs : std::min(left_ms, limits::kRdmaLookMs);
 }
 
 }  // namespace farcall::link

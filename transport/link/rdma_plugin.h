@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 
+#include "transport/base/clock.h"
 #include "transport/base/status.h"
 #include "transport/link/ucx/plugin.h"
 
@@ -40,5 +41,7 @@ class RdmaPlugin {
 };
 
 Status status_of(const FarcallUcxError& error);
+// How long to sleep at most before looking again: limits::kRdmaLookMs, or until the deadline.
+int look_within_ms(Deadline deadline);
 
 }  // namespace farcall::link
