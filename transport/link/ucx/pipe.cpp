@@ -100,11 +100,14 @@ Pipe::~Pipe() {
     how.flags = UCP_EP_CLOSE_FLAG_FORCE;
     void* closing = ucp_ep_close_nbx(state->endpoint, &how);
     if (UCS_PTR_IS_PTR(closing)) {
-      while (ucp_request_check_status(closing) == UCS_INPROGRESS) progress(*state);
+      const Deadline deadline = Deadline::after(system_clock(), limits::kRdmaLingerMs);
+      while (ucp_request_check_status(closing) == UCS_INPROGRESS && !deadline.passed()) {
+        progress(*state);
+      }
       ucp_request_free(closing);
     }
   }
-  for (Arrived& record : state->arrived) {
+  for (const Arrived& record : state->window.held()) {
     if (record.data != nullptr) ucp_am_data_release(state->worker, record.data);
   }
   if (state->worker != nullptr) ucp_worker_destroy(state->worker);
@@ -123,19 +126,9 @@ void Pipe::on_sent(void* request, ucs_status_t, void* outgoing) {
   ucp_request_free(request);
 }
 
-bool Pipe::take_header(State& state, const void* header, std::size_t bytes, MessageHeader* out) {
-  if (state.malformed != nullptr) return false;
-  if (bytes != sizeof *out) {
-    state.malformed = "an RDMA message without a proper header";
-    return false;
-  }
-  std::memcpy(out, header, sizeof *out);
-  if (out->released > state.sent) {
-    state.malformed = "the peer says it has done with records that were not sent";
-    return false;
-  }
-  if (out->released > state.released_by_peer) state.released_by_peer = out->released;
-  return true;
+bool Pipe::hear(State& state, const void* header, std::size_t bytes, MessageHeader* out) {
+  if (state.malformed == nullptr) state.malformed = state.window.hear(header, bytes, out);
+  return state.malformed == nullptr;
 }
 
 ucs_status_t Pipe::on_hello(void* self, const void*, std::size_t, void* data, std::size_t bytes,
@@ -155,26 +148,17 @@ ucs_status_t Pipe::on_record(void* self, const void* header, std::size_t header_
                              std::size_t bytes, const ucp_am_recv_param_t* how) {
   auto& state = *static_cast<State*>(self);
   MessageHeader message;
-  if (!take_header(state, header, header_bytes, &message) || state.closed) return UCS_OK;
-  if ((how->recv_attr & UCP_AM_RECV_ATTR_FLAG_DATA) == 0 || bytes == 0 ||
-      bytes > link::kSealedBytesMax) {
-    state.malformed = "a record of impossible length";
-    return UCS_OK;
-  }
-  Arrived& place = state.arrived[message.number % kWindow];
-  if (message.number - state.next >= kWindow || message.number >= state.end ||
-      place.data != nullptr) {
-    state.malformed = "a record outside the window";
-    return UCS_OK;
-  }
-  place = {data, bytes};
-  return UCS_INPROGRESS;  // kept until release
+  if (!hear(state, header, header_bytes, &message) || state.closed) return UCS_OK;
+  // Without the flag it is an offer to fetch, which nobody here makes.
+  const bool here = (how->recv_attr & UCP_AM_RECV_ATTR_FLAG_DATA) != 0;
+  state.malformed = state.window.keep(message.number, data, here ? bytes : 0);
+  return state.malformed == nullptr ? UCS_INPROGRESS : UCS_OK;  // kept until release, or dropped
 }
 
 ucs_status_t Pipe::on_note(void* self, const void* header, std::size_t header_bytes, void*,
                            std::size_t, const ucp_am_recv_param_t*) {
   MessageHeader message;
-  take_header(*static_cast<State*>(self), header, header_bytes, &message);
+  hear(*static_cast<State*>(self), header, header_bytes, &message);
   return UCS_OK;
 }
 
@@ -182,11 +166,8 @@ ucs_status_t Pipe::on_closing(void* self, const void* header, std::size_t header
                               std::size_t, const ucp_am_recv_param_t*) {
   auto& state = *static_cast<State*>(self);
   MessageHeader message;
-  if (!take_header(state, header, header_bytes, &message)) return UCS_OK;
-  if (message.number < state.next || message.number - state.next > kWindow) {
-    state.malformed = "an end outside the window";
-  } else if (message.number < state.end) {
-    state.end = message.number;
+  if (hear(state, header, header_bytes, &message)) {
+    state.malformed = state.window.end_at(message.number);
   }
   return UCS_OK;
 }
@@ -201,7 +182,7 @@ bool Pipe::send(State& state, MessageKind kind, Outgoing& outgoing, const void* 
   how.cb.send = on_sent;
   how.user_data = &outgoing;
   how.flags = UCP_AM_SEND_FLAG_EAGER;
-  outgoing.header.released = state.told = state.next;
+  outgoing.header.released = state.told = state.window.released();
   outgoing.busy = true;
   // UCX keeps the header's address, not its bytes, until the message has left.
   ucs_status_ptr_t request = ucp_am_send_nbx(state.endpoint, kind, &outgoing.header,
@@ -214,7 +195,8 @@ bool Pipe::send(State& state, MessageKind kind, Outgoing& outgoing, const void* 
 }
 
 void Pipe::tell_released(State& state) {
-  if (state.next - state.told < kTellEvery || state.closed || state.broken != UCS_OK) return;
+  if (state.window.released() - state.told < kTellEvery || state.closed || state.broken != UCS_OK)
+    return;
   // While the last one has not left yet: at the next progress.
   if (!state.released.busy) send(state, kReleased, state.released, nullptr, 0);
 }
@@ -233,15 +215,14 @@ void Pipe::wake(State& state) {
 }
 
 bool Pipe::has_room(const State& state) {
-  return !state.record.busy && !state.our_hello.busy &&
-         state.sent - state.released_by_peer < kWindow;
+  return !state.record.busy && !state.our_hello.busy && state.window.has_room();
 }
 
 bool Pipe::ready(const State& state, FarcallUcxSide side) {
   if (state.closed || state.broken != UCS_OK || state.malformed != nullptr) return true;
-  if (side == kFarcallUcxSend && state.end != kNever) return true;
+  if (side == kFarcallUcxSend && state.window.ending()) return true;
   if (side == kFarcallUcxSend) return state.leaving ? !state.record.busy : has_room(state);
-  return state.arrived[state.next % kWindow].data != nullptr || state.end == state.next ||
+  return state.window.first().data != nullptr || state.window.ended() ||
          (state.hello_here && !state.hello_taken);
 }
 
@@ -261,7 +242,7 @@ bool Pipe::failed(const State& state, FarcallUcxError* error) {
 
 bool Pipe::cannot_send(const State& state, FarcallUcxError* error) {
   if (failed(state, error)) return true;
-  if (state.end == kNever) return false;
+  if (!state.window.ending()) return false;
   set_error(error, Code::kClosed, kPeerClosed);
   return true;
 }
@@ -302,7 +283,7 @@ bool Pipe::commit(std::size_t bytes, FarcallUcxError* error) {
   if (abandoned()) return set_error(error, Code::kClosed, "a forked process"), false;
   auto state = state_.lock();
   if (cannot_send(*state, error)) return false;
-  state->record.header.number = state->sent++;
+  state->record.header.number = state->window.next_number();
   state->leaving = true;
   send(*state, kRecord, state->record, slot_, bytes);
   return !cannot_send(*state, error);
@@ -327,13 +308,13 @@ bool Pipe::can_send() {
 bool Pipe::peek(FarcallUcxRecord* record, FarcallUcxError* error) {
   if (abandoned()) return set_error(error, Code::kClosed, "a forked process"), false;
   auto state = state_.lock();
-  const Arrived& first = state->arrived[state->next % kWindow];
-  if (first.data == nullptr) progress(*state);
+  if (state->window.first().data == nullptr) progress(*state);
+  const Arrived& first = state->window.first();
   if (first.data != nullptr) {
     *record = {first.data, first.bytes};
     return true;
   }
-  if (!failed(*state, error) && state->end == state->next) {
+  if (!failed(*state, error) && state->window.ended()) {
     set_error(error, Code::kClosed, kPeerClosed);
   }
   return false;
@@ -342,11 +323,10 @@ bool Pipe::peek(FarcallUcxRecord* record, FarcallUcxError* error) {
 void Pipe::release() {
   if (abandoned()) return;
   auto state = state_.lock();
-  Arrived& first = state->arrived[state->next % kWindow];
+  const Arrived& first = state->window.first();
   if (first.data == nullptr) return;
   ucp_am_data_release(state->worker, first.data);
-  first = {};
-  ++state->next;
+  state->window.release();
   tell_released(*state);
 }
 
@@ -375,7 +355,7 @@ void Pipe::close() {
   auto state = state_.lock();
   if (state->closed) return;
   if (state->endpoint != nullptr && state->broken == UCS_OK && state->malformed == nullptr) {
-    state->farewell.header.number = state->sent;
+    state->farewell.header.number = state->window.sent();
     send(*state, kClosing, state->farewell, nullptr, 0);
     progress(*state);
   }
@@ -386,8 +366,8 @@ void Pipe::close() {
 void Pipe::linger(State& state) {
   const Deadline deadline = Deadline::after(system_clock(), limits::kRdmaLingerMs);
   // Without the peer's own farewell it may still be reading what was sent.
-  while (state.sent > 0 && state.broken == UCS_OK && state.malformed == nullptr &&
-         state.end == kNever && !deadline.passed()) {
+  while (state.window.sent() > 0 && state.broken == UCS_OK && state.malformed == nullptr &&
+         !state.window.ending() && !deadline.passed()) {
     progress(state);
     if (!arm(state.worker)) continue;
     pollfd entry{fd_, POLLIN, 0};

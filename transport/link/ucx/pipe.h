@@ -22,14 +22,9 @@
 #include "transport/base/status.h"
 #include "transport/base/unique.h"
 #include "transport/link/ucx/plugin.h"
+#include "transport/link/ucx/window.h"
 
 namespace farcall::ucx {
-
-// Stands before every message, little endian.
-struct MessageHeader {
-  std::uint64_t number = 0;    // of this record; for kClosing: of the record that will not come
-  std::uint64_t released = 0;  // records of the other direction the sender has done with
-};
 
 enum MessageKind : unsigned { kHello = 1, kRecord = 2, kReleased = 3, kClosing = 4 };
 
@@ -60,17 +55,10 @@ class Pipe {
   void abandon() { abandoned_.store(true, std::memory_order_release); }
 
  private:
-  static constexpr std::size_t kWindow = limits::kRdmaWindowRecords;
-  static constexpr std::uint64_t kNever = UINT64_MAX;
-
   // What must stay where it is until UCX has sent it; a record itself is in slot_.
   struct Outgoing {
     MessageHeader header;
     bool busy = false;
-  };
-  struct Arrived {
-    void* data = nullptr;  // UCX's own buffer, held until release
-    std::size_t bytes = 0;
   };
   struct State {
     ucp_worker_h worker = nullptr;
@@ -84,13 +72,9 @@ class Pipe {
     Outgoing released;     // tells the peer of releases
     Outgoing farewell;     // tells the peer that we closed
     bool leaving = false;  // a sender waits for the record to have left, not for room
-    std::uint64_t sent = 0;
-    std::uint64_t released_by_peer = 0;
 
-    std::array<Arrived, kWindow> arrived;  // record n at n % kWindow
-    std::uint64_t next = 0;                // of the records that came, the first not released
-    std::uint64_t told = 0;                // how many releases the peer knows of
-    std::uint64_t end = kNever;            // the record that will not come
+    Window window;
+    std::uint64_t told = 0;  // how many releases the peer knows of
     bool hello_here = false;
     bool hello_taken = false;  // or none is due
     std::array<std::byte, kFarcallUcxHelloBytes> hello{};
@@ -113,7 +97,7 @@ class Pipe {
                               std::size_t bytes, const ucp_am_recv_param_t* how);
   static ucs_status_t on_closing(void* self, const void* header, std::size_t header_bytes,
                                  void* data, std::size_t bytes, const ucp_am_recv_param_t* how);
-  static bool take_header(State& state, const void* header, std::size_t bytes, MessageHeader* out);
+  static bool hear(State& state, const void* header, std::size_t bytes, MessageHeader* out);
 
   // UCX moves messages only while it is called.
   void progress(State& state);
