@@ -39,6 +39,7 @@ inline api::RowInfo waiting(api::RowInfo info) {
   return info;
 }
 std::span<const HandRow> hand_session_rows();
+std::span<const HandRow> hand_probe_rows();
 std::span<const HandRow> hand_stream_rows();
 std::span<const HandRow> hand_context_rows();
 std::span<const HandRow> hand_memory_rows();

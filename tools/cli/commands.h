@@ -54,6 +54,12 @@ struct ExplainOptions {
 };
 int explain_trace(const ExplainOptions& options);
 
+struct NetperfOptions {
+  Connection connection;
+  bool json = false;
+};
+int measure_network(const NetperfOptions& options);
+
 struct DemoOptions {
   std::vector<std::string> command;  // empty: the training job
   std::string driver;                // empty: the software GPU

@@ -6,7 +6,6 @@
 
 #include "tools/cli/places.h"
 #include "transport/api/dispatch.h"
-#include "transport/link/dial.h"
 
 namespace farcall::cli {
 namespace {
@@ -81,21 +80,26 @@ Status complete(Connection* connection) {
   return ok();
 }
 
-Status try_connection(const Connection& connection) {
+Result<std::unique_ptr<link::Session>> connect(const Connection& connection,
+                                               link::HelloInfo* hello) {
   link::DialOptions options;
-  FARCALL_TRY(link::parse_server(connection.server, &options));
+  if (Status sound = link::parse_server(connection.server, &options); !sound.ok()) return sound;
   options.certificate_path = connection.certificate;
   options.key_path = connection.key;
   options.ca_path = connection.ca;
   options.server_name = connection.server_name;
   options.table_fingerprint = api::table_fingerprint();
   options.version = FARCALL_VERSION;
-  auto session = link::dial(options, nullptr);
-  if (!session.ok()) {
-    // dial names the server only where the trouble is with the server.
-    const Status& why = session.status();
-    return {why.code(), "cannot connect: " + why.text(), why.detail()};
-  }
+  auto session = link::dial(options, hello);
+  if (session.ok()) return session;
+  // dial names the server only where the trouble is with the server.
+  const Status& why = session.status();
+  return Status(why.code(), "cannot connect: " + why.text(), why.detail());
+}
+
+Status try_connection(const Connection& connection) {
+  auto session = connect(connection, nullptr);
+  if (!session.ok()) return session.status();
   session.value()->close(Status(Code::kClosed, "the connection was only tried"));
   return ok();
 }

@@ -6,8 +6,12 @@
 // Order: flag, environment variable, ~/.config/farcall/config.toml (or $XDG_CONFIG_HOME).
 // Threads: one.
 #pragma once
+#include <memory>
+#include <string>
+
 #include "tools/cli/commands.h"
 #include "transport/base/status.h"
+#include "transport/link/dial.h"
 
 namespace farcall::cli {
 
@@ -15,6 +19,10 @@ namespace farcall::cli {
 // Errors: kUnsupported (unreadable file, unknown key), kNotFound (a setting is still missing; the
 // text names flag, variable and file).
 Status complete(Connection* connection);
+
+// A session to the server. hello: may be null.  Errors: as link::dial, beginning "cannot connect".
+Result<std::unique_ptr<link::Session>> connect(const Connection& connection,
+                                               link::HelloInfo* hello);
 
 // Opens a session to the server and closes it again, so that a wrong certificate or a dead server
 // is told in words before a program starts.  Errors: as link::dial.

@@ -67,6 +67,19 @@ struct DeviceOutput {
   std::uint32_t bytes;
 };
 
+// --- 0x0010 probe_facts: empty body.  rep: ProbeFacts
+struct ProbeFacts {
+  std::uint32_t engine;  // link::Engine
+  std::uint32_t cores;
+  double seal_64_ns;   // what sealing 64 bytes costs there
+  double seal_16k_ns;  // … and 16 KiB
+};
+
+// --- 0x0011 probe_echo: u32 bytes, at most limits::kProbeEchoBytesMax, then the bytes.  rep: they
+// --- 0x0012 probe_sink: u64 payload_bytes, the payload on the bulk lane.  rep: nothing
+// --- 0x0013 probe_source: u64 bytes.  rep: u64 payload_bytes, the payload on the bulk lane
+// Payloads: at most limits::kProbePayloadBytesMax.
+
 // --- 0x0110 cuDevicePrimaryCtxRetain
 // --------------------------------------------------------------------- The client counts its own
 // retains; one message for the first, one cuDevicePrimaryCtxRelease_v2 for the last.  rep: u64

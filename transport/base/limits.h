@@ -14,6 +14,11 @@ inline constexpr std::size_t kRecordTagBytes = 16;
 inline constexpr std::size_t kRecordBytesMax = 256 * 1024;
 // The first record of a bulk payload is small, so that the far end starts early.
 inline constexpr std::size_t kBulkFirstRecordBytes = 64 * 1024;
+// A payload from here on is sealed and opened with helper threads, where the machine has cores for
+// them: waking one costs about as much as sealing 64 KiB.
+inline constexpr std::size_t kHelpedBytesMin = 1 << 20;
+// Two helpers and the caller outrun what one connection carries.
+inline constexpr unsigned kCryptoThreadsMax = 4;
 // A call-lane record: frames gather here until they are flushed.
 inline constexpr std::size_t kCallRecordBytesMax = 64 * 1024;
 
@@ -51,6 +56,10 @@ inline constexpr std::size_t kStagingBytes = 4 << 20;   // pinned staging, two h
 // A payload passes through the server in pieces of this size; copies of rectangles are cut by the
 // client so that each fits one piece.
 inline constexpr std::size_t kCopyChunkBytes = 1 << 20;
+
+// What farcall netperf may ask of a server: enough to measure the fastest links, no more.
+inline constexpr std::size_t kProbeEchoBytesMax = 4096;
+inline constexpr std::uint64_t kProbePayloadBytesMax = std::uint64_t{1} << 30;
 
 // --- trace (FARCALL_TRACE; its file is the user's own) -----------------------------------------
 // Of one file: at 32 bytes a call some 30 million calls, ten minutes of a busy program.
