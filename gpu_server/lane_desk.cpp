@@ -1,8 +1,15 @@
 #include "gpu_server/lane_desk.h"
 
+#include <algorithm>
 #include <chrono>
 
 namespace farcall::server {
+namespace {
+
+// How often to look whether a client that owes us its lanes is still there.
+constexpr int kLookMs = 100;
+
+}  // namespace
 
 void LaneDesk::expect(const link::SessionId& id, link::CarrierKind kind) {
   std::lock_guard lock(mutex_);
@@ -27,18 +34,25 @@ Status LaneDesk::deliver(const link::LaneHello& hello, link::CarrierKind kind, F
   return ok();
 }
 
-Result<LanePair> LaneDesk::await(const link::SessionId& id, Deadline deadline) {
+Result<LanePair> LaneDesk::await(const link::SessionId& id, Deadline deadline,
+                                 FunctionRef<bool()> gone) {
   std::unique_lock lock(mutex_);
+  bool given_up = false;
   auto complete = [&] {
     auto& lanes = state_.expected[id.bytes].sockets;
     return state_.stopped || (lanes[link::kLaneCalls] && lanes[link::kLaneBulk]);
   };
-  while (!complete() && !deadline.passed()) {
-    changed_.wait_for(lock, std::chrono::milliseconds(deadline.left_ms()));
+  while (!complete() && !given_up && !deadline.passed()) {
+    const int nap_ms = std::min(deadline.left_ms(), kLookMs);
+    changed_.wait_for(lock, std::chrono::milliseconds(nap_ms));
+    lock.unlock();
+    given_up = gone();
+    lock.lock();
   }
   std::array<Fd, link::kLanes> lanes = std::move(state_.expected[id.bytes].sockets);
   state_.expected.erase(id.bytes);
   if (state_.stopped) return Status(Code::kClosed, "the server is shutting down");
+  if (given_up) return Status(Code::kClosed, "the client left before its data connections came");
   if (!lanes[link::kLaneCalls] || !lanes[link::kLaneBulk]) {
     return Status(Code::kTimeout, "the client did not open its data connections in time");
   }

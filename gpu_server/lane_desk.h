@@ -2,7 +2,7 @@
 //
 //   lanes.expect(id, CarrierKind::kTcp);           // the session's thread, before it grants
 //   lanes.deliver(hello, kTcp, std::move(socket)); // a connection's thread
-//   Result<LanePair> pair = lanes.await(id, deadline);
+//   Result<LanePair> pair = lanes.await(id, deadline, gone);
 //
 // A lane names its session in the clear, so anybody may claim to be one. That is enough to be
 // handed on and no more: the worker believes a lane when its first sealed record opens. Threads:
@@ -13,6 +13,7 @@
 #include <map>
 
 #include "transport/base/clock.h"
+#include "transport/base/function_ref.h"
 #include "transport/base/guarded.h"
 #include "transport/base/status.h"
 #include "transport/base/unique.h"
@@ -33,8 +34,9 @@ class LaneDesk {
   // Errors: kNotFound when nobody expects this lane (any more); the socket is closed then.
   Status deliver(const link::LaneHello& hello, link::CarrierKind kind, Fd socket);
   // Waits for both lanes; the session is no longer expected afterwards, whatever happened.
-  // Errors: kTimeout, kClosed when stop() was called.
-  Result<LanePair> await(const link::SessionId& id, Deadline deadline);
+  //   gone  asked now and then whether the client has given up; must not block
+  // Errors: kTimeout, kClosed when the client gave up or stop() was called.
+  Result<LanePair> await(const link::SessionId& id, Deadline deadline, FunctionRef<bool()> gone);
   // Every await() returns.
   void stop();
 

@@ -25,7 +25,7 @@ struct Arguments {
   std::string listen = "0.0.0.0:7717";
   std::string port_file;
   std::string off;
-  std::string carriers = "tcp";
+  std::string carriers = "tcp,shm";
   SupervisorOptions server;
   bool check = false;
 };

@@ -283,7 +283,11 @@ Status Supervisor::give(link::ControlConnection& control, const link::CarrierOff
   Result<link::SessionKeys> keys = control.grant(id, offer);
   if (by_us) {
     const int patience_ms = keys.ok() ? options_.handshake_ms : 0;
-    Result<LanePair> lanes = lanes_.await(id, Deadline::after(system_clock(), patience_ms));
+    const auto gone = [&control] {  // it has nothing to say before its end
+      pollfd look{.fd = control.fd(), .events = POLLIN, .revents = 0};
+      return ::poll(&look, 1, 0) > 0;
+    };
+    Result<LanePair> lanes = lanes_.await(id, Deadline::after(system_clock(), patience_ms), gone);
     if (!keys.ok()) return keys.status();
     if (!lanes.ok()) return lanes.status();
     gift.calls = std::move(lanes.value().calls);

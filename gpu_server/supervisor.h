@@ -47,6 +47,8 @@ class Supervisor {
   ~Supervisor();
 
   std::uint16_t port() const;
+  // "@farcall-…", where shared memory lanes come to; empty when they are not offered.
+  const std::string& local_name() const { return local_name_; }
   // Serves until stop() or, on signal_fd (a signalfd, or -1), SIGTERM or SIGINT; SIGHUP reads the
   // certificate, key and CA again. When it returns, no worker is left.
   Status run(int signal_fd);

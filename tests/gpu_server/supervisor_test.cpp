@@ -15,11 +15,14 @@
 
 #include "gpu_server/check.h"
 #include "gpu_server/supervisor.h"
+#include "security/tls_channel.h"
 #include "tests/gpu_server/served_session.h"
 #include "tests/security/test_pool.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 #include "transport/link/dial.h"
+#include "transport/link/hello_io.h"
+#include "transport/link/socket.h"
 
 extern char** environ;
 
@@ -38,15 +41,22 @@ std::int64_t now_ms() { return system_clock().now_ns() / 1'000'000; }
 // A Supervisor in this process, whose workers are real processes.
 class RunningServer {
  public:
-  explicit RunningServer(const TestPool& pool, std::size_t sessions = 8, std::size_t strangers = 4,
-                         int handshake_ms = 10'000) {
+  struct Limits {
+    std::size_t sessions = 8;
+    std::size_t strangers = 4;
+    link::CarrierSet carriers = link::only(link::CarrierKind::kTcp);
+    int handshake_ms = 10'000;
+  };
+  explicit RunningServer(const TestPool& pool) : RunningServer(pool, Limits{}) {}
+  RunningServer(const TestPool& pool, const Limits& limits) {
     SupervisorOptions options;
     options.identity = pool.server();
     options.worker = {.worker_path = FARCALL_BIN "/farcall-worker", .driver_path = kDriver};
     options.hello = {.table_fingerprint = 17, .version = "test"};
-    options.sessions_max = sessions;
-    options.strangers_max = strangers;
-    options.handshake_ms = handshake_ms;
+    options.sessions_max = limits.sessions;
+    options.strangers_max = limits.strangers;
+    options.handshake_ms = limits.handshake_ms;
+    options.carriers = limits.carriers;
     auto opened = Supervisor::open(options);
     REQUIRE_MESSAGE(opened.ok(), opened.status().to_string());
     server_ = std::move(opened).value();
@@ -65,8 +75,7 @@ class RunningServer {
   std::thread thread_;
 };
 
-Result<std::unique_ptr<link::Session>> dial(std::uint16_t port,
-                                            const security::IdentityFiles& identity) {
+link::DialOptions options_for(std::uint16_t port, const security::IdentityFiles& identity) {
   link::DialOptions options;
   options.host = "127.0.0.1";
   options.port = port;
@@ -75,7 +84,12 @@ Result<std::unique_ptr<link::Session>> dial(std::uint16_t port,
   options.ca_path = identity.ca_path;
   options.table_fingerprint = 17;
   options.version = "test";
-  return link::dial(options, nullptr);
+  return options;
+}
+
+Result<std::unique_ptr<link::Session>> dial(std::uint16_t port,
+                                            const security::IdentityFiles& identity) {
+  return link::dial(options_for(port, identity), nullptr);
 }
 
 std::unique_ptr<link::Session> connect(RunningServer& server, const TestPool& pool) {
@@ -157,20 +171,65 @@ bool is_closed_within(const Fd& socket, int ms) {
   }
 }
 
+TEST_CASE("a client on the server's host gets shared memory, and TCP where it cannot be had") {
+  TestPool pool;
+  RunningServer server(pool, {.carriers = link::kAllCarriers});
+  link::HelloInfo info;
+  auto session = link::dial(options_for(server->port(), pool.client()), &info);
+  REQUIRE_MESSAGE(session.ok(), session.status().to_string());
+  CHECK(info.carrier == link::CarrierKind::kShm);
+  CHECK(session.value()->describe().starts_with("shm, "));
+  open(*session.value());
+  link::DialOptions insists = options_for(server->port(), pool.client());
+  insists.carrier = link::CarrierKind::kTcp;
+  auto over_tcp = link::dial(insists, &info);
+  REQUIRE_MESSAGE(over_tcp.ok(), over_tcp.status().to_string());
+  CHECK(info.carrier == link::CarrierKind::kTcp);
+}
+
 TEST_CASE("a client that insists on a carrier this server lacks is told what there is") {
   TestPool pool;
   RunningServer server(pool);
-  link::DialOptions options;
-  REQUIRE(link::parse_server("shm://127.0.0.1:" + std::to_string(server->port()), &options).ok());
-  options.certificate_path = pool.client().certificate_path;
-  options.key_path = pool.client().key_path;
-  options.ca_path = pool.client().ca_path;
-  options.table_fingerprint = 17;
+  link::DialOptions options = options_for(server->port(), pool.client());
+  options.carrier = link::CarrierKind::kShm;
   Status refused = link::dial(options, nullptr).status();
   CHECK(refused.code() == Code::kDenied);
   CHECK_MESSAGE(
       refused.text().find("the client takes shm, this server offers tcp") != std::string::npos,
       refused.text());
+}
+
+TEST_CASE("a client that leaves before its lanes came is not waited for") {
+  TestPool pool;
+  RunningServer server(pool, {.sessions = 1, .handshake_ms = 600'000});
+  const Deadline deadline = Deadline::after(system_clock(), 10'000);
+  auto tls = security::TlsContext::load(pool.client(), security::TlsContext::Side::kClient);
+  REQUIRE(tls.ok());
+  auto socket = link::connect_tcp("127.0.0.1", server->port(), deadline);
+  REQUIRE(socket.ok());
+  auto control =
+      security::TlsChannel::connect(std::move(socket).value(), tls.value(), "127.0.0.1", deadline);
+  REQUIRE_MESSAGE(control.ok(), control.status().to_string());
+  link::ClientHello hello;
+  hello.table_fingerprint = 17;
+  REQUIRE(link::send_hello(*control.value(), hello, deadline).ok());
+  link::HelloRoom room;
+  REQUIRE(link::receive_hello(*control.value(), room, deadline).ok());
+  const auto started = workers();
+  REQUIRE(started.size() == 1);
+  control.value().reset();
+  CHECK(ends_within(started[0], 10'000));
+}
+
+TEST_CASE("where shared memory is for lanes, nothing else is listened to") {
+  TestPool pool;
+  RunningServer server(pool, {.carriers = link::kAllCarriers});
+  REQUIRE_FALSE(server->local_name().empty());
+  auto stranger = link::connect_abstract(server->local_name());
+  REQUIRE(stranger.ok());
+  // The start of a TLS handshake.
+  REQUIRE(::send(stranger.value().get(), "\x16\x03\x01", 3, MSG_NOSIGNAL) == 3);
+  CHECK(is_closed_within(stranger.value(), 5'000));
 }
 
 TEST_CASE("a client's calls reach a driver in a process of its own") {
@@ -278,7 +337,7 @@ TEST_CASE("garbage is closed, and a lane that nobody expects as well") {
 
 TEST_CASE("silent strangers are few, and do not stay") {
   TestPool pool;
-  RunningServer server(pool, 8, 2, 300);
+  RunningServer server(pool, {.strangers = 2, .handshake_ms = 300});
   Fd one = connect_plainly(server->port());
   Fd two = connect_plainly(server->port());
   // The third is closed at once or, should the first two not be seen yet, like them.
@@ -290,7 +349,7 @@ TEST_CASE("silent strangers are few, and do not stay") {
 
 TEST_CASE("a client beyond the last session is told so") {
   TestPool pool;
-  RunningServer server(pool, 1);
+  RunningServer server(pool, {.sessions = 1});
   auto one = connect(server, pool);
   auto two = dial(server->port(), pool.client());
   REQUIRE_FALSE(two.ok());

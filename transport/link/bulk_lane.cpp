@@ -72,6 +72,10 @@ Result<std::size_t> BulkReceiver::next_record(std::span<std::byte> destination, 
   }
   Result<RecordType> type = lane_.open(direct ? destination : spare_.bytes());
   if (!type.ok()) return type.status();
+  // In shared memory the peer can change the type between the two looks at it.
+  if (direct && type.value() != RecordType::kData) {
+    return Status(Code::kMalformed, "a record of the bulk lane changed its type");
+  }
   if (type.value() == RecordType::kCalledOff) {
     std::uint32_t detail = 0;
     if (bytes.value() != sizeof(detail)) {

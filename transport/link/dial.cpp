@@ -70,16 +70,6 @@ Result<ServerHello> exchange_hellos(const DialOptions& options, CarrierSet carri
   return hello;
 }
 
-Result<LaneCarriers> dial_lanes(const LanesAt& at, const SessionId& id, Deadline deadline) {
-  LaneCarriers lanes;
-  for (std::uint8_t lane = 0; lane < kLanes; ++lane) {
-    Result<std::unique_ptr<Carrier>> carrier = dial_lane(at, LaneHello{lane, id}, deadline);
-    if (!carrier.ok()) return carrier.status();
-    (lane == kLaneCalls ? lanes.calls : lanes.bulk) = std::move(carrier).value();
-  }
-  return lanes;
-}
-
 Result<std::unique_ptr<Session>> open_session(std::unique_ptr<security::TlsChannel> control,
                                               const SessionId& id, LaneCarriers lanes,
                                               Deadline deadline) {

@@ -1,6 +1,6 @@
 // Lanes: the two carriers of a session, whatever they run over.
 //
-//   client:  Result<std::unique_ptr<Carrier>> lane = dial_lane(where, LaneHello{kLaneCalls, id});
+//   client:  Result<LaneCarriers> lanes = dial_lanes(where, session_id, deadline);
 //   worker:  Result<LaneCarriers> lanes = lanes_of(std::move(gift), listener.get(), deadline);
 //            auto session = session_from_carriers(std::move(lanes.value()), keys, role, deadline);
 //
@@ -28,15 +28,15 @@ struct LanesAt {
   int control_fd = -1;  // watched by the lane; borrowed for the lane's life
 };
 
-// Connects and says the lane's hello.
-// Errors: kUnsupported (this kind cannot be had here), kTimeout, kClosed, kSystem, kMalformed.
-Result<std::unique_ptr<Carrier>> dial_lane(const LanesAt& at, const LaneHello& hello,
-                                           Deadline deadline);
-
 struct LaneCarriers {
   std::unique_ptr<Carrier> calls;
   std::unique_ptr<Carrier> bulk;
 };
+
+// Opens every lane and says its hello.
+// Errors: kUnsupported (this kind cannot be had here), kNotFound (nobody at its place), kTimeout,
+// kClosed, kSystem, kMalformed.
+Result<LaneCarriers> dial_lanes(const LanesAt& at, const SessionId& id, Deadline deadline);
 
 // What was handed over, as carriers. rdma: waits for the client to connect to `listener`, which
 // other kinds do not need.  Errors: kTimeout, kClosed, kSystem, kMalformed.

@@ -47,6 +47,17 @@ class TestServer {
   void serve() {
     thread_ = std::thread([this] { status = run(); });
   }
+  // Grants shared memory that cannot be reached, and then, when asked again, what is left.
+  void serve_unreachable_memory() {
+    thread_ = std::thread([this] {
+      Result<std::unique_ptr<ControlConnection>> first = accept_control();
+      if (!first.ok()) return;
+      offered_first = first.value()->hello().carriers;
+      static_cast<void>(
+          first.value()->grant(make_session_id(), {CarrierKind::kShm, "@farcall-nobody-is-there"}));
+      if (keep_serving) status = run();
+    });
+  }
   void refuse(const Status& why) {
     thread_ = std::thread([this, why] {
       Result<std::unique_ptr<ControlConnection>> control = accept_control();
@@ -73,6 +84,8 @@ class TestServer {
   std::uint16_t port() const { return bound_port(listener_); }
 
   Status status;
+  CarrierSet offered_first = 0;
+  bool keep_serving = true;
   std::unique_ptr<ControlConnection> control;
   std::unique_ptr<Session> session;
   security::PeerIdentity handed_over;
@@ -250,6 +263,46 @@ TEST_CASE("another table of calls is refused at hello, naming both") {
   CHECK_MESSAGE(says(refused, "0x000000000000beef (Farcall 0.0.9)"), refused.text());
   CHECK(says(refused, "0x000000000000feed (Farcall 0.1.0)"));
   CHECK(server.status.code() == Code::kDenied);
+}
+
+TEST_CASE("shared memory that cannot be reached is done without, and the reason is told") {
+  TestPool pool;
+  TestServer server(pool);
+  server.serve_unreachable_memory();
+  HelloInfo info;
+  Result<std::unique_ptr<Session>> session = dial(options_for(pool, server), &info);
+  server.join();
+  REQUIRE_MESSAGE(session.ok(), session.status().to_string());
+  CHECK(has(server.offered_first, CarrierKind::kShm));
+  CHECK_FALSE(has(server.control->hello().carriers, CarrierKind::kShm));
+  CHECK(info.carrier == CarrierKind::kTcp);
+  CHECK_MESSAGE(info.carrier_reason.find("no shm: ") == 0, info.carrier_reason);
+}
+
+TEST_CASE("a client that insists on shared memory is told that it cannot be reached") {
+  TestPool pool;
+  TestServer server(pool);
+  server.keep_serving = false;
+  server.serve_unreachable_memory();
+  DialOptions options = options_for(pool, server);
+  options.carrier = CarrierKind::kShm;
+  Status why = dial(options, nullptr).status();
+  server.join();
+  CHECK(why.code() == Code::kNotFound);
+  CHECK_MESSAGE(says(why, "needs a server on this host"), why.text());
+}
+
+TEST_CASE("a carrier that the client did not offer is not taken from a server") {
+  TestPool pool;
+  TestServer server(pool);
+  server.keep_serving = false;
+  server.serve_unreachable_memory();
+  DialOptions options = options_for(pool, server);
+  options.carrier = CarrierKind::kTcp;
+  Status why = dial(options, nullptr).status();
+  server.join();
+  CHECK(why.code() == Code::kMalformed);
+  CHECK_MESSAGE(says(why, "chose shm"), why.text());
 }
 
 TEST_CASE("a refusal reaches the client in the server's words") {

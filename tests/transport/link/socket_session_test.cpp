@@ -1,4 +1,5 @@
-// Sessions over real sockets: waking, back pressure, and what a stranger's bytes do.
+// Sessions over real sockets and over shared memory: waking, back pressure, and what a stranger's
+// bytes do.
 #include <doctest/doctest.h>
 #include <sys/socket.h>
 
@@ -12,6 +13,7 @@
 #include "transport/link/carrier.h"
 #include "transport/link/record.h"
 #include "transport/link/session.h"
+#include "transport/link/shm.h"
 #include "transport/link/socket.h"
 
 using namespace farcall;
@@ -27,22 +29,53 @@ struct Ends {
   Fd calls;  // a second descriptor of the client's call lane: the attacker's
 };
 
-Ends over_sockets() {
-  SessionParts client, server;
+Ends start(SessionParts client, SessionParts server, Fd calls) {
   client.role = Role::kClient;
   server.role = Role::kServer;
   Ends ends;
-  for (std::uint8_t lane = 0; lane < kLanes; ++lane) {
-    int pair[2];
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-    if (lane == kLaneCalls) ends.calls = Fd(::dup(pair[0]));
-    (lane == kLaneCalls ? client.calls : client.bulk) = make_socket_carrier(Fd(pair[0]), -1);
-    (lane == kLaneCalls ? server.calls : server.bulk) = make_socket_carrier(Fd(pair[1]), -1);
-  }
+  ends.calls = std::move(calls);
   ends.client = std::move(SessionParts::start(std::move(client))).value();
   ends.server = std::move(SessionParts::start(std::move(server))).value();
   REQUIRE(SessionParts::confirm(*ends.client, soon()).ok());
   REQUIRE(SessionParts::confirm(*ends.server, soon()).ok());
+  return ends;
+}
+
+Ends over_sockets() {
+  SessionParts client, server;
+  Fd calls;
+  for (std::uint8_t lane = 0; lane < kLanes; ++lane) {
+    int pair[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+    if (lane == kLaneCalls) calls = Fd(::dup(pair[0]));
+    (lane == kLaneCalls ? client.calls : client.bulk) = make_socket_carrier(Fd(pair[0]), -1);
+    (lane == kLaneCalls ? server.calls : server.bulk) = make_socket_carrier(Fd(pair[1]), -1);
+  }
+  return start(std::move(client), std::move(server), std::move(calls));
+}
+
+Ends over_shared_memory() {
+  SessionParts client, server;
+  Fd calls;
+  for (std::uint8_t lane = 0; lane < kLanes; ++lane) {
+    int pair[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+    if (lane == kLaneCalls) calls = Fd(::dup(pair[0]));
+    auto offered = offer_shm(Fd(pair[1]), lane);
+    REQUIRE_MESSAGE(offered.ok(), offered.status().to_string());
+    auto joined = join_shm(Fd(pair[0]), lane, -1, soon());
+    REQUIRE_MESSAGE(joined.ok(), joined.status().to_string());
+    (lane == kLaneCalls ? client.calls : client.bulk) = std::move(joined).value();
+    (lane == kLaneCalls ? server.calls : server.bulk) = std::move(offered).value();
+  }
+  return start(std::move(client), std::move(server), std::move(calls));
+}
+
+// Runs the rest of a test once over each.
+Ends over_each() {
+  Ends ends;
+  SUBCASE("over sockets") { ends = over_sockets(); }
+  SUBCASE("over shared memory") { ends = over_shared_memory(); }
   return ends;
 }
 
@@ -86,7 +119,7 @@ TEST_CASE("a record that was read along with another has arrived") {
 }
 
 TEST_CASE("payloads pass both ways at once, each larger than any buffer") {
-  Ends ends = over_sockets();
+  Ends ends = over_each();
   const auto up = pattern(5'000'000, 1), down = pattern(5'000'000, 2);
   std::vector<std::byte> got_up(up.size()), got_down(down.size());
   Status sent_up, sent_down, read_up, read_down;
@@ -111,7 +144,7 @@ TEST_CASE("payloads pass both ways at once, each larger than any buffer") {
 }
 
 TEST_CASE("has_more sees a record that has arrived, without waiting for one") {
-  Ends ends = over_sockets();
+  Ends ends = over_each();
   CHECK_FALSE(ends.server->has_more());
   for (std::uint16_t id = 1; id < 50; ++id) {
     REQUIRE(ends.client->post(head_of(id), Flush::kNow, nothing).ok());
@@ -122,7 +155,7 @@ TEST_CASE("has_more sees a record that has arrived, without waiting for one") {
 }
 
 TEST_CASE("calls pass while a payload is stuck") {
-  Ends ends = over_sockets();
+  Ends ends = over_each();
   const auto payload = pattern(5'000'000, 3);
   Status sent;
   std::thread sender([&] { sent = ends.client->post_bulk(head_of(1), nothing, payload).status(); });
@@ -137,7 +170,7 @@ TEST_CASE("calls pass while a payload is stuck") {
 }
 
 TEST_CASE("close wakes a thread that waits for a frame and one that waits for a payload") {
-  Ends ends = over_sockets();
+  Ends ends = over_each();
   Status frame, payload;
   std::thread receiver([&] { frame = ends.client->receive(Deadline::never()).status(); });
   std::thread reader([&] {
@@ -161,7 +194,7 @@ TEST_CASE("a stranger's bytes on a lane end the session") {
 }
 
 TEST_CASE("threads that post while another closes get the reason and nothing hangs") {
-  Ends ends = over_sockets();
+  Ends ends = over_each();
   std::vector<std::thread> threads;
   std::array<Status, 4> last;
   for (Status& mine : last) {
