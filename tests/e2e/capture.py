@@ -96,7 +96,17 @@ class Tcpdump:
         self._process.wait()
         skip("tcpdump may not capture here")
 
-    def stop(self):
+    def stop_after(self, needles):
+        """What was captured, once one of these is in it; after 20 s in any case."""
+        for _ in range(200):
+            if self.file.exists() and find_pattern([self.file.read_bytes()], needles):
+                break
+            try:
+                # tcpdump drops what it has not read yet when it is told to end.
+                self._process.wait(0.1)
+                break
+            except subprocess.TimeoutExpired:
+                pass
         self._process.send_signal(signal.SIGINT)
         said = self._process.communicate(timeout=30)[1]
         return self.file.read_bytes(), said
@@ -116,7 +126,7 @@ def tcpdump(build):
             # Last of all, so that all before it is in the capture once this is.
             send_in_the_clear(listener.getsockname()[1], planted)
             thread.join(10)
-            packets, said = capture.stop()
+            packets, said = capture.stop_after(needles_of(planted) - {KERNEL_NAME})
         expect(done.returncode == 0, done.stdout + done.stderr)
         expect(find_pattern([packets], needles_of(planted) - {KERNEL_NAME}),
                f"the capture lacks even what was planted: {said}")

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/support/all_on.h"
+
 using namespace farcall::link;
 
 namespace {
@@ -34,6 +36,7 @@ TEST_CASE("after three vain spins it sleeps 64 times, probes once, and sleeps ag
 }
 
 TEST_CASE("one success makes it spin again") {
+  farcall::tests::AllOn all_on;
   AdaptiveWait wait;
   for (int i = 0; i < 3; ++i) looks(wait);
   for (int i = 0; i < 64; ++i) looks(wait);
