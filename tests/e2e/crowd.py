@@ -1,0 +1,89 @@
+"""Many programs at once, and one that does nothing.
+
+Usage: crowd.py BUILD many_clients|idle_session
+
+many_clients  64 sessions on this machine, all at work at the same time: each gets its data back
+idle_session  the memory that a session holds while its program does nothing, at both ends
+"""
+import pathlib
+import subprocess
+
+from pool import Pool, clean_environment, expect, main
+
+CLIENTS = 64
+TURNS = 10
+SHIM_BYTES_MAX = 8 << 20
+WORKER_BYTES_MAX = 40 << 20
+
+
+class Session:
+    """bench_session: prints a word at each stage and goes on when it is told to."""
+
+    def __init__(self, build, words, environment):
+        self.process = subprocess.Popen([build / "bin" / "bench_session", *words], text=True,
+                                        env=environment, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def hear(self):
+        return self.process.stdout.readline().strip()
+
+    def go(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def end(self):
+        out, err = self.process.communicate(timeout=100)
+        expect(self.process.returncode == 0, f"a session ended badly: {out}{err}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+
+def memory_of(pid, what):
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith(what + ":"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def many_clients(build):
+    with Pool(build) as pool:
+        sessions = [Session(build, ["share", str(TURNS)], pool.environment())
+                    for _ in range(CLIENTS)]
+        try:
+            for session in sessions:
+                expect(session.hear() == "ready", "a session did not open")
+            for session in sessions:
+                session.go()
+            for session in sessions:
+                expect(float(session.hear()) > 0, "a session did not finish its work")
+                session.end()
+        finally:
+            for session in sessions:
+                session.__exit__()
+
+
+def idle_session(build):
+    with Session(build, ["idle"], clean_environment()) as bare:
+        expect(bare.hear() == "bare", "the program did not start")
+        without = memory_of(bare.process.pid, "Private_Dirty")
+    with Pool(build) as pool, Session(build, ["idle"], pool.environment()) as session:
+        session.hear()
+        session.go()
+        expect(session.hear() == "ready", "the session did not open")
+        (worker,) = pool.workers()
+        # Private: the library's own pages are one copy for all programs of a host.
+        shim = memory_of(session.process.pid, "Private_Dirty") - without
+        expect(shim < SHIM_BYTES_MAX, f"the shim holds {shim} bytes")
+        held = memory_of(worker, "Pss")
+        expect(0 < held < WORKER_BYTES_MAX, f"the worker holds {held} bytes")
+        session.go()
+        session.end()
+
+
+if __name__ == "__main__":
+    main({"many_clients": many_clients, "idle_session": idle_session})
