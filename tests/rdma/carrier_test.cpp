@@ -138,6 +138,21 @@ TEST_CASE("closing wakes who waits, on both ends") {
   CHECK(held_up.code() == Code::kClosed);
 }
 
+TEST_CASE("what has not been released has arrived") {
+  Ends ends = joined();
+  CHECK_FALSE(ends.b->rx_arrived());
+  REQUIRE(send_record(*ends.a, 64, 0).ok());
+  REQUIRE(send_record(*ends.a, 64, 1).ok());
+  REQUIRE(ends.b->wait(soon()).ok());
+  CHECK(ends.b->rx_arrived());
+  CHECK(receive_record(*ends.b, 64, 0).ok());
+  CHECK(receive_record(*ends.b, 64, 1).ok());
+  CHECK_FALSE(ends.b->rx_arrived());
+  ends.a->close();
+  CHECK(ends.b->wait(soon()).code() == Code::kClosed);
+  CHECK(ends.b->rx_arrived());
+}
+
 TEST_CASE("a wait ends at its deadline") {
   Ends ends = joined();
   CHECK(ends.a->wait(Deadline::after(system_clock(), 30)).code() == Code::kTimeout);

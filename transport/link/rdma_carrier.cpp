@@ -31,6 +31,7 @@ class RdmaCarrier final : public Carrier {
   void rx_release() override { plugin_->release(pipe_); }
   Status wait(Deadline deadline) override;
 
+  bool rx_arrived() override { return plugin_->arrived(pipe_); }
   // UCX's descriptor says something only to who has armed it, which wait() does.
   int fd() const override { return -1; }
   void close() override { plugin_->close(pipe_); }

@@ -330,6 +330,13 @@ void Pipe::release() {
   tell_released(*state);
 }
 
+bool Pipe::arrived() {
+  if (abandoned()) return true;
+  auto state = state_.lock();
+  if (!ready(*state, kFarcallUcxReceive)) progress(*state);
+  return ready(*state, kFarcallUcxReceive);
+}
+
 bool Pipe::may_sleep(FarcallUcxSide side) {
   if (abandoned()) return false;
   auto state = state_.lock();

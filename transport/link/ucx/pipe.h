@@ -45,6 +45,7 @@ class Pipe {
   bool can_send();
   bool peek(FarcallUcxRecord* record, FarcallUcxError* error);
   void release();
+  bool arrived();
 
   bool may_sleep(FarcallUcxSide side);
   void awake(FarcallUcxSide side);

@@ -66,6 +66,7 @@ const FarcallUcxPlugin kPlugin = {
     .peek = [](FarcallUcxPipe* pipe, FarcallUcxRecord* record,
                FarcallUcxError* error) { return own(pipe)->peek(record, error); },
     .release = [](FarcallUcxPipe* pipe) { own(pipe)->release(); },
+    .arrived = [](FarcallUcxPipe* pipe) { return own(pipe)->arrived(); },
     .may_sleep = [](FarcallUcxPipe* pipe,
                     FarcallUcxSide side) { return own(pipe)->may_sleep(side); },
     .awake = [](FarcallUcxPipe* pipe, FarcallUcxSide side) { own(pipe)->awake(side); },

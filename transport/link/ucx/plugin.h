@@ -15,8 +15,8 @@
 #include <cstddef>
 
 // Part of the entry's name, so that another build's plugin is not found at all.
-#define FARCALL_UCX_ENTRY farcall_ucx_plugin_1
-inline constexpr const char* kFarcallUcxEntry = "farcall_ucx_plugin_1";
+#define FARCALL_UCX_ENTRY farcall_ucx_plugin_2
+inline constexpr const char* kFarcallUcxEntry = "farcall_ucx_plugin_2";
 inline constexpr std::size_t kFarcallUcxHelloBytes = 22;
 
 extern "C" {
@@ -70,6 +70,7 @@ struct FarcallUcxPlugin {
   // The next record; false with error->code 0 when it is not here yet.
   bool (*peek)(FarcallUcxPipe* pipe, FarcallUcxRecord* record, FarcallUcxError* error);
   void (*release)(FarcallUcxPipe* pipe);
+  bool (*arrived)(FarcallUcxPipe* pipe);  // a record that is not released, or the end
 
   // True: this side has nothing to do, and pipe_fd or pipe_bell becomes readable when it may have.
   // The caller then polls and says awake(). At most one thread a side.
