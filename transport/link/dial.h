@@ -44,7 +44,7 @@ struct HelloInfo {
   SessionId session_id;
   std::string tls;  // "TLSv1.3, TLS_AES_256_GCM_SHA384"
   CarrierKind carrier = CarrierKind::kTcp;
-  std::string carrier_reason;  // "same host"; "no shm: …" when a better one could not be had
+  std::string carrier_reason;  // "no shm: …" when a better one could not be had; else empty
 };
 
 // "gpu1:7717", "10.0.0.2:7717", "[::1]:7717" into host and port; before it may stand the carrier to

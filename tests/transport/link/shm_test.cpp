@@ -126,6 +126,24 @@ TEST_CASE("a full ring takes no record more until one is released") {
   CHECK(ring.writer.reserve(kRing + 1).status().code() == Code::kOverQuota);
 }
 
+TEST_CASE("who announced sleep is to be woken, once") {
+  Ring ring;
+  REQUIRE_FALSE(ring.writer.reserve(64).value().empty());
+  CHECK_FALSE(ring.writer.publish(64));
+  ring.reader.will_sleep();
+  REQUIRE_FALSE(ring.writer.reserve(64).value().empty());
+  CHECK(ring.writer.publish(64));
+  CHECK_FALSE(ring.writer.publish(64));
+  ring.writer.will_sleep();
+  const std::uint32_t length = 48;
+  std::memcpy(ring.bytes.data(), &length, sizeof(length));
+  REQUIRE(ring.reader.peek().value().size() == 64);
+  CHECK(ring.reader.release());
+  std::memcpy(ring.bytes.data() + 64, &length, sizeof(length));
+  REQUIRE(ring.reader.peek().value().size() == 64);
+  CHECK_FALSE(ring.reader.release());
+}
+
 TEST_CASE("a reader's position that jumps ends the writer's side") {
   for (std::uint64_t jump : {std::uint64_t{4096}, std::uint64_t{0} - 64, std::uint64_t{1} << 63}) {
     Ring ring;
