@@ -11,9 +11,9 @@ std::size_t piece(std::uint64_t left, bool first) {
   return static_cast<std::size_t>(std::min<std::uint64_t>(left, most));
 }
 
-Status make_once(SecureBuffer& buffer) {
-  if (buffer.size() != 0) return ok();
-  Result<SecureBuffer> made = SecureBuffer::make(limits::kRecordBytesMax);
+Status make_once(SecureBuffer& buffer, std::size_t records = 1) {
+  if (buffer.size() >= records * limits::kRecordBytesMax) return ok();
+  Result<SecureBuffer> made = SecureBuffer::make(records * limits::kRecordBytesMax);
   if (!made.ok()) return made.status();
   buffer = std::move(made).value();
   return ok();
@@ -21,35 +21,49 @@ Status make_once(SecureBuffer& buffer) {
 
 }  // namespace
 
-Status BulkSender::send(std::span<const std::byte> payload) {
-  bool first = true;
-  while (!payload.empty()) {
-    const std::size_t bytes = piece(payload.size(), first);
-    FARCALL_TRY(lane_.send(RecordType::kData, payload.first(bytes)));
-    bytes_.fetch_add(bytes, std::memory_order_relaxed);
-    payload = payload.subspan(bytes);
-    first = false;
-  }
+Status BulkSender::send_piece(std::span<const std::byte> piece, bool helped) {
+  FARCALL_TRY(helped ? lane_.send_ahead(piece) : lane_.send(RecordType::kData, piece));
+  bytes_.fetch_add(piece.size(), std::memory_order_relaxed);
   return ok();
+}
+
+Status BulkSender::send(std::span<const std::byte> payload) {
+  const bool helped = Lane::helps(payload.size());
+  Status sent;
+  for (bool first = true; sent.ok() && !payload.empty(); first = false) {
+    const std::size_t bytes = piece(payload.size(), first);
+    sent = send_piece(payload.first(bytes), helped);
+    payload = payload.subspan(bytes);
+  }
+  // Also after an error: helpers may still be reading the payload.
+  return helped ? lane_.finish_sending() : sent;
+}
+
+Status BulkSender::call_off(const Status& why, bool helped) {
+  if (helped) FARCALL_TRY(lane_.finish_sending());
+  const auto detail = static_cast<std::uint32_t>(why.detail());
+  return lane_.send(RecordType::kCalledOff, std::as_bytes(std::span(&detail, 1)));
 }
 
 Status BulkSender::send_from(std::uint64_t bytes, Session::Fill fill, bool* fill_failed) {
   *fill_failed = false;
-  FARCALL_TRY(make_once(staging_));
-  for (std::uint64_t sent = 0; sent < bytes;) {
-    const std::size_t next = piece(bytes - sent, sent == 0);
-    std::span<std::byte> room = staging_.bytes().first(next);
+  const bool helped = Lane::helps(bytes);
+  const std::size_t slots = helped ? lane_.slots_ahead() : 1;
+  FARCALL_TRY(make_once(staging_, slots));
+  Status sent;
+  std::size_t slot = 0;
+  for (std::uint64_t at = 0; sent.ok() && at < bytes; slot = (slot + 1) % slots) {
+    const std::size_t next = piece(bytes - at, at == 0);
+    std::span<std::byte> room = staging_.bytes().subspan(slot * limits::kRecordBytesMax, next);
     if (Status filled = fill(room); !filled.ok()) {
-      const auto detail = static_cast<std::uint32_t>(filled.detail());
-      FARCALL_TRY(lane_.send(RecordType::kCalledOff, std::as_bytes(std::span(&detail, 1))));
+      FARCALL_TRY(call_off(filled, helped));
       *fill_failed = true;
       return filled;
     }
-    FARCALL_TRY(lane_.send(RecordType::kData, room));
-    bytes_.fetch_add(next, std::memory_order_relaxed);
-    sent += next;
+    sent = send_piece(room, helped);
+    at += next;
   }
-  return ok();
+  return helped ? lane_.finish_sending() : sent;
 }
 
 std::size_t BulkReceiver::take_spare(std::span<std::byte> destination) {
@@ -95,9 +109,40 @@ Result<std::size_t> BulkReceiver::next_record(std::span<std::byte> destination, 
   return take_spare(destination);
 }
 
+Result<std::size_t> BulkReceiver::read_helped(std::span<std::byte> destination) {
+  std::size_t filled = 0;
+  Status wrong;
+  while (wrong.ok() && filled < destination.size()) {
+    Result<std::size_t> bytes = lane_.wait_next(Deadline::never());
+    wrong = bytes.status();
+    if (!bytes.ok()) break;
+    const bool plain = bytes.value() > 0 && bytes.value() <= destination.size() - filled &&
+                       lane_.next_type() == RecordType::kData;
+    if (!plain) break;
+    wrong = lane_.open_ahead(destination.subspan(filled, bytes.value()));
+    filled += bytes.value();
+  }
+  Status opened = lane_.finish_opening();
+  if (wrong.ok()) wrong = opened;
+  if (!wrong.ok()) {
+    wipe(destination);
+    return wrong;
+  }
+  bytes_.fetch_add(filled, std::memory_order_relaxed);
+  return filled;
+}
+
 Status BulkReceiver::read(std::span<std::byte> destination, bool* fatal) {
-  *fatal = false;
+  *fatal = true;
   std::size_t filled = take_spare(destination);
+  if (Lane::helps(destination.size() - filled)) {
+    Result<std::size_t> helped = read_helped(destination.subspan(filled));
+    if (!helped.ok()) {
+      wipe(destination.first(filled));
+      return helped.status();
+    }
+    filled += helped.value();
+  }
   while (filled < destination.size()) {
     Result<std::size_t> more = next_record(destination.subspan(filled), fatal);
     if (!more.ok()) {

@@ -33,9 +33,12 @@ class BulkSender {
   void wipe_in_child() { wipe(staging_.bytes()); }
 
  private:
+  // Sends one piece, or hands it to a helper. Its bytes are borrowed as by Lane::send_ahead.
+  Status send_piece(std::span<const std::byte> piece, bool helped) FARCALL_REQUIRES(turn_);
+  Status call_off(const Status& why, bool helped) FARCALL_REQUIRES(turn_);
   Mutex turn_;
   Lane& lane_;
-  SecureBuffer staging_;  // made when send_from is first used
+  SecureBuffer staging_;  // of records; made when send_from is first used
   std::atomic<std::uint64_t> bytes_{0};
 };
 
@@ -52,6 +55,9 @@ class BulkReceiver {
   // Opens the next record: into `destination` when it fits, else into spare_. Returns the bytes now
   // in `destination`.
   Result<std::size_t> next_record(std::span<std::byte> destination, bool* fatal);
+  // Fills `destination` from its start with whole records, by helpers; stops before a record that
+  // needs the slow way. Returns the bytes filled.  On error, all of `destination` is wiped.
+  Result<std::size_t> read_helped(std::span<std::byte> destination);
   std::size_t take_spare(std::span<std::byte> destination);
 
   Lane& lane_;

@@ -10,6 +10,7 @@
 // Threads: tx_* one at a time, rx_* and wait() one at a time, both at once; close() any.
 #pragma once
 #include <cstddef>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,6 +29,12 @@ class Carrier {
   virtual std::span<std::byte> tx_reserve(std::size_t bytes) = 0;
   // Sends what was reserved; blocks while the pipe is full.  Errors: kClosed, kSystem.
   virtual Status tx_commit(std::size_t bytes) = 0;
+  // Sends a record that was sealed elsewhere. As tx_reserve, copying and tx_commit; a carrier that
+  // can send from any memory does without the copy.
+  virtual Status tx_send(std::span<const std::byte> record) {
+    std::memcpy(tx_reserve(record.size()).data(), record.data(), record.size());
+    return tx_commit(record.size());
+  }
   // True when a record of a few hundred bytes would not block.
   virtual bool tx_ready() = 0;
 

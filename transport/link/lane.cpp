@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <utility>
 
+#include "transport/base/switches.h"
+
 namespace farcall::link {
 namespace {
 
@@ -36,6 +38,36 @@ Status Lane::send(RecordType type, std::span<const std::byte> plain) {
   add(records_out_, 1);
   add(bytes_out_, bytes);
   return ok();
+}
+
+bool Lane::helps(std::uint64_t payload_bytes) {
+  return payload_bytes >= limits::kHelpedBytesMin && is_on(Switch::kPipeline) &&
+         CryptoPool::here().threads() > 0;
+}
+
+std::size_t Lane::slots_ahead() {
+  if (seal_ahead_ == nullptr) {
+    const auto send = [this](std::span<const std::byte> record) -> Status {
+      FARCALL_TRY(carrier_->tx_send(record));
+      add(records_out_, 1);
+      add(bytes_out_, record.size());
+      return ok();
+    };
+    seal_ahead_ = std::make_unique<SealAhead>(sealer_, CryptoPool::here(), send);
+  }
+  return seal_ahead_->slots();
+}
+
+Status Lane::send_ahead(std::span<const std::byte> plain) {
+  (void)slots_ahead();
+  return seal_ahead_->add(RecordType::kData, plain);
+}
+
+Status Lane::finish_sending() {
+  if (seal_ahead_ == nullptr) return ok();
+  Status sent = seal_ahead_->finish();
+  if (!sent.ok()) sealer_.forget();  // places were taken that no record will fill
+  return sent;
 }
 
 Result<std::size_t> Lane::wait_next(Deadline deadline) {
@@ -74,10 +106,32 @@ Result<RecordType> Lane::open(std::span<std::byte> out) {
   return type;
 }
 
+Status Lane::open_ahead(std::span<std::byte> out) {
+  if (open_ahead_ == nullptr) {
+    open_ahead_ = std::make_unique<OpenAhead>(opener_, CryptoPool::here());
+  }
+  const std::size_t bytes = next_.size();
+  Status taken = open_ahead_->add(next_, out);
+  next_ = {};
+  carrier_->rx_release();
+  add(records_in_, 1);
+  add(bytes_in_, bytes);
+  return taken;
+}
+
+Status Lane::finish_opening() {
+  if (open_ahead_ == nullptr) return ok();
+  Status opened = open_ahead_->finish();
+  if (!opened.ok()) opener_.forget();
+  return opened;
+}
+
 void Lane::abandon() {
   carrier_->abandon();
   sealer_.forget();
   opener_.forget();
+  if (seal_ahead_) seal_ahead_->wipe_in_child();
+  if (open_ahead_) open_ahead_->wipe_in_child();
 }
 
 std::string Lane::describe() const {

@@ -15,6 +15,7 @@
 #include "transport/link/carrier.h"
 #include "transport/link/record.h"
 #include "transport/link/session.h"
+#include "transport/link/work_ahead.h"
 
 namespace farcall::link {
 
@@ -30,6 +31,14 @@ class Lane {
 
   Status send(RecordType type, std::span<const std::byte> plain);
 
+  // With helpers (crypto_pool.h), for one large payload: send_ahead() as often as there are
+  // records, then finish_sending() before anything else is sent. Without helpers: send().
+  //   plain  borrowed until slots_ahead() further calls, or finish_sending()
+  static bool helps(std::uint64_t payload_bytes);
+  std::size_t slots_ahead();
+  Status send_ahead(std::span<const std::byte> plain);
+  Status finish_sending();
+
   bool can_send() { return carrier_->tx_ready(); }  // a short record, without blocking
 
   // Blocks until a record is there; returns the bytes of text it claims (not yet authenticated).
@@ -42,6 +51,11 @@ class Lane {
   RecordType next_type() const;
   // Opens the waiting record into `out`, and takes it off the carrier.
   Result<RecordType> open(std::span<std::byte> out);
+  // With helpers: takes the waiting record, which must be of payload, off the carrier, and opens it
+  // some time before finish_opening(), which must come before anything else is opened, also after
+  // an error. `out` is as large as the record's text; its bytes mean nothing before.
+  Status open_ahead(std::span<std::byte> out);
+  Status finish_opening();
 
   void close() { carrier_->close(); }
   void abandon();
@@ -53,6 +67,8 @@ class Lane {
   std::unique_ptr<Carrier> carrier_;
   RecordSealer sealer_;
   RecordOpener opener_;
+  std::unique_ptr<SealAhead> seal_ahead_;  // made when first used
+  std::unique_ptr<OpenAhead> open_ahead_;
   std::span<const std::byte> next_;  // as peeked
   std::atomic<std::uint64_t> records_out_{0};
   std::atomic<std::uint64_t> records_in_{0};

@@ -10,16 +10,6 @@
 #include "transport/link/session.h"
 
 namespace farcall::link {
-namespace {
-
-// Authenticated beside the ciphertext: the header, and the sequence that is not sent.
-struct Associated {
-  RecordHeader header;
-  std::uint64_t sequence;
-};
-static_assert(sizeof(Associated) == 24);
-
-}  // namespace
 
 Result<std::size_t> whole_record_bytes(std::span<const std::byte> header) {
   RecordHeader head;
@@ -98,12 +88,27 @@ Status RecordCipher::prepare(std::size_t plain_bytes) {
   return ok();
 }
 
-void RecordCipher::nonce(std::span<std::byte, 12> out) const {
+RecordPlace RecordCipher::place(const RecordHeader& header) {
   const auto* secret = reinterpret_cast<const Secret*>(secret_.data());
-  std::memcpy(out.data(), secret->traffic.iv.data(), out.size());
+  RecordPlace next;
+  next.associated_ = {header, sequence_};
+  std::memcpy(next.nonce_.data(), secret->traffic.iv.data(), next.nonce_.size());
   for (std::size_t i = 0; i < 8; ++i) {
-    out[11 - i] ^= static_cast<std::byte>((sequence_ >> (8 * i)) & 0xff);
+    next.nonce_[11 - i] ^= static_cast<std::byte>((sequence_ >> (8 * i)) & 0xff);
   }
+  next.taken_ = true;
+  ++sequence_;
+  return next;
+}
+
+Status RecordCipher::lend(HelperKey* key) {
+  if (aead_ == nullptr) return {Code::kClosed, "the lane's keys are gone"};
+  if (key->aead != nullptr && key->epoch == epoch_) return ok();
+  const auto* secret = reinterpret_cast<const Secret*>(secret_.data());
+  Result<std::unique_ptr<Aead>> aead = make_aead(engine_, secret->traffic.key, use_);
+  if (!aead.ok()) return aead.status();
+  *key = {std::move(aead).value(), epoch_};
+  return ok();
 }
 
 Result<RecordSealer> RecordSealer::make(const TrafficKey& key, std::uint8_t lane,
@@ -115,29 +120,40 @@ Result<RecordSealer> RecordSealer::make(const TrafficKey& key, std::uint8_t lane
   return sealer;
 }
 
+Result<RecordPlace> RecordSealer::take_place(RecordType type, std::size_t plain_bytes) {
+  if (plain_bytes > limits::kRecordBytesMax) {
+    return Status(Code::kOverQuota, "a record of " + std::to_string(plain_bytes) + " bytes");
+  }
+  if (Status due = prepare(plain_bytes); !due.ok()) return due;
+  RecordHeader header;
+  header.length = static_cast<std::uint32_t>(plain_bytes + limits::kRecordTagBytes);
+  header.type = static_cast<std::uint8_t>(type);
+  header.epoch = static_cast<std::uint16_t>(epoch_);
+  header.lane = lane_;
+  return place(header);
+}
+
+bool RecordSealer::seal_at(RecordPlace place, Aead& with, std::span<const std::byte> plain,
+                           std::span<std::byte> out) {
+  const RecordHeader& header = place.associated_.header;
+  if (!place.taken_ || header.length != plain.size() + limits::kRecordTagBytes ||
+      out.size() != sealed_bytes(plain.size())) {
+    return false;
+  }
+  std::memcpy(out.data(), &header, sizeof(header));
+  return with.seal(place.nonce_, place.associated(), plain, out.subspan(sizeof(header)));
+}
+
 Status RecordSealer::seal(RecordType type, std::span<const std::byte> plain,
                           std::span<std::byte> out) {
-  if (plain.size() > limits::kRecordBytesMax || out.size() != sealed_bytes(plain.size())) {
+  if (out.size() != sealed_bytes(plain.size())) {
     return {Code::kOverQuota, "a record of " + std::to_string(plain.size()) + " bytes"};
   }
-  FARCALL_TRY(prepare(plain.size()));
-  Associated associated{};
-  associated.header.length = static_cast<std::uint32_t>(plain.size() + limits::kRecordTagBytes);
-  associated.header.type = static_cast<std::uint8_t>(type);
-  associated.header.epoch = static_cast<std::uint16_t>(epoch_);
-  associated.header.lane = lane_;
-  associated.sequence = sequence_;
-  std::array<std::byte, 12> iv;
-  nonce(iv);
-  std::memcpy(out.data(), &associated.header, sizeof(RecordHeader));
-  if (!aead_->seal(iv, std::as_bytes(std::span(&associated, 1)), plain,
-                   out.subspan(sizeof(RecordHeader)))) {
-    // Part of the record may have been sealed: this sequence number must not be used again.
-    forget();
-    return {Code::kSystem, "seal a record: " + security::take_crypto_error()};
-  }
-  ++sequence_;
-  return ok();
+  Result<RecordPlace> place = take_place(type, plain.size());
+  if (!place.ok()) return place.status();
+  if (seal_at(std::move(place).value(), *aead_, plain, out)) return ok();
+  forget();
+  return {Code::kSystem, "seal a record: " + security::take_crypto_error()};
 }
 
 Result<RecordOpener> RecordOpener::make(const TrafficKey& key, std::uint8_t lane,
@@ -166,37 +182,50 @@ Status RecordOpener::check_header(const RecordHeader& header, std::size_t record
   return ok();
 }
 
-Result<RecordType> RecordOpener::open(std::span<const std::byte> record, std::span<std::byte> out) {
+Result<RecordPlace> RecordOpener::take_place(std::span<const std::byte> record) {
   if (record.size() < kRecordOverheadBytes) {
     return Status(Code::kMalformed, "a record is shorter than its header and tag");
   }
-  const std::size_t plain_bytes = record.size() - kRecordOverheadBytes;
-  if (plain_bytes > out.size()) {
-    return Status(Code::kMalformed, "a record of " + std::to_string(plain_bytes) +
-                                        " bytes where at most " + std::to_string(out.size()) +
-                                        " are allowed");
-  }
-  if (Status due = prepare(plain_bytes); !due.ok()) return due;
-  Associated associated{};
-  std::memcpy(&associated.header, record.data(), sizeof(RecordHeader));
-  if (Status sound = check_header(associated.header, record.size()); !sound.ok()) {
+  if (Status due = prepare(record.size() - kRecordOverheadBytes); !due.ok()) return due;
+  RecordHeader header;
+  std::memcpy(&header, record.data(), sizeof(header));
+  if (Status sound = check_header(header, record.size()); !sound.ok()) {
     forget();
     return sound;
   }
-  associated.sequence = sequence_;
-  std::array<std::byte, 12> iv;
-  nonce(iv);
-  if (!aead_->open(iv, std::as_bytes(std::span(&associated, 1)),
-                   record.subspan(sizeof(RecordHeader)), out.first(plain_bytes))) {
-    wipe(out.first(plain_bytes));
-    forget();
-    security::take_crypto_error();
+  return place(header);
+}
+
+bool RecordOpener::open_at(RecordPlace place, Aead& with, std::span<const std::byte> record,
+                           std::span<std::byte> out) {
+  if (!place.taken_ || record.size() != sealed_bytes(out.size())) return false;
+  const std::span<const std::byte> sealed = record.subspan(sizeof(RecordHeader));
+  if (with.open(place.nonce_, place.associated(), sealed, out)) return true;
+  wipe(out);
+  security::take_crypto_error();
+  return false;
+}
+
+Status RecordOpener::does_not_open() {
+  return {
+      Code::kMalformed,
+      "a record does not open: it was changed, repeated, moved or dropped on its way, or sealed "
+      "with other keys"};
+}
+
+Result<RecordType> RecordOpener::open(std::span<const std::byte> record, std::span<std::byte> out) {
+  if (record.size() > sealed_bytes(out.size())) {
     return Status(Code::kMalformed,
-                  "a record does not open: it was changed, repeated, moved or dropped on its way, "
-                  "or sealed with other keys");
+                  "a record of " + std::to_string(record.size() - kRecordOverheadBytes) +
+                      " bytes where at most " + std::to_string(out.size()) + " are allowed");
   }
-  ++sequence_;
-  return static_cast<RecordType>(associated.header.type);
+  Result<RecordPlace> place = take_place(record);
+  if (!place.ok()) return place.status();
+  const RecordType type = place.value().type();
+  const std::span<std::byte> text = out.first(record.size() - kRecordOverheadBytes);
+  if (open_at(std::move(place).value(), *aead_, record, text)) return type;
+  forget();
+  return does_not_open();
 }
 
 }  // namespace farcall::link

@@ -9,9 +9,11 @@
 // not open. Keys change by HKDF after so many bytes or records, at both ends alike, without a word.
 // Owner: a lane.  Threads: one.  After a failed open nothing opens any more: the caller closes.
 #pragma once
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include "transport/base/limits.h"
 #include "transport/base/secure_arena.h"
@@ -52,6 +54,44 @@ constexpr std::size_t sealed_bytes(std::size_t plain_bytes) {
 // Errors: kMalformed when no record may be that long or that short.
 Result<std::size_t> whole_record_bytes(std::span<const std::byte> header);
 
+// A record's place in its lane, which is its nonce: taken in order, used once, on any thread.
+class RecordPlace {
+ public:
+  RecordPlace() = default;  // of no record
+  RecordPlace(RecordPlace&& other) noexcept { *this = std::move(other); }
+  RecordPlace& operator=(RecordPlace&& other) noexcept {
+    associated_ = other.associated_;
+    nonce_ = other.nonce_;
+    taken_ = std::exchange(other.taken_, false);
+    return *this;
+  }
+  RecordType type() const { return static_cast<RecordType>(associated_.header.type); }
+
+ private:
+  friend class RecordCipher;
+  friend class RecordSealer;
+  friend class RecordOpener;
+  // Authenticated beside the ciphertext: the header, and the sequence that is not sent.
+  struct Associated {
+    RecordHeader header;
+    std::uint64_t sequence = 0;
+  };
+  static_assert(sizeof(Associated) == 24);
+  std::span<const std::byte> associated() const {
+    return std::as_bytes(std::span(&associated_, 1));
+  }
+
+  Associated associated_;
+  std::array<std::byte, 12> nonce_{};
+  bool taken_ = false;
+};
+
+// A key of its own for a thread that helps.
+struct HelperKey {
+  std::unique_ptr<Aead> aead;
+  std::uint32_t epoch = 0;
+};
+
 // What sealing and opening share: key, sequence, epoch.
 class RecordCipher {
  public:
@@ -60,6 +100,8 @@ class RecordCipher {
   ~RecordCipher();
   void forget();  // wipes the keys; nothing seals or opens afterwards
   Engine engine() const { return engine_; }
+  // Makes `key` the one of the place that was taken last.
+  Status lend(HelperKey* key);
 
  protected:
   struct Secret {
@@ -69,9 +111,9 @@ class RecordCipher {
                Aead::Use use);
   static Result<SecureBuffer> keep(const TrafficKey& key);
   Status load_key();
-  Status prepare(std::size_t plain_bytes);  // change keys when due, count this record
+  Status prepare(std::size_t plain_bytes);        // change keys when due, count this record
+  RecordPlace place(const RecordHeader& header);  // the next; it is nobody else's from here on
   Status next_key();
-  void nonce(std::span<std::byte, 12> out) const;
 
   SecureBuffer secret_;
   std::unique_ptr<Aead> aead_;  // of the present key; none once forgotten
@@ -93,6 +135,13 @@ class RecordSealer : public RecordCipher {
   // out: exactly sealed_bytes(plain.size()); must not overlap plain.  Errors: kSystem.
   Status seal(RecordType type, std::span<const std::byte> plain, std::span<std::byte> out);
 
+  // The same in two steps, for helpers: places in order on the thread of the lane, the sealing on
+  // any thread. A place that was taken must be sealed and sent in its order, or the lane is over.
+  Result<RecordPlace> take_place(RecordType type, std::size_t plain_bytes);
+  // False when the engine fails, or the place was used before.
+  static bool seal_at(RecordPlace place, Aead& with, std::span<const std::byte> plain,
+                      std::span<std::byte> out);
+
  private:
   using RecordCipher::RecordCipher;
 };
@@ -105,6 +154,14 @@ class RecordOpener : public RecordCipher {
   // Returns the type. The text is written before the tag is known to be good, and wiped when it is
   // not.  Errors: kMalformed.
   Result<RecordType> open(std::span<const std::byte> record, std::span<std::byte> out);
+
+  // The same in two steps, as for the sealer. The header is believed as take_place() saw it.
+  // Errors: kMalformed.
+  Result<RecordPlace> take_place(std::span<const std::byte> record);
+  // out: exactly as large as the text. False when the record does not open: `out` is wiped then.
+  static bool open_at(RecordPlace place, Aead& with, std::span<const std::byte> record,
+                      std::span<std::byte> out);
+  static Status does_not_open();
 
  private:
   using RecordCipher::RecordCipher;

@@ -36,7 +36,8 @@ class SocketCarrier final : public Carrier {
   std::span<std::byte> tx_reserve(std::size_t bytes) override {
     return {tx_.get(), std::min(bytes, kSealedBytesMax)};
   }
-  Status tx_commit(std::size_t bytes) override;
+  Status tx_commit(std::size_t bytes) override { return tx_send({tx_.get(), bytes}); }
+  Status tx_send(std::span<const std::byte> record) override;
   bool tx_ready() override {
     pollfd entry{socket_.get(), POLLOUT, 0};
     return ::poll(&entry, 1, 0) == 1 && entry.revents == POLLOUT;
@@ -96,8 +97,7 @@ Status SocketCarrier::block(short events, Deadline deadline) {
   }
 }
 
-Status SocketCarrier::tx_commit(std::size_t bytes) {
-  std::span<const std::byte> left(tx_.get(), bytes);
+Status SocketCarrier::tx_send(std::span<const std::byte> left) {
   while (!left.empty()) {
     const ssize_t sent = ::send(socket_.get(), left.data(), left.size(), MSG_NOSIGNAL);
     if (sent >= 0) {

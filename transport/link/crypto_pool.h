@@ -1,0 +1,65 @@
+// CryptoPool: a few threads that seal and open records beside the thread that sends or receives.
+//
+//   job.plain = …;  pool.submit(job);          // a helper takes it, if one comes round to it
+//   pool.finish(job);                          // done when this returns; by ourselves if need be
+//
+// A caller never waits for a helper that has not begun: then it does the work itself, so a busy
+// machine is no slower than one without helpers.
+// Owner: the process, here(); tests make their own.  Threads: any; a job belongs to one caller.
+// Never blocks a program's signals from it: helpers take none.
+#pragma once
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <thread>
+#include <vector>
+
+#include "transport/base/guarded.h"
+
+namespace farcall::link {
+
+class CryptoPool {
+ public:
+  // One piece of work. Must outlive finish(); may be submitted again after it.
+  class Job {
+   public:
+    virtual ~Job() = default;
+    virtual void work() = 0;  // on any thread
+
+   private:
+    friend class CryptoPool;
+    enum class State { kIdle, kWaiting, kRunning, kDone };
+    State state_ = State::kIdle;  // under the pool's lock
+  };
+
+  // threads: 0 is a pool in which every caller works for itself.
+  explicit CryptoPool(unsigned threads);
+  ~CryptoPool();  // no job may be under way
+  CryptoPool(const CryptoPool&) = delete;
+  CryptoPool& operator=(const CryptoPool&) = delete;
+
+  // The pool of this process: none for the threads of one or two cores, which are busy with sending
+  // and receiving, 1 from three cores on, 2 from eight on. FARCALL_CRYPTO_THREADS says otherwise,
+  // up to limits::kCryptoThreadsMax. Threads start at the first call; the child of a fork gets a
+  // pool of its own.
+  static CryptoPool& here();
+
+  unsigned threads() const { return threads_; }
+  void submit(Job& job);
+  void finish(Job& job);
+
+ private:
+  struct State {
+    std::deque<Job*> waiting;
+    bool stop = false;
+  };
+  void serve();
+
+  Guarded<State> state_;
+  std::condition_variable work_;
+  std::condition_variable done_;
+  std::vector<std::thread> helpers_;
+  unsigned threads_ = 0;
+};
+
+}  // namespace farcall::link
