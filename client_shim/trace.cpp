@@ -32,6 +32,7 @@ struct Trace::Mine {
 };
 
 namespace {
+constexpr int kFirstPauseMs = 8;
 thread_local TracedCall* t_call = nullptr;
 }  // namespace
 
@@ -57,7 +58,12 @@ Trace::Trace(const std::string& path, const Stats& stats, const Clock& clock)
   is_on_.store(true);
 }
 
-Trace::~Trace() = default;
+Trace::~Trace() {
+  auto state = state_.lock();
+  state->is_ending = true;
+  changed_.notify_all();
+  state.wait(changed_, [](State& now) { return !now.is_writer_running; });
+}
 
 Trace::ThreadTrace* Trace::attach() {
   Mine& here = mine();
@@ -67,14 +73,13 @@ Trace::ThreadTrace* Trace::attach() {
   if (!renew(*state, *thread)) return nullptr;
   here = {this, thread.get()};
   state->threads.push_back(std::move(thread));
-  if (!state->is_writer_started && !state->is_ending) {
-    state->is_writer_started = true;
+  if (!state->is_writer_running && !state->is_ending) {
     auto body = [](void* self) -> void* {
       static_cast<Trace*>(self)->run();
       return nullptr;
     };
     // Without a thread finish() writes what the buffers hold.
-    static_cast<void>(start_quiet_thread(body, this));
+    state->is_writer_running = start_quiet_thread(body, this);
   }
   return here.thread;
 }
@@ -150,12 +155,18 @@ void Trace::end_thread() {
 }
 
 void Trace::run() {
-  for (;;) {
+  // Often at first: a short-lived process that ends by _exit leaves a trace too.
+  for (int pause_ms = kFirstPauseMs;; pause_ms = std::min(2 * pause_ms, limits::kTraceFlushMs)) {
     {
       auto state = state_.lock();
-      state.wait_for(changed_, limits::kTraceFlushMs,
+      state.wait_for(changed_, pause_ms,
                      [](State& now) { return now.is_ending || !now.full.empty(); });
-      if (state->is_ending) return;
+      if (state->is_ending) {
+        state->is_writer_running = false;
+        // Under the lock: the trace may be gone as soon as its owner can have it.
+        changed_.notify_all();
+        return;
+      }
     }
     auto file = file_.lock();
     write_out(*file);
@@ -247,7 +258,7 @@ void Trace::finish(const std::string& report) {
   fd_in_child_.store(-1);
   file->fd.reset();
   state_.lock()->is_ending = true;
-  changed_.notify_one();
+  changed_.notify_all();
 }
 
 void Trace::abandon_in_child() {

@@ -66,7 +66,7 @@ class Trace {
     std::deque<std::unique_ptr<Buffer>> full;
     std::vector<std::unique_ptr<Buffer>> free;
     std::size_t buffers = 0;
-    bool is_writer_started = false;
+    bool is_writer_running = false;
     bool is_ending = false;
   };
   struct File {

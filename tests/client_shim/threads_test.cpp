@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <fstream>
+#include <future>
 #include <sstream>
 
 #include "tests/client_shim/world.h"
@@ -34,6 +35,47 @@ TEST_CASE("replies find the thread that asked, whoever receives them") {
       }
     });
   }
+  for (auto& thread : threads) thread.join();
+  CHECK(wrong == 0);
+}
+
+TEST_CASE(
+    "200 threads call at once, and what one posted before it signalled the next comes first") {
+  constexpr int kThreads = 200;
+  FakeDevice device(32 << 20);
+  World world(device);
+  CUcontext context = nullptr;
+  CUDA_OK(cuDevicePrimaryCtxRetain(&context, 0));
+  CUDA_OK(cuCtxSetCurrent(context));
+  CUdeviceptr passed_on = 0;
+  CUDA_OK(cuMemAlloc_v2(&passed_on, 64));
+  CUDA_OK(cuMemsetD8_v2(passed_on, 0, 64));
+  std::vector<std::promise<void>> turns(kThreads + 1);
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (int number = 0; number < kThreads; ++number) {
+    threads.emplace_back([&, number] {
+      auto check = [&](bool holds) { wrong += holds ? 0 : 1; };
+      const auto own = static_cast<unsigned char>(number + 1);
+      std::vector<unsigned char> back(512);
+      CUdeviceptr at = 0;
+      check(cuCtxSetCurrent(context) == CUDA_SUCCESS);
+      check(cuMemAlloc_v2(&at, back.size()) == CUDA_SUCCESS);
+      for (int round = 0; round < 5; ++round) {
+        check(cuMemsetD8_v2(at, own, back.size()) == CUDA_SUCCESS);
+        check(cuMemcpyDtoH_v2(back.data(), at, back.size()) == CUDA_SUCCESS);
+        check(back == std::vector<unsigned char>(back.size(), own));
+      }
+      turns[static_cast<std::size_t>(number)].get_future().wait();
+      unsigned char before = 0xff;
+      check(cuMemcpyDtoH_v2(&before, passed_on, 1) == CUDA_SUCCESS);
+      check(before == static_cast<unsigned char>(number));
+      check(cuMemsetD8_v2(passed_on, own, 64) == CUDA_SUCCESS);
+      turns[static_cast<std::size_t>(number) + 1].set_value();
+      check(cuMemFree_v2(at) == CUDA_SUCCESS);
+    });
+  }
+  turns[0].set_value();
   for (auto& thread : threads) thread.join();
   CHECK(wrong == 0);
 }

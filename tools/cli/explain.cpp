@@ -17,18 +17,17 @@ std::string base_name(const std::string& path) {
   return slash == std::string::npos ? path : path.substr(slash + 1);
 }
 
-// The time of a bare round trip: the quickest tenth of the waits for one reply without data.
+// The time of a bare round trip: the shortest wait for one reply. No call can be quicker, and the
+// longer ones have waited for work besides.
 double round_trip_seen(const TraceData& trace) {
-  std::vector<std::int64_t> waits;
+  std::int64_t shortest = INT64_MAX;
   for (const TracedEvent& event : trace.events) {
     if (event.round_trips != 1 || event.bytes_in + event.bytes_out > 4096) continue;
     // Opening the session is a handshake, not a call.
-    if (trace.functions[event.function] != "cuInit") waits.push_back(event.wait_ns);
+    if (trace.functions[event.function] == "cuInit") continue;
+    shortest = std::min(shortest, event.wait_ns);
   }
-  if (waits.empty()) return 0;
-  auto tenth = waits.begin() + static_cast<std::ptrdiff_t>(waits.size() / 10);
-  std::nth_element(waits.begin(), tenth, waits.end());
-  return seconds(*tenth);
+  return shortest == INT64_MAX ? 0 : seconds(shortest);
 }
 
 struct Share {
@@ -149,10 +148,12 @@ void total_threads(const TraceData& trace, Explanation& found) {
                    });
 }
 
-// cudart's own functions and the runtime API's, which a program links statically: not what a person
-// looks for.
-bool is_runtime(const std::string& function) {
-  return function.starts_with("__cuda") || function.starts_with("libcudart_static_") ||
+// What stands between a program and its driver: the runtime, which may be linked statically, nvcc's
+// stubs of kernels, and the C library, through which the runtime calls itself.
+bool is_between(const std::string& function, const std::string& library) {
+  if (library.starts_with("libcudart.") || library.starts_with("libc.so")) return true;
+  return function.starts_with("__device_stub__") || function.starts_with("__cuda") ||
+         function.starts_with("libcudart_static_") ||
          (function.size() > 4 && function.starts_with("cuda") && function[4] >= 'A' &&
           function[4] <= 'Z');
 }
@@ -203,15 +204,11 @@ DescribeCaller describe_by_symbols() {
     for (const SiteFrame& frame : frames) {
       if (frame.module.empty()) return "generated code";
       const std::string library = base_name(frame.module);
-      if (library.starts_with("libcudart.")) {
-        runtime_only = library;
-        continue;
-      }
       // The address behind the call: the call itself is before it.
       const std::string function =
           files->try_emplace(frame.module, frame.module).first->second.at(frame.offset - 1);
-      if (is_runtime(function)) {
-        runtime_only = library;
+      if (is_between(function, library)) {
+        if (!library.starts_with("libc.so")) runtime_only = library;
         continue;
       }
       return function.empty() ? library : without_parameters(function) + " in " + library;

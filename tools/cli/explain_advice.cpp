@@ -11,6 +11,7 @@ namespace {
 
 // Below this part of the run a cost is not worth a sentence.
 constexpr double kWorthSaying = 0.02;
+constexpr std::size_t kCausesMax = 4;
 
 std::string percent(double part) {
   char text[32];
@@ -53,12 +54,14 @@ constexpr Counsel kCounsels[] = {
      "current context."},
 };
 
+constexpr const char* kElse = "Call it less often, or outside the loop.";
+
 const char* counsel_for(const std::string& function) {
   const std::string word = " " + function + " ";
   for (const Counsel& counsel : kCounsels) {
     if (counsel.functions.find(word) != std::string_view::npos) return counsel.text;
   }
-  return "Call it less often, or outside the loop.";
+  return kElse;
 }
 
 // The caller that makes most of a function's cost, where there is one to name.
@@ -71,14 +74,42 @@ std::string mostly_by(const Explanation& found, const Group& function) {
   return {};
 }
 
-void advise_on_trips(const Explanation& found, double run_s, std::vector<std::string>& advice) {
+// Functions that the same counsel helps.
+struct Cause {
+  const char* counsel;
+  std::string names;
+  std::string caller;
+  std::uint64_t round_trips = 0;
+  double trips_s = 0;
+};
+
+std::vector<Cause> causes_of(const Explanation& found) {
+  std::vector<Cause> causes;
   for (const Group& group : found.functions) {
-    if (advice.size() >= 4 || group.round_trips == 0) continue;
-    if (group.trips_s < kWorthSaying * run_s) continue;
-    advice.push_back(group.name + ": " + std::to_string(group.round_trips) + " round trips, " +
-                     with_time(group.trips_s) + " or " + percent(group.trips_s / run_s) +
-                     " of the run at " + describe_link(found.asked) + mostly_by(found, group) +
-                     ". " + counsel_for(group.name));
+    if (group.round_trips == 0) continue;
+    const char* counsel = counsel_for(group.name);
+    auto known = std::find_if(causes.begin(), causes.end(),
+                              [&](const Cause& one) { return one.counsel == counsel; });
+    if (known == causes.end()) {
+      known = causes.insert(known, {counsel, group.name, mostly_by(found, group), 0, 0});
+    } else {
+      known->names += ", " + group.name;
+    }
+    known->round_trips += group.round_trips;
+    known->trips_s += group.trips_s;
+  }
+  std::stable_sort(causes.begin(), causes.end(),
+                   [](const Cause& a, const Cause& b) { return a.trips_s > b.trips_s; });
+  return causes;
+}
+
+void advise_on_trips(const Explanation& found, double run_s, std::vector<std::string>& advice) {
+  for (const Cause& cause : causes_of(found)) {
+    if (advice.size() >= kCausesMax || cause.trips_s < kWorthSaying * run_s) return;
+    advice.push_back(cause.names + ": " + std::to_string(cause.round_trips) + " round trips, " +
+                     with_time(cause.trips_s) + " or " + percent(cause.trips_s / run_s) +
+                     " of the run at " + describe_link(found.asked) + cause.caller + ". " +
+                     cause.counsel);
   }
 }
 

@@ -66,7 +66,7 @@ std::string figures(const Explanation& found) {
   return "<ul class=\"figures\">" + figure(with_time(found.run_s), "the run") +
          figure(std::to_string(found.total.all_calls()), "calls") +
          figure(std::to_string(found.total.round_trips), "round trips") +
-         figure(with_time(found.seen.rtt_s), "a round trip here") +
+         figure(with_time(found.seen.rtt_s), "a round trip at best") +
          figure(with_unit(static_cast<double>(found.total.bytes_out)), "data sent") +
          figure(with_unit(static_cast<double>(found.total.bytes_in)), "data received") + "</ul>\n";
 }

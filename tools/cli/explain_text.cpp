@@ -37,8 +37,8 @@ void function_rows(std::string& out, const Explanation& found) {
   heading(out,
           "Calls by function; the last column is what they wait at " + describe_link(found.asked));
   out += "  " + padded("FUNCTION", -30) + padded("LOCAL", 8) + padded("QUEUED", 9) +
-         padded("WAITED", 8) + padded("TRIPS", 7) + padded("SENT", 11) + padded("RECEIVED", 11) +
-         padded("WAITED", 10) + padded("THERE", 10) + "\n";
+         padded("SYNC", 8) + padded("TRIPS", 7) + padded("SENT", 11) + padded("RECEIVED", 11) +
+         padded("WAIT", 10) + padded("THERE", 10) + "\n";
   std::size_t shown = 0;
   for (const Group& row : found.functions) {
     if (++shown > kRowsMax) break;
@@ -57,7 +57,7 @@ void function_rows(std::string& out, const Explanation& found) {
 void caller_rows(std::string& out, const Explanation& found) {
   heading(out, "Who calls");
   out += "  " + padded("CALLER", -44) + padded("CALLS", 9) + padded("TRIPS", 8) +
-         padded("WAITED", 10) + padded("THERE", 10) + "  MOSTLY BY\n";
+         padded("WAIT", 10) + padded("THERE", 10) + "  MOSTLY BY\n";
   std::size_t shown = 0;
   for (const Group& row : found.callers) {
     if (++shown > kCallersMax) break;
@@ -85,12 +85,14 @@ void wrap(std::string& out, const std::string& text) {
   for (std::size_t at = 0; at < text.size();) {
     std::size_t end = std::min(text.find(' ', at), text.size());
     if (line.size() + end - at > kColumnsMax) {
+      line.pop_back();
       out += line + "\n";
       line = "    ";
     }
     line += text.substr(at, end - at) + " ";
     at = end + 1;
   }
+  line.pop_back();
   out += line + "\n";
 }
 
@@ -138,12 +140,16 @@ std::string with_time(double seconds) {
 }
 
 std::string describe_link(const LinkFigures& link) {
-  if (std::isinf(link.bytes_per_s)) return with_time(link.rtt_s);
+  char rtt[32];
+  const bool is_short = link.rtt_s < 0.1e-3;
+  std::snprintf(rtt, sizeof rtt, is_short ? "%.3g µs" : "%.3g ms",
+                link.rtt_s * (is_short ? 1e6 : 1e3));
+  if (std::isinf(link.bytes_per_s)) return rtt;
   char text[48];
   const double gbit = link.bytes_per_s * 8e-9;
   std::snprintf(text, sizeof text, gbit >= 1 ? " and %.3g Gbit/s" : " and %.3g Mbit/s",
                 gbit >= 1 ? gbit : gbit * 1e3);
-  return with_time(link.rtt_s) + text;
+  return std::string(rtt) + text;
 }
 
 std::string as_text(const Explanation& found) {
@@ -153,7 +159,7 @@ std::string as_text(const Explanation& found) {
                     (found.threads.size() == 1 ? " thread\n" : " threads\n");
   if (!found.device.empty()) out += "  on " + found.device + " of " + found.server + "\n";
   if (!found.link.empty()) out += "  over " + found.link + "\n";
-  out += "  a round trip took " + with_time(found.seen.rtt_s) + " here; " +
+  out += "  a round trip took " + with_time(found.seen.rtt_s) + " at best; " +
          std::to_string(found.total.round_trips) + " of them, " +
          with_unit(static_cast<double>(found.total.bytes_out)) + " of data sent, " +
          with_unit(static_cast<double>(found.total.bytes_in)) + " received\n";

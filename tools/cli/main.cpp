@@ -37,8 +37,9 @@ void add_run(CLI::App& app, RunOptions* options) {
   add_connection(run, &options->connection);
   run->add_option("--stats", options->stats_file,
                   "write the session's figures to this file, JSON [FARCALL_STATS]");
-  run->add_option("--trace", options->trace_file,
-                  "record every call in this file, for farcall explain [FARCALL_TRACE]");
+  run->add_option(
+      "--trace", options->trace_file,
+      "record every call in this file, replacing it, for farcall explain [FARCALL_TRACE]");
   run->add_option("--log", options->log,
                   "let the client library log: LEVEL[:FILE], error to trace [FARCALL_LOG]");
   run->add_flag("--strict", options->strict,

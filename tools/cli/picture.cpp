@@ -106,11 +106,11 @@ svg text{fill:var(--ink);font-size:13px}svg .small{font-size:12px;fill:var(--sof
 svg .heading{font-size:16px;font-weight:600}svg .name{text-anchor:end}
 svg .end{text-anchor:end;font-size:12px;fill:var(--soft)}
 svg .tick{text-anchor:middle;font-size:12px;fill:var(--soft)}
-svg .value{font-size:12px;fill:var(--soft)}svg .on{font-size:11px;fill:#fff;text-anchor:middle}
-svg .paper{fill:var(--paper)}svg .lane{fill:var(--lane)}svg .grid{stroke:var(--line)}
+svg .value{font-size:12px;fill:var(--soft)}svg .on{font-size:11px;fill:#12161f;text-anchor:middle}
+svg .paper{fill:var(--paper)}svg .lane{fill:var(--lane);stroke:var(--line)}
+svg .grid{stroke:var(--line)}
 svg .wait{fill:var(--wait)}svg .post{fill:var(--post)}svg .local{fill:var(--local)}
 svg .server{fill:var(--server)}svg .sent{fill:var(--sent)}svg .received{fill:var(--received)}
-@media(prefers-color-scheme:dark){svg .on{fill:#0c1018}}
 )";
 }
 
@@ -130,7 +130,10 @@ Picture cost_by_call(const Explanation& found) {
   for (const Group& group : found.functions) {
     if (rows.size() == kBarsMax || group.cost_s() < 0.002 * found.functions.front().cost_s()) break;
     std::string value = with_time(group.cost_s());
-    if (group.round_trips > 0) value += ", " + std::to_string(group.round_trips) + " round trips";
+    if (group.round_trips > 0) {
+      value += ", " + std::to_string(group.round_trips) +
+               (group.round_trips == 1 ? " round trip" : " round trips");
+    }
     rows.push_back(
         {group.name,
          value,

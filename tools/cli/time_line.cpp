@@ -13,12 +13,13 @@ constexpr double kLeft = 132, kRight = 1104;  // the run, from its begin to its 
 constexpr double kLaneHeight = 34, kLaneGap = 6, kPanelHeight = 64;
 constexpr std::size_t kBins = 486;  // two pixels each
 constexpr std::size_t kLanesMax = 10;
+constexpr double kNameWidthMin = 40;
 
 using Bins = std::vector<double>;
 
 struct Lane {
   std::uint32_t thread = 0;  // into TraceData::threads
-  Bins wait = Bins(kBins), post = Bins(kBins), local = Bins(kBins);
+  Bins trips = Bins(kBins), server = Bins(kBins), post = Bins(kBins), local = Bins(kBins);
 };
 
 class TimeLine {
@@ -94,6 +95,8 @@ class TimeLine {
     const double begin = static_cast<double>(event.start_ns) * 1e-9;
     const double end = begin + static_cast<double>(event.duration_ns) * 1e-9;
     const double waits_from = end - static_cast<double>(event.wait_ns) * 1e-9;
+    // Where within the wait the link's part lies cannot be seen; it is drawn at the end.
+    const double trips_from = std::max(waits_from, end - event.round_trips * found_.seen.rtt_s);
     const auto bin = static_cast<std::size_t>(std::clamp(end / bin_s(), 0.0, kBins - 1.0));
     trips_[bin] += event.round_trips;
     sent_[bin] += static_cast<double>(event.bytes_out);
@@ -101,20 +104,19 @@ class TimeLine {
     for (Lane& lane : lanes_) {
       if (lane.thread != event.thread) continue;
       spread(event.kind == Kind::kLocal ? lane.local : lane.post, begin, waits_from);
-      spread(lane.wait, waits_from, end);
+      spread(lane.server, waits_from, trips_from);
+      spread(lane.trips, trips_from, end);
     }
     // Worth a name of its own where the name fits.
-    if (x_of(end) - x_of(waits_from) > 60) long_waits_.push_back(event);
+    if (x_of(end) - x_of(waits_from) > kNameWidthMin) long_waits_.push_back(event);
   }
 
   double legend() {
     body_ += text("heading", 0, 18, "Time line");
-    const std::pair<const char*, const char*> swatches[] = {{"wait", "waiting for the server"},
-                                                            {"post", "posting calls and data"},
-                                                            {"local", "answered here"},
-                                                            {"lane", "the program itself"},
-                                                            {"sent", "data sent"},
-                                                            {"received", "received"}};
+    const std::pair<const char*, const char*> swatches[] = {
+        {"wait", "round trips"},    {"server", "the GPU and server"}, {"post", "posting"},
+        {"local", "answered here"}, {"lane", "the program itself"},   {"sent", "data sent"},
+        {"received", "received"}};
     double x = kLeft;
     for (const auto& [style, words] : swatches) {
       body_ += "<rect class=\"" + std::string(style) + "\" x=\"" + fixed(x) +
@@ -153,7 +155,8 @@ class TimeLine {
            fixed(kRight - kLeft) + "\" height=\"" + fixed(kLaneHeight) + "\"/>";
     Bins floor(kBins);
     const double scale = kLaneHeight / bin_s();
-    out += area("wait", lane.wait, floor, y + kLaneHeight, scale);
+    out += area("wait", lane.trips, floor, y + kLaneHeight, scale);
+    out += area("server", lane.server, floor, y + kLaneHeight, scale);
     out += area("post", lane.post, floor, y + kLaneHeight, scale);
     out += area("local", lane.local, floor, y + kLaneHeight, scale);
     for (const TracedEvent& event : long_waits_) {
@@ -192,12 +195,19 @@ class TimeLine {
     body_ += "<line class=\"grid\" x1=\"" + fixed(kLeft) + "\" x2=\"" + fixed(kRight) + "\" y1=\"" +
              fixed(y + half) + "\" y2=\"" + fixed(y + half) + "\"/>";
     char rate[64];
-    std::snprintf(rate, sizeof rate, "%.3g%s", most / bin_s(), unit);
+    std::snprintf(rate, sizeof rate, "%.0f%s", most / bin_s(), unit);
     body_ += text("end", kLeft - 10, y + kPanelHeight / 2, name);
     body_ +=
         text("end", kLeft - 10, y + kPanelHeight / 2 + 15,
              "up to " + (down == nullptr ? std::string(rate) : with_unit(most / bin_s()) + "/s"));
     return y + kPanelHeight;
+  }
+
+  static std::string tick(double at) {
+    char out[32];
+    const bool is_short = at < 1;
+    std::snprintf(out, sizeof out, is_short ? "%.4g ms" : "%.4g s", is_short ? at * 1e3 : at);
+    return at == 0 ? "0" : out;
   }
 
   void draw_axis(double top, double bottom) {
@@ -215,7 +225,7 @@ class TimeLine {
       const std::string x = fixed(x_of(at));
       grid += "<line class=\"grid\" x1=\"" + x + "\" x2=\"" + x + "\" y1=\"" + fixed(top - 4) +
               "\" y2=\"" + fixed(bottom + 8) + "\"/>";
-      grid += text("tick", x_of(at), bottom + 24, at == 0 ? "0" : with_time(at));
+      grid += text("tick", x_of(at), bottom + 24, tick(at));
     }
     body_ = grid + body_;
   }
