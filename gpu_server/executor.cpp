@@ -83,7 +83,7 @@ Status Executor::take(const link::Frame& frame, bool* leading) {
   }
   if (last_thread_ != 0 && head.thread != last_thread_) waits_with_others_ = kWaitsWithOthers;
   last_thread_ = head.thread;
-  errand.thread->busy.wait(true);
+  if (errand.thread->busy.load(std::memory_order_acquire)) errand.thread->busy.wait(true);
   bool may_wait = errand.row->info.when == api::When::Waits;
   if (!may_wait || (head.flags & wire::kWantsReply) == 0) return carry_out(errand);
   return wait_with(errand, leading);
@@ -174,7 +174,7 @@ Status Executor::carry_out(Errand& errand) {
     return bad;
   }
   // What the call left of its payload must not be taken for the next one's.
-  FARCALL_TRY(call.bulk.drop(desk->staging.bytes()));
+  if (errand.bulk != nullptr) FARCALL_TRY(call.bulk.drop(desk->staging.bytes()));
   return verdict == Verdict::kSent ? ok() : finish(errand, out);
 }
 

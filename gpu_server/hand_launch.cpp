@@ -107,9 +107,12 @@ Verdict launch_kernel(Call& call) {
                    .blockDimZ = head.block[2],
                    .sharedMemBytes = head.shared_bytes,
                    .hStream = load_id<CUstream>(load, head.stream),
-                   .attrs = call.scratch.array<CUlaunchAttribute>(head.attribute_count),
+                   .attrs = nullptr,
                    .numAttrs = head.attribute_count};
-  if (launch.config.attrs == nullptr) return Verdict::kMalformed;
+  if (head.attribute_count > 0) {
+    launch.config.attrs = call.scratch.array<CUlaunchAttribute>(head.attribute_count);
+    if (launch.config.attrs == nullptr) return Verdict::kMalformed;
+  }
   for (unsigned i = 0; i < head.attribute_count; ++i) {
     api::load_attribute(load, launch.config.attrs[i]);
   }

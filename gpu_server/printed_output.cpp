@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <utility>
 
 #include "transport/api/hand.h"
@@ -96,6 +97,24 @@ std::size_t PrintedOutput::take(std::span<std::byte> to) {
   ring_.begin = (ring_.begin + bytes) % memory_.size();
   ring_.used -= bytes;
   return bytes;
+}
+
+bool PrintedOutput::has_gathered() {
+  // Whoever is between reading the pipe and filling the ring holds this.
+  std::lock_guard lock(gathering_);
+  return ring_.used > 0;
+}
+
+void PrintedOutput::forward(PrintedOutput& out, PrintedOutput& err) {
+  PrintedOutput* const both[] = {&out, &err};
+  std::fflush(stdout);
+  std::fflush(stderr);
+  pollfd pipes[] = {{.fd = out.pipe_.get(), .events = POLLIN, .revents = 0},
+                    {.fd = err.pipe_.get(), .events = POLLIN, .revents = 0}};
+  const bool looked = ::poll(pipes, std::size(pipes), 0) >= 0;
+  for (std::size_t i = 0; i < std::size(both); ++i) {
+    if (!looked || pipes[i].revents != 0 || both[i]->has_gathered()) both[i]->forward();
+  }
 }
 
 void PrintedOutput::forward() {

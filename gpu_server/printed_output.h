@@ -34,6 +34,8 @@ class PrintedOutput {
 
   // Sends what has been printed, flushing C stdio first.
   void forward();
+  // The same for two of them, with one system call when there is nothing.
+  static void forward(PrintedOutput& out, PrintedOutput& err);
 
  private:
   PrintedOutput(link::Session& session, std::uint32_t stream);
@@ -44,6 +46,7 @@ class PrintedOutput {
   void serve();
   // Everything in the pipe into the ring.
   void gather();
+  bool has_gathered();
   void put(std::span<const std::byte> bytes);
   std::size_t take(std::span<std::byte> to);
 

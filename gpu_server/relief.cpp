@@ -20,11 +20,14 @@ Relief::Relief(WaiterPool& pool, std::function<bool()> is_needed, std::function<
 void Relief::offer() {
   // Sequentially consistent, as is serve(): either this sees that the watch has parked, or the
   // watch, which looks once more after that, sees this wait.
-  mine_ = turn_.fetch_add(1, std::memory_order_seq_cst) + 1;
+  const std::uint64_t turn = turn_.fetch_add(1, std::memory_order_seq_cst) + 1;
+  std::atomic_ref(mine_).store(turn, std::memory_order_relaxed);
   if (parked_.load(std::memory_order_seq_cst)) wake();
 }
 
-bool Relief::take_back() { return claim(mine_); }
+// A leader that was relieved may read what its successor offered since, and take that instead: the
+// successor then finds its own turn gone, so there is one leader all the same.
+bool Relief::take_back() { return claim(std::atomic_ref(mine_).load(std::memory_order_relaxed)); }
 
 bool Relief::claim(std::uint64_t turn) {
   return turn_.compare_exchange_strong(turn, turn + 1, std::memory_order_acq_rel);

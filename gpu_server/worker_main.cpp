@@ -111,10 +111,7 @@ int serve(const char* driver_path, const char* rdma_address) {
   auto complained = PrintedOutput::capture(STDERR_FILENO, *session.value());
   if (!complained.ok()) return fail("forward what kernels complain", complained.status());
   Executor executor(library.value()->driver(), *session.value());
-  executor.before_answers([&] {
-    printed.value()->forward();
-    complained.value()->forward();
-  });
+  executor.before_answers([&] { PrintedOutput::forward(*printed.value(), *complained.value()); });
   Status why = executor.run();
   FARCALL_LOG_DEBUG("session ended: %s", why.to_string().c_str());
   // Destructors of a driver may wait for the device; the kernel takes everything back at once.

@@ -91,6 +91,24 @@ TEST_CASE("output that nobody fetches is bounded, and the newest of it stays") {
         all.substr(all.size() - limits::kPrintedBytesMax));
 }
 
+TEST_CASE("two outputs are looked at together, and what either has is sent") {
+  auto pair = link::make_loopback_session_pair();
+  REQUIRE(pair.ok());
+  Spare left;
+  Spare right;
+  auto out = PrintedOutput::capture(left.fd(), *pair.value().server);
+  auto err = PrintedOutput::capture(right.fd(), *pair.value().server);
+  REQUIRE((out.ok() && err.ok()));
+  for (int fd : {left.fd(), right.fd()}) {
+    REQUIRE(::write(fd, "text", 4) == 4);
+    PrintedOutput::forward(*out.value(), *err.value());
+    CHECK(receive_text(*pair.value().client, 4) == "text");
+  }
+  const std::uint64_t sent = pair.value().server->stats().frames_out;
+  PrintedOutput::forward(*out.value(), *err.value());
+  CHECK(pair.value().server->stats().frames_out == sent);
+}
+
 TEST_CASE("output for a link that is gone goes nowhere and hurts nobody") {
   auto pair = link::make_loopback_session_pair();
   REQUIRE(pair.ok());
