@@ -62,7 +62,8 @@ Client::Client(std::unique_ptr<link::Session> session, Settings settings, const 
       clock_(clock),
       generation_(++g_generations),
       opened_ns_(clock.now_ns()),
-      receiver_(*session_),
+      receiver_(*session_, landings_),
+      landing_watch_(landings_, receiver_),
       flusher_(*session_),
       stats_(!settings_.stats_file.empty() || !settings_.trace_file.empty()),
       trace_(settings_.trace_file, stats_, clock) {}

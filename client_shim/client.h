@@ -8,6 +8,7 @@
 // Threads: any.  Lock order: README.md.  Never throws towards the program; a session that ends
 // makes every later call return kLinkLost at once.
 #pragma once
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -15,6 +16,8 @@
 #include "client_shim/contexts.h"
 #include "client_shim/flusher.h"
 #include "client_shim/functions.h"
+#include "client_shim/landing_watch.h"
+#include "client_shim/landings.h"
 #include "client_shim/receiver.h"
 #include "client_shim/settings.h"
 #include "client_shim/snapshot.h"
@@ -27,6 +30,22 @@
 #include "transport/link/session.h"
 
 namespace farcall::shim {
+
+// How many stream captures are under way, as far as this process can tell: never too few, and too
+// many only after a capture whose stream was destroyed.  Threads: any.
+class Captures {
+ public:
+  void begin() { count_.fetch_add(1, std::memory_order_relaxed); }
+  void end() {
+    int before = count_.load(std::memory_order_relaxed);
+    while (before > 0 && !count_.compare_exchange_weak(before, before - 1)) {
+    }
+  }
+  bool any() const { return count_.load(std::memory_order_relaxed) > 0; }
+
+ private:
+  std::atomic<int> count_{0};
+};
 
 class Client {
  public:
@@ -69,6 +88,12 @@ class Client {
 
   const Snapshot& snapshot() const { return snapshot_; }
   const Settings& settings() const { return settings_; }
+  // Would post() post it now, and not ask?
+  bool posts(const api::RowInfo& row) { return !must_ask(row, this_thread()); }
+
+  Captures& captures() { return captures_; }
+  Landings& landings() { return landings_; }
+  LandingWatch& landing_watch() { return landing_watch_; }
   Allocations& allocations() { return allocations_; }
   Contexts& contexts() { return contexts_; }
   Functions& functions() { return functions_; }
@@ -106,7 +131,10 @@ class Client {
   const std::uint64_t generation_;
   const std::int64_t opened_ns_;
   Snapshot snapshot_;
+  Captures captures_;
+  Landings landings_;
   Receiver receiver_;
+  LandingWatch landing_watch_;
   Flusher flusher_;
   Stats stats_;
   Trace trace_;

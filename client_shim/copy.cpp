@@ -1,10 +1,13 @@
 #include "client_shim/copy.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "client_shim/entry.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
+#include "transport/base/limits.h"
+#include "transport/base/switches.h"
 
 namespace farcall::shim {
 namespace row = api::row;
@@ -49,9 +52,11 @@ CUresult copy_to_device(Client& client, const LinearCopy& copy) {
   if (copy.bytes == 0) return CUDA_SUCCESS;
   bool known = false;
   if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;
+  // The driver would read this memory when the stream gets here, behind what is to land in it.
+  client.landings().wait_clear(copy.host, copy.bytes);
   const api::RowInfo& info =
       copy.is_async ? row::cuMemcpyHtoDAsync_v2::info() : row::cuMemcpyHtoD_v2::info();
-  bool is_inline = copy.bytes <= limits::kInlineCopyBytesMax;
+  bool is_inline = is_on(Switch::kInlineCopy) && copy.bytes <= limits::kInlineCopyBytesMax;
   auto encode = [&](wire::Writer& out) {
     out.put(api::hand::CopyToDevice{copy.bytes, copy.device, id_of(copy.stream)});
     if (is_inline) out.bytes(copy.host, copy.bytes);
@@ -67,10 +72,39 @@ CUresult copy_to_device(Client& client, const LinearCopy& copy) {
                    : client.ask_payload(info, encode, payload, take);
 }
 
-CUresult copy_from_device(Client& client, const LinearCopy& copy) {
-  if (copy.bytes == 0) return CUDA_SUCCESS;
-  bool known = false;
-  if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;
+namespace {
+
+// Copies to page-locked memory need not be waited for. In a capture, where they are refused, the
+// program is to hear of it at once.
+bool can_land(Client& client, const LinearCopy& copy, bool known) {
+  if (!copy.is_async || !known || !is_on(Switch::kAsyncCopy) || client.captures().any()) {
+    return false;
+  }
+  auto host = reinterpret_cast<std::uint64_t>(copy.host);
+  auto locked = client.allocations().find_host(host);
+  return locked && locked->holds(host, copy.bytes) &&
+         client.posts(row::cuMemcpyDtoHAsync_v2::info());
+}
+
+// Posts one piece. False: there is no room for it now, and nothing has been done.
+bool post_landing(Client& client, const LinearCopy& piece, CUresult* result) {
+  Landings& landings = client.landings();
+  std::uint64_t landing = landings.expect(piece.host, piece.bytes);
+  if (landing == 0) return false;
+  if (!client.landing_watch().begin()) {
+    landings.cancel(landing);
+    return false;
+  }
+  auto encode = [&](wire::Writer& out) {
+    out.put(api::hand::CopyFromDevice{piece.device, piece.bytes, id_of(piece.stream), landing});
+  };
+  *result = client.post(row::cuMemcpyDtoHAsync_v2::info(), encode);
+  if (*result != CUDA_SUCCESS) landings.cancel(landing);
+  return true;
+}
+
+// The bytes are in the program's buffer when it returns.
+CUresult fetch(Client& client, const LinearCopy& copy) {
   const api::RowInfo& info =
       copy.is_async ? row::cuMemcpyDtoHAsync_v2::info() : row::cuMemcpyDtoH_v2::info();
   auto encode = [&](wire::Writer& out) {
@@ -82,6 +116,29 @@ CUresult copy_from_device(Client& client, const LinearCopy& copy) {
   };
   client.stats().moved(0, copy.bytes);
   return client.ask(info, encode, take);
+}
+
+// Piece by piece; one for which there is no room is waited for, and makes room.
+CUresult fetch_later(Client& client, const LinearCopy& copy) {
+  for (std::size_t at = 0; at < copy.bytes; at += limits::kLateCopyBytesMax) {
+    LinearCopy piece = copy;
+    piece.device += at;
+    piece.host = static_cast<std::byte*>(copy.host) + at;
+    piece.bytes = std::min(copy.bytes - at, limits::kLateCopyBytesMax);
+    CUresult result = CUDA_SUCCESS;
+    if (!post_landing(client, piece, &result)) result = fetch(client, piece);
+    if (result != CUDA_SUCCESS) return result;
+  }
+  return CUDA_SUCCESS;
+}
+
+}  // namespace
+
+CUresult copy_from_device(Client& client, const LinearCopy& copy) {
+  if (copy.bytes == 0) return CUDA_SUCCESS;
+  bool known = false;
+  if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;
+  return can_land(client, copy, known) ? fetch_later(client, copy) : fetch(client, copy);
 }
 
 }  // namespace farcall::shim

@@ -68,6 +68,7 @@ FARCALL_EXPORT cuMemFreeHost(void* pointer) {
     if (!found || found->address != address || found->memory != Memory::kHost) {
       return CUDA_ERROR_INVALID_VALUE;
     }
+    client.landings().wait_clear(pointer, found->bytes);
     client.allocations().take_host(address);
     ::munmap(pointer, whole_pages(found->bytes));
     return CUDA_SUCCESS;
@@ -105,6 +106,7 @@ FARCALL_EXPORT cuMemHostUnregister(void* pointer) {
     if (!found || found->address != address || found->memory != Memory::kRegistered) {
       return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
     }
+    client.landings().wait_clear(pointer, found->bytes);
     client.allocations().take_host(address);
     return CUDA_SUCCESS;
   });

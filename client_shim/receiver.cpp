@@ -53,18 +53,40 @@ bool Receiver::is_done(const Waiter& waiter) {
 
 void Receiver::receive_until_done(const Waiter& mine) {
   while (!is_done(mine)) {
-    Result<link::Frame> frame = session_.receive(Deadline::never());
-    if (!frame.ok()) {
-      if (frame.status().code() == Code::kTimeout) continue;
-      fail_all(frame.status());
-      return;
-    }
-    if (Status taken = complete(frame.value()); !taken.ok()) {
-      session_.close(taken);
-      fail_all(taken);
-      return;
-    }
+    if (!receive_one()) return;
   }
+}
+
+bool Receiver::receive_one() {
+  Result<link::Frame> frame = session_.receive(Deadline::never());
+  if (!frame.ok()) {
+    if (frame.status().code() == Code::kTimeout) return true;
+    fail_all(frame.status());
+    return false;
+  }
+  if (Status taken = complete(frame.value()); !taken.ok()) {
+    session_.close(taken);
+    fail_all(taken);
+    return false;
+  }
+  return true;
+}
+
+bool Receiver::drain() {
+  {
+    auto state = state_.lock();
+    if (state->receiving) return false;
+    state->receiving = true;
+  }
+  bool any = false;
+  while (session_.has_more()) {
+    any = true;
+    if (!receive_one()) break;
+  }
+  auto state = state_.lock();
+  state->receiving = false;
+  hand_over(*state);
+  return any;
 }
 
 // What kernels printed, sent ahead of the reply that lets the program go on. Through C stdio, so
@@ -83,6 +105,7 @@ Status Receiver::print(const link::Frame& frame) {
 
 Status Receiver::complete(const link::Frame& frame) {
   if (frame.head.id == api::row::device_output::info().id) return print(frame);
+  if (frame.head.id == api::row::copy_landed::info().id) return landings_.land(frame, session_);
   Waiter* waiter = nullptr;
   if ((frame.head.flags & wire::kReply) != 0) {
     auto state = state_.lock();
@@ -111,6 +134,7 @@ Status Receiver::complete(const link::Frame& frame) {
 
 void Receiver::fail_all(const Status& why) {
   FARCALL_LOG_ERROR("the link is gone: %s", why.to_string().c_str());
+  landings_.fail_all();
   auto state = state_.lock();
   for (Waiter*& waiter : state->waiting) {
     if (waiter == nullptr) continue;

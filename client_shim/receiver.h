@@ -15,6 +15,7 @@
 #include <condition_variable>
 #include <vector>
 
+#include "client_shim/landings.h"
 #include "transport/base/function_ref.h"
 #include "transport/base/guarded.h"
 #include "transport/cuda/cuda_abi.h"
@@ -53,7 +54,7 @@ class Waiter {
 
 class Receiver {
  public:
-  explicit Receiver(link::Session& session) : session_(session) {}
+  Receiver(link::Session& session, Landings& landings) : session_(session), landings_(landings) {}
 
   void expect(Waiter& waiter, std::uint32_t thread);
   // The request was never sent. A hostile server may have answered all the same: returns when
@@ -61,6 +62,9 @@ class Receiver {
   void cancel(Waiter& waiter, std::uint32_t thread);
   // Blocks until the reply has been taken or the session has closed (kLinkLost).
   CUresult wait(Waiter& waiter);
+  // Takes what has already arrived, unless somebody receives anyway; does not wait for more.
+  // Returns whether there was anything.
+  bool drain();
 
  private:
   struct State {
@@ -68,6 +72,8 @@ class Receiver {
     bool receiving = false;
   };
   void receive_until_done(const Waiter& mine);
+  // False when the link is gone, and everybody who waits knows it.
+  bool receive_one();
   bool is_done(const Waiter& waiter);
   Status complete(const link::Frame& frame);
   static Status print(const link::Frame& frame);
@@ -75,6 +81,7 @@ class Receiver {
   void hand_over(State& state);
 
   link::Session& session_;
+  Landings& landings_;
   Guarded<State> state_;
 };
 

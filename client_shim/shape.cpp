@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
 #include "client_shim/copy.h"
 #include "client_shim/entry.h"
 #include "transport/api/rows.h"
+#include "transport/base/switches.h"
 
 namespace farcall::shim {
 namespace {
@@ -62,9 +62,9 @@ api::hand::ShapeEnd end_of(const Side& side) {
   return {side.at, side.pitch, side.height, side.x, side.y, side.z, side.lod};
 }
 
-// One frame: the whole shape, or the piece of it that fits.
-struct Piece {
-  Shape shape;
+// A copy as it travels: whole, its host side packed.
+struct Journey {
+  const Shape& shape;
   CUstream stream;
   bool is_async;
 
@@ -78,64 +78,92 @@ struct Piece {
   }
 };
 
-template <class Visit>
-void each_host_row(const Side& side, const Shape& shape, std::byte* packed, const Visit& visit) {
-  for (std::uint64_t slice = 0; slice < shape.slices; ++slice) {
-    for (std::uint64_t row = 0; row < shape.rows; ++row, packed += shape.width) {
-      visit(reinterpret_cast<std::byte*>(side.row_at(row, slice)), packed);
-    }
-  }
-}
-
-CUresult send_piece(Client& client, const Piece& piece, std::vector<std::byte>& room) {
-  const api::RowInfo& info = api::row::cuMemcpy3D_v2::info();
-  const Shape& shape = piece.shape;
-  auto encode = [&](wire::Writer& out) { piece.encode(out); };
-  auto status_of = [](Reply& reply) { return reply.status; };
-  if (shape.from.place == Place::kHost) {
-    room.resize(piece.bytes());
-    each_host_row(shape.from, shape, room.data(), [&](std::byte* host, std::byte* packed) {
-      std::memcpy(packed, host, shape.width);
-    });
-    return client.ask_payload(info, encode, room, status_of);
-  }
-  if (shape.to.place != Place::kHost) return client.ask(info, encode, status_of);
-  room.resize(piece.bytes());
-  auto take = [&](Reply& reply) {
-    if (reply.status != CUDA_SUCCESS) return reply.status;
-    return take_payload(reply, room.data(), room.size());
-  };
-  CUresult result = client.ask(info, encode, take);
-  if (result != CUDA_SUCCESS) return result;
-  each_host_row(shape.to, shape, room.data(), [&](std::byte* host, std::byte* packed) {
-    std::memcpy(host, packed, shape.width);
-  });
-  return CUDA_SUCCESS;
-}
-
-// Cuts a shape with a host side into pieces of at most kCopyChunkBytes: by slices, rows, columns.
-CUresult send_pieces(Client& client, const Shape& shape, CUstream stream, bool is_async) {
-  std::uint64_t columns = std::min<std::uint64_t>(shape.width, limits::kCopyChunkBytes);
-  std::uint64_t rows = std::max<std::uint64_t>(1, limits::kCopyChunkBytes / columns);
-  std::vector<std::byte> room;
-  for (std::uint64_t z = 0; z < shape.slices; ++z) {
-    for (std::uint64_t y = 0; y < shape.rows; y += rows) {
-      for (std::uint64_t x = 0; x < shape.width; x += columns) {
-        Piece piece{shape, stream, is_async};
-        for (Side* side : {&piece.shape.from, &piece.shape.to}) {
-          side->x += x;
-          side->y += y;
-          side->z += z;
-        }
-        piece.shape.width = std::min(columns, shape.width - x);
-        piece.shape.rows = std::min(rows, shape.rows - y);
-        piece.shape.slices = 1;
-        CUresult sent = send_piece(client, piece, room);
-        if (sent != CUDA_SUCCESS) return sent;
+// The bytes of a host side one run after the other, none reaching past its row.
+class Rows {
+ public:
+  Rows(const Side& side, const Shape& shape) : side_(side), shape_(shape) {}
+  std::span<std::byte> next(std::uint64_t at_most) {
+    auto* at = reinterpret_cast<std::byte*>(side_.row_at(row_, slice_)) + x_;
+    std::uint64_t bytes = std::min(at_most, shape_.width - x_);
+    x_ += bytes;
+    if (x_ == shape_.width) {
+      x_ = 0;
+      if (++row_ == shape_.rows) {
+        row_ = 0;
+        ++slice_;
       }
     }
+    return {at, bytes};
+  }
+
+ private:
+  const Side& side_;
+  const Shape& shape_;
+  std::uint64_t x_ = 0;
+  std::uint64_t row_ = 0;
+  std::uint64_t slice_ = 0;
+};
+
+CUresult send_rows(Client& client, const Journey& journey) {
+  const api::RowInfo& info = api::row::cuMemcpy3D_v2::info();
+  auto status_of = [](Reply& reply) { return reply.status; };
+  if (is_on(Switch::kInlineCopy) && journey.bytes() <= limits::kInlineCopyBytesMax) {
+    auto encode = [&](wire::Writer& out) {
+      journey.encode(out);
+      Rows rows(journey.shape.from, journey.shape);
+      for (std::uint64_t left = journey.bytes(); left > 0;) {
+        auto run = rows.next(left);
+        out.bytes(run.data(), run.size());
+        left -= run.size();
+      }
+    };
+    return client.ask(info, encode, status_of);
+  }
+  Rows rows(journey.shape.from, journey.shape);
+  auto encode = [&](wire::Writer& out) { journey.encode(out); };
+  auto fill = [&](std::span<std::byte> room) {
+    while (!room.empty()) {
+      auto run = rows.next(room.size());
+      std::memcpy(room.data(), run.data(), run.size());
+      room = room.subspan(run.size());
+    }
+    return ok();
+  };
+  return client.ask_stream(info, encode, journey.bytes(), fill, status_of);
+}
+
+// The payload of a reply, row by row to where it belongs.
+CUresult take_rows(Reply& reply, const Journey& journey) {
+  if (reply.in.get<std::uint64_t>() != journey.bytes()) {
+    reply.in.fail();
+    return kLinkLost;
+  }
+  Rows rows(journey.shape.to, journey.shape);
+  for (std::uint64_t left = journey.bytes(); left > 0;) {
+    auto run = rows.next(left);
+    left -= run.size();
+    if (!reply.bulk) {
+      auto bytes = reply.in.bytes(run.size());
+      if (bytes.size() != run.size()) return kLinkLost;
+      std::memcpy(run.data(), bytes.data(), run.size());
+      continue;
+    }
+    Status read = reply.session.bulk_read(run);
+    if (read.ok()) continue;
+    // Called off: the server's driver failed half-way. The session lives on.
+    if (read.code() == Code::kDriver) return static_cast<CUresult>(read.detail());
+    reply.in.fail();
+    return kLinkLost;
   }
   return CUDA_SUCCESS;
+}
+
+CUresult fetch_rows(Client& client, const Journey& journey) {
+  auto encode = [&](wire::Writer& out) { journey.encode(out); };
+  auto take = [&](Reply& reply) {
+    return reply.status != CUDA_SUCCESS ? reply.status : take_rows(reply, journey);
+  };
+  return client.ask(api::row::cuMemcpy3D_v2::info(), encode, take);
 }
 
 void copy_in_host(const Shape& shape) {
@@ -186,6 +214,11 @@ CUresult copy_shape(Client& client, const Shape& shape, CUstream stream, bool is
   if (shape.width == 0 || shape.rows == 0 || shape.slices == 0) return CUDA_SUCCESS;
   bool from_host = shape.from.place == Place::kHost;
   bool to_host = shape.to.place == Place::kHost;
+  if (from_host) {
+    std::uint64_t first = shape.from.row_at(0, 0);
+    std::uint64_t last = shape.from.row_at(shape.rows - 1, shape.slices - 1);
+    client.landings().wait_clear(reinterpret_cast<const void*>(first), last - first + shape.width);
+  }
   if (from_host && to_host) {
     CUresult waited = is_async ? cuStreamSynchronize(stream) : CUDA_SUCCESS;
     if (waited == CUDA_SUCCESS) copy_in_host(shape);
@@ -197,9 +230,12 @@ CUresult copy_shape(Client& client, const Shape& shape, CUstream stream, bool is
     LinearCopy linear{device, host, shape.width * shape.rows * shape.slices, stream, is_async};
     return from_host ? copy_to_device(client, linear) : copy_from_device(client, linear);
   }
-  if (from_host || to_host) return send_pieces(client, shape, stream, is_async);
-  std::vector<std::byte> none;
-  return send_piece(client, {shape, stream, is_async}, none);
+  Journey journey{shape, stream, is_async};
+  if (from_host) return send_rows(client, journey);
+  if (to_host) return fetch_rows(client, journey);
+  auto encode = [&](wire::Writer& out) { journey.encode(out); };
+  return client.ask(api::row::cuMemcpy3D_v2::info(), encode,
+                    [](Reply& reply) { return reply.status; });
 }
 
 }  // namespace farcall::shim

@@ -4,8 +4,8 @@
 //   Shape shape = shape_of(*descriptor);                // CUDA_MEMCPY2D or CUDA_MEMCPY3D
 //   CUresult result = copy_shape(client, shape, stream, is_async);
 //
-// Host sides are packed and cut here, so that a frame moves at most limits::kCopyChunkBytes and the
-// server needs no more than its staging.
+// A host side travels packed, whatever its size, in one message: rows are gathered as they are
+// sealed, and opened where they belong.
 // Threads: any.
 #pragma once
 #include <cstddef>

@@ -19,6 +19,7 @@
 
 #include "gpu_server/bulk_in.h"
 #include "gpu_server/call_handles.h"
+#include "gpu_server/late_copies.h"
 #include "gpu_server/thread_state.h"
 #include "transport/api/server_call.h"
 #include "transport/link/session.h"
@@ -44,8 +45,14 @@ struct Call : api::ServerCall {
   std::span<std::byte> staging;  // where payloads pass through; wiped when our thread ends
   Contexts& contexts;
   Functions& functions;
-  const std::function<void()>&
-      flush_printed;  // may be empty; for handlers that send for themselves
+  const std::function<void()>& flush_printed;  // may be empty
+  LateCopies& late_copies;
+
+  // For handlers that send their reply themselves, right before they do.
+  void before_answer() {
+    if (flush_printed) flush_printed();
+    late_copies.send_complete();
+  }
 
   // Writes the status word, alone on failure.
   Verdict status(CUresult result) {

@@ -45,6 +45,11 @@ CUresult Contexts::context_of(std::uint64_t id, CUcontext* context) {
   return retained;
 }
 
+CUcontext Contexts::primary(int device) {
+  if (device < 0 || device >= device_count()) return nullptr;
+  return (*retained_.lock())[static_cast<std::size_t>(device)];
+}
+
 bool Contexts::is_primary(CUcontext context) {
   auto retained = retained_.lock();
   return std::find(retained->begin(), retained->end(), context) != retained->end();

@@ -30,6 +30,8 @@ class Contexts {
   int device_count() const { return static_cast<int>(primary_.size()); }
   std::uint64_t primary_id(int device) const { return primary_[static_cast<std::size_t>(device)]; }
 
+  // The device's primary context; null while it is not retained.
+  CUcontext primary(int device);
   // A primary context that is retained now?
   bool is_primary(CUcontext context);
 

@@ -29,6 +29,7 @@ Executor::Executor(const Driver& driver, link::Session& link)
     : driver_(driver),
       link_(link),
       contexts_(driver, handles_),
+      late_copies_(driver, link),
       relief_(
           waiters_, [this] { return link_.has_arrived(); }, [this] { lead(); }) {}
 
@@ -45,6 +46,7 @@ Status Executor::run() {
   if (why.code() == Code::kMalformed) FARCALL_LOG_WARN("session ended: %s", why.text().c_str());
   relief_.stop();
   waiters_.wait_idle();
+  late_copies_.stop();
   clean_up();
   return why;
 }
@@ -147,7 +149,10 @@ Status Executor::carry_out(Errand& errand) {
   }
   if (earlier != CUDA_SUCCESS && !errand.row->ends_state) return answer(errand, earlier);
   CUresult bound = wire::family(errand.head.id) == 0 ? CUDA_SUCCESS : contexts_.bind(thread);
-  if (bound != CUDA_SUCCESS) return answer(errand, bound);
+  if (bound != CUDA_SUCCESS) {
+    late_copies_.refuse(errand.head, errand.body, bound);
+    return answer(errand, bound);
+  }
   wire::Reader in(errand.body);
   wire::Writer out(desk->reply.bytes());
   api::Scratch scratch(desk->arguments.bytes());
@@ -161,7 +166,8 @@ Status Executor::carry_out(Errand& errand) {
             desk->staging.bytes(),
             contexts_,
             functions_,
-            flush_};
+            flush_,
+            late_copies_};
   Verdict verdict = errand.row->run(*errand.row, call);
   if (earlier != CUDA_SUCCESS && verdict == Verdict::kAnswered) {
     out.rewind(0);
@@ -191,6 +197,7 @@ Status Executor::finish(const Errand& errand, wire::Writer& out) {
     if (out.size() > 0) defer(errand, first_word(out.view()));
     return ok();
   }
+  late_copies_.send_complete();  // this reply may prove them complete
   wire::FrameHeader head{.id = errand.head.id,
                          .flags = wire::kReply,
                          .call = errand.head.call,

@@ -28,6 +28,7 @@
 #include "gpu_server/desk.h"
 #include "gpu_server/functions.h"
 #include "gpu_server/handle_table.h"
+#include "gpu_server/late_copies.h"
 #include "gpu_server/relief.h"
 #include "gpu_server/thread_state.h"
 #include "gpu_server/waiter_pool.h"
@@ -81,6 +82,7 @@ class Executor {
   Functions functions_;
   ThreadTable threads_;
   BulkLane bulk_lane_;
+  LateCopies late_copies_;
   std::function<void()> flush_;
   std::uint32_t last_call_ = 0;  // these three belong to the leader
   std::uint32_t last_thread_ = 0;

@@ -32,12 +32,14 @@ Verdict primary_retain(Call& call) {
 Verdict primary_release(Call& call) {
   auto device = call.in.get<std::int32_t>();
   if (!call.in.done()) return Verdict::kMalformed;
+  call.late_copies.settle(call.contexts.primary(device));
   return call.status(call.contexts.release(device));
 }
 
 Verdict primary_reset(Call& call) {
   wire::Reader peek = call.in;
   auto device = peek.get<std::int32_t>();
+  call.late_copies.settle(call.contexts.primary(device));
   bool succeeded = false;
   Verdict verdict = run_generated(call, &succeeded);
   if (succeeded) call.contexts.was_reset(device);
@@ -57,6 +59,9 @@ Verdict create(Call& call) {
 }
 
 Verdict destroy(Call& call) {
+  wire::Reader peek = call.in;
+  auto id = peek.get<std::uint64_t>();
+  call.late_copies.settle(static_cast<CUcontext>(call.handles.find(api::Kind::kContext, id)));
   bool succeeded = false;
   Verdict verdict = run_generated(call, &succeeded);
   call.contexts.forget_current();

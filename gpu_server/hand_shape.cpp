@@ -1,4 +1,5 @@
 // Copies with a shape (2D, 3D, arrays): one message for all of them. Body: transport/api/hand.h.
+#include <algorithm>
 #include <cstring>
 
 #include "gpu_server/capture.h"
@@ -6,6 +7,7 @@
 #include "gpu_server/rows.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
+#include "transport/base/switches.h"
 
 namespace farcall::server {
 namespace {
@@ -26,44 +28,86 @@ CUmemorytype memory_type(Place place) {
                                    : CU_MEMORYTYPE_ARRAY;
 }
 
-// A host side is packed: rows of width_bytes, planes of height rows, at the start of staging. The
-// client's own address of it means nothing here and is not sent.
-CUDA_MEMCPY3D describe(api::Load& load, const hand::CopyShape& shape, void* packed) {
+// A box of the whole: what one driver call moves when a host side passes through staging.
+struct Box {
+  std::uint64_t x = 0, y = 0, z = 0;
+  std::uint64_t width = 0, rows = 0, slices = 0;
+  std::uint64_t bytes() const { return width * rows * slices; }
+};
+
+// Cuts a shape into boxes of at most `bytes_max`, in the order in which packed bytes lie: the
+// whole, else rows, else parts of a row.
+class Boxes {
+ public:
+  Boxes(const hand::CopyShape& shape, std::uint64_t bytes_max) : shape_(shape), max_(bytes_max) {}
+  Box next() {
+    Box box{x_, y_, z_, shape_.width_bytes, shape_.height, shape_.depth};
+    if (box.bytes() <= max_) return z_ = shape_.depth, box;
+    box.slices = 1;
+    box.width = std::min(max_, shape_.width_bytes - x_);
+    box.rows = std::min(std::max<std::uint64_t>(1, max_ / shape_.width_bytes), shape_.height - y_);
+    x_ += box.width;
+    if (x_ < shape_.width_bytes) return box;
+    x_ = 0;
+    y_ += box.rows;
+    if (y_ < shape_.height) return box;
+    y_ = 0;
+    ++z_;
+    return box;
+  }
+
+ private:
+  const hand::CopyShape& shape_;
+  const std::uint64_t max_;
+  std::uint64_t x_ = 0, y_ = 0, z_ = 0;
+};
+
+// A host side is packed, at the start of staging. The client's own address of it means nothing here
+// and is not sent.
+CUDA_MEMCPY3D describe(api::Load& load, const hand::CopyShape& shape) {
   CUDA_MEMCPY3D copy{};
-  copy.WidthInBytes = shape.width_bytes;
-  copy.Height = shape.height;
-  copy.Depth = shape.depth;
   copy.srcMemoryType = memory_type(shape.src_place);
-  if (shape.src_place == Place::kHost) {
-    copy.srcHost = packed;
-    copy.srcPitch = shape.width_bytes;
-    copy.srcHeight = shape.height;
-  } else {
+  if (shape.src_place != Place::kHost) {
     if (shape.src_place == Place::kArray) copy.srcArray = load_id<CUarray>(load, shape.src.address);
     if (shape.src_place == Place::kDevice) copy.srcDevice = shape.src.address;
     copy.srcPitch = shape.src.pitch;
     copy.srcHeight = shape.src.height;
-    copy.srcXInBytes = shape.src.x_bytes;
-    copy.srcY = shape.src.y;
-    copy.srcZ = shape.src.z;
     copy.srcLOD = shape.src.lod;
   }
   copy.dstMemoryType = memory_type(shape.dst_place);
-  if (shape.dst_place == Place::kHost) {
-    copy.dstHost = packed;
-    copy.dstPitch = shape.width_bytes;
-    copy.dstHeight = shape.height;
-  } else {
+  if (shape.dst_place != Place::kHost) {
     if (shape.dst_place == Place::kArray) copy.dstArray = load_id<CUarray>(load, shape.dst.address);
     if (shape.dst_place == Place::kDevice) copy.dstDevice = shape.dst.address;
     copy.dstPitch = shape.dst.pitch;
     copy.dstHeight = shape.dst.height;
-    copy.dstXInBytes = shape.dst.x_bytes;
-    copy.dstY = shape.dst.y;
-    copy.dstZ = shape.dst.z;
     copy.dstLOD = shape.dst.lod;
   }
   return copy;
+}
+
+// Turns `copy` to one box of the shape.
+void aim(CUDA_MEMCPY3D& copy, const hand::CopyShape& shape, const Box& box, void* packed) {
+  copy.WidthInBytes = box.width;
+  copy.Height = box.rows;
+  copy.Depth = box.slices;
+  if (shape.src_place == Place::kHost) {
+    copy.srcHost = packed;
+    copy.srcPitch = box.width;
+    copy.srcHeight = box.rows;
+  } else {
+    copy.srcXInBytes = shape.src.x_bytes + box.x;
+    copy.srcY = shape.src.y + box.y;
+    copy.srcZ = shape.src.z + box.z;
+  }
+  if (shape.dst_place == Place::kHost) {
+    copy.dstHost = packed;
+    copy.dstPitch = box.width;
+    copy.dstHeight = box.rows;
+  } else {
+    copy.dstXInBytes = shape.dst.x_bytes + box.x;
+    copy.dstY = shape.dst.y + box.y;
+    copy.dstZ = shape.dst.z + box.z;
+  }
 }
 
 CUresult run(const Driver& driver, const CUDA_MEMCPY3D& copy, bool async, CUstream stream) {
@@ -76,19 +120,74 @@ CUresult run(const Driver& driver, const CUDA_MEMCPY3D& copy, bool async, CUstre
   return driver.cuStreamSynchronize ? driver.cuStreamSynchronize(stream) : CUDA_ERROR_NOT_SUPPORTED;
 }
 
-Verdict answer_packed(Call& call, std::span<const std::byte> packed) {
+// A copy with a host side while it is carried out.
+struct Job {
+  Call& call;
+  const hand::CopyShape& shape;
+  CUDA_MEMCPY3D copy;
+  CUstream stream;
+  std::uint64_t total;
+
+  CUresult move(const Box& box) {
+    aim(copy, shape, box, call.staging.data());
+    return run(call.driver, copy, shape.is_async != 0, stream);
+  }
+};
+
+Verdict copy_rows_in(Job& job, std::span<const std::byte> here) {
+  Call& call = job.call;
+  Boxes boxes(job.shape, call.staging.size());
+  for (std::uint64_t done = 0; done < job.total;) {
+    Box box = boxes.next();
+    auto room = call.staging.first(static_cast<std::size_t>(box.bytes()));
+    if (!here.empty()) {
+      std::memcpy(room.data(), here.data(), room.size());
+    } else if (!call.bulk.read(room).ok()) {
+      return call.status(CUDA_ERROR_UNKNOWN);
+    }
+    if (CUresult moved = job.move(box); moved != CUDA_SUCCESS) return call.status(moved);
+    done += room.size();
+  }
+  return call.status(CUDA_SUCCESS);
+}
+
+// The first box comes before the announcement: by then the stream has been waited for, and nearly
+// every error has shown itself.
+Verdict copy_rows_out(Job& job) {
+  Call& call = job.call;
+  Boxes boxes(job.shape, call.staging.size());
+  Box box = boxes.next();
+  if (CUresult moved = job.move(box); moved != CUDA_SUCCESS) return call.status(moved);
+  std::span<const std::byte> ready = call.staging.first(static_cast<std::size_t>(box.bytes()));
   auto encode = [&](wire::Writer& out) {
     out.put(static_cast<std::uint32_t>(CUDA_SUCCESS));
-    out.put(static_cast<std::uint64_t>(packed.size()));
+    out.put(job.total);
   };
-  if (packed.size() > limits::kInlineCopyBytesMax) {
-    if (call.flush_printed) call.flush_printed();
-    (void)call.link.post_bulk(call.reply_head(), encode, packed);
-    return Verdict::kSent;
+  if (is_on(Switch::kInlineCopy) && job.total <= limits::kInlineCopyBytesMax) {
+    encode(call.out);
+    call.out.bytes(ready.data(), ready.size());
+    return Verdict::kAnswered;
   }
-  encode(call.out);
-  call.out.bytes(packed.data(), packed.size());
-  return Verdict::kAnswered;
+  auto fill = [&](std::span<std::byte> room) -> Status {
+    while (!room.empty()) {
+      if (ready.empty()) {
+        box = boxes.next();
+        CUresult moved = job.move(box);
+        if (moved != CUDA_SUCCESS) return Status::driver("copy rows from the device", moved);
+        ready = call.staging.first(static_cast<std::size_t>(box.bytes()));
+      }
+      std::size_t bytes = std::min(room.size(), ready.size());
+      std::memcpy(room.data(), ready.data(), bytes);
+      room = room.subspan(bytes);
+      ready = ready.subspan(bytes);
+    }
+    return ok();
+  };
+  call.before_answer();
+  // A driver error in the middle reaches the client with the payload; a broken link shows at the
+  // next receive.
+  (void)call.link.post_bulk_from(call.reply_head(), encode, job.total, fill);
+  return Verdict::kSent;
 }
 
 Verdict copy_shape(Call& call) {
@@ -106,25 +205,17 @@ Verdict copy_shape(Call& call) {
   if (!packed_bytes(shape, &total)) return call.status(CUDA_ERROR_INVALID_VALUE);
   if (shape.payload_bytes != (from_host ? total : 0)) return Verdict::kMalformed;
   if (from_host && to_host) return call.status(CUDA_ERROR_INVALID_VALUE);
-  if ((from_host || to_host) && total > call.staging.size()) {
-    return call.status(CUDA_ERROR_INVALID_VALUE);
-  }
   api::Load load{call.in, call.handles, call.scratch};
   auto stream = load_id<CUstream>(load, shape.stream);
-  CUDA_MEMCPY3D copy = describe(load, shape, call.staging.data());
+  Job job{call, shape, describe(load, shape), stream, total};
   if (shape.is_async != 0 && (from_host || to_host) && load.refused == CUDA_SUCCESS) {
     load.refuse(refuse_in_capture(call, stream));
   }
   if (load.refused != CUDA_SUCCESS) return call.status(load.refused);
-  if (from_host && !here.empty()) {
-    std::memcpy(call.staging.data(), here.data(), here.size());
-  } else if (from_host && total > 0) {
-    Status read = call.bulk.read(call.staging.first(static_cast<std::size_t>(total)));
-    if (!read.ok()) return call.status(CUDA_ERROR_UNKNOWN);
-  }
-  CUresult done = run(call.driver, copy, shape.is_async != 0, stream);
-  if (done != CUDA_SUCCESS || !to_host) return call.status(done);
-  return answer_packed(call, call.staging.first(static_cast<std::size_t>(total)));
+  if (total == 0) return call.status(CUDA_ERROR_INVALID_VALUE);
+  if (from_host) return copy_rows_in(job, here);
+  if (to_host) return copy_rows_out(job);
+  return call.status(job.move({0, 0, 0, shape.width_bytes, shape.height, shape.depth}));
 }
 
 }  // namespace

@@ -237,7 +237,8 @@ TEST_CASE("an answer that came before its request keeps its waiter until it has 
   auto pair = link::make_loopback_session_pair();
   REQUIRE(pair.ok());
   link::Session& server = *pair->server;
-  Receiver receiver(*pair->client);
+  Landings landings;
+  Receiver receiver(*pair->client, landings);
   std::atomic<bool> entered{false}, cancelling{false}, taken{false};
   auto take_slowly = [&](Reply& reply) {
     entered = true;

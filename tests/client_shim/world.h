@@ -22,7 +22,8 @@ namespace farcall::shim {
 
 class World {
  public:
-  explicit World(FakeDevice& device, bool strict = false, const std::string& stats_file = {})
+  template <class Device = FakeDevice>
+  explicit World(Device& device, bool strict = false, const std::string& stats_file = {})
       : driver_(device.table()) {
     set_up(strict, stats_file);
     CUDA_OK(cuInit(0));

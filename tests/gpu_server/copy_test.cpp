@@ -66,6 +66,24 @@ TEST_CASE("bytes come back as they went, whatever their number") {
   CHECK(fake.largest_piece <= limits::kCopyChunkBytes);
 }
 
+TEST_CASE("a copy nobody waits for must be one that nobody waits for, and not too long") {
+  std::uint16_t later = row::cuMemcpyDtoHAsync_v2::info().id;
+  std::uint16_t now = row::cuMemcpyDtoH_v2::info().id;
+  struct Wrong {
+    std::uint16_t id;
+    std::uint64_t bytes;
+    std::uint16_t flags;
+  };
+  for (Wrong wrong : {Wrong{later, 1, wire::kWantsReply}, Wrong{later, 0, 0}, Wrong{now, 1, 0},
+                      Wrong{later, limits::kLateCopyBytesMax + 1, 0}}) {
+    FakeDriver fake(4096);
+    ServedSession session(fake.table());
+    Bytes bytes = body(hand::CopyFromDevice{FakeDriver::kBase, wrong.bytes, 0, 7});
+    REQUIRE(session.post(wrong.id, bytes, 1, wrong.flags).ok());
+    CHECK(session.wait().code() == Code::kMalformed);
+  }
+}
+
 TEST_CASE("a payload whose call fails is passed over, and the next one is whole") {
   FakeDriver fake(4 * limits::kCopyChunkBytes);
   ServedSession session(fake.table());

@@ -67,6 +67,15 @@ struct DeviceOutput {
   std::uint32_t bytes;
 };
 
+// --- 0x0008 copy_landed: the bytes of a cuMemcpyDtoHAsync_v2 that nobody waited for
+// ------------------------- Sent unasked: flags kReply, call 0, thread 0. Body as a reply: u32
+// CUresult, u64 payload_bytes (0 on failure), CopyLanded, then the bytes inline up to
+// limits::kInlineCopyBytesMax, else kBulkFollows. It comes before every reply that proves the copy
+// complete, and copies of which one depends on another come in that order.
+struct CopyLanded {
+  std::uint64_t landing;  // of the request
+};
+
 // --- 0x0010 probe_facts: empty body.  rep: ProbeFacts
 struct ProbeFacts {
   std::uint32_t engine;  // link::Engine
@@ -101,17 +110,20 @@ struct CopyToDevice {
 // --- 0x0603 cuMemcpyDtoH_v2, 0x0604 cuMemcpyDtoHAsync_v2
 // --------------------------------------------- rep: u64 payload_bytes, then the bytes inline up to
 // limits::kInlineCopyBytesMax, else kBulkFollows.
+// With a landing: no kWantsReply, 1 … limits::kLateCopyBytesMax bytes, and whatever becomes of the
+// copy, one copy_landed says so.
 struct CopyFromDevice {
   std::uint64_t src;
   std::uint64_t bytes;
-  std::uint64_t stream;  // 0 for the synchronous row
+  std::uint64_t stream;       // 0 for the synchronous row
+  std::uint64_t landing = 0;  // asynchronous row only: the client's number for this copy
 };
 
 // --- 0x0605 cuMemcpy3D_v2: every copy with a shape
 // --------------------------------------------------- src host: the payload is width_bytes * height
 // * depth bytes, packed; inline or bulk. dst host: rep as CopyFromDevice, packed.  Neither: no
-// payload, any size. One message moves at most limits::kCopyChunkBytes between host and device; the
-// client cuts.
+// payload. Any size in one message: the payload passes through the server in pieces that its own
+// staging holds.
 enum class Place : std::uint8_t { kHost = 0, kDevice = 1, kArray = 2 };
 struct ShapeEnd {
   std::uint64_t address;  // device pointer or array id; 0 for the host

@@ -53,8 +53,16 @@ inline constexpr std::size_t kHandlesMax = 1 << 20;                   // live ha
 inline constexpr std::size_t kClientThreadsMax = 4096;  // threads of one client process
 inline constexpr std::size_t kDevicesMax = 64;          // devices of one server
 inline constexpr std::size_t kStagingBytes = 4 << 20;   // pinned staging, two halves
-// A payload passes through the server in pieces of this size; copies of rectangles are cut by the
-// client so that each fits one piece.
+// Copies to page-locked memory of the client that nobody waits for. Each is one message of at most
+// kLateCopyBytesMax; what a client has on its way to it fits kLateBytesMax, counted in granules;
+// beyond that it waits. The server holds twice as much: a copy counts there until it has left.
+inline constexpr std::size_t kLateGranuleBytes = 32 * 1024;
+inline constexpr std::size_t kLateCopyBytesMax = 8 << 20;
+inline constexpr std::size_t kLateBytesMax = 64 << 20;
+inline constexpr std::size_t kLateStagingBytesMax = 2 * kLateBytesMax;
+inline constexpr std::size_t kLateCopiesMax = kLateStagingBytesMax / kLateGranuleBytes;
+// A payload passes through the server in pieces of this size, between a
+// device and the records of the bulk lane.
 inline constexpr std::size_t kCopyChunkBytes = 1 << 20;
 
 // What farcall netperf may ask of a server: enough to measure the fastest links, no more.
@@ -126,6 +134,9 @@ static_assert(kFrameBodyBytesMax + 3 * kAnswerBytesMax <= kScratchBytes, "a call
 static_assert(kArrayItemsMax * 8 <= kFrameBodyBytesMax, "an array fits its frame");
 static_assert(kCallRecordBytesMax <= kRecordBytesMax, "one record limit holds for both lanes");
 static_assert(kTraceSitesMax < 65536, "a site fits its field");
+static_assert(kLateCopyBytesMax % kLateGranuleBytes == 0, "a chunk of staging is whole granules");
+static_assert(kLateBytesMax + kLateCopyBytesMax <= kLateStagingBytesMax,
+              "what a client may have under way fits, and the copy that is just leaving");
 static_assert(kBulkFirstRecordBytes <= kRecordBytesMax, "the first record is no larger");
 
 }  // namespace farcall::limits
