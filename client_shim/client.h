@@ -16,6 +16,7 @@
 #include "client_shim/contexts.h"
 #include "client_shim/flusher.h"
 #include "client_shim/functions.h"
+#include "client_shim/image_names.h"
 #include "client_shim/landing_watch.h"
 #include "client_shim/landings.h"
 #include "client_shim/receiver.h"
@@ -97,6 +98,7 @@ class Client {
   Allocations& allocations() { return allocations_; }
   Contexts& contexts() { return contexts_; }
   Functions& functions() { return functions_; }
+  ImageNames& image_names() { return image_names_; }
   api::ReplyCache& replies() { return replies_; }
   Stats& stats() { return stats_; }
   Trace& trace() { return trace_; }
@@ -142,6 +144,7 @@ class Client {
   Allocations allocations_;
   Contexts contexts_;
   Functions functions_;
+  ImageNames image_names_;
   api::ReplyCache replies_;
 };
 

@@ -10,12 +10,16 @@
 #include "transport/api/jit_options.h"
 #include "transport/api/rows.h"
 #include "transport/base/log.h"
+#include "transport/base/secure_arena.h"
 #include "transport/base/switches.h"
 #include "transport/base/unique.h"
 #include "transport/cuda/image.h"
 
 namespace farcall::shim {
 namespace {
+
+using api::hand::ImageName;
+using api::hand::LoadOutcome;
 
 std::uint64_t number(const void* value) { return reinterpret_cast<std::uintptr_t>(value); }
 
@@ -45,6 +49,61 @@ std::vector<std::uint32_t> architectures(const Client& client, const JitOptions&
     sms.push_back(static_cast<std::uint32_t>(*major * 10 + *minor));
   }
   return sms;
+}
+
+// What a load says beside the image.
+struct LoadWords {
+  LoadRequest& request;
+  const ImageName* name;  // may be null
+  std::uint64_t bytes;    // of the image
+
+  const api::RowInfo& row() const {
+    return request.is_library ? api::row::cuLibraryLoadData::info()
+                              : api::row::cuModuleLoadData::info();
+  }
+  void put(wire::Writer& out, std::uint64_t payload_bytes) const {
+    auto options = static_cast<std::uint32_t>(request.jit.plain.size());
+    out.put(api::hand::LoadImage{payload_bytes, options, 0,
+                                 name != nullptr ? api::hand::kImageNamed : 0, 0});
+    for (const auto& one : request.jit.plain) {
+      out.put(api::hand::LoadOption{one.option, 0, one.value});
+    }
+    if (name != nullptr) out.put(*name);
+  }
+  CUresult take(Reply& reply, LoadOutcome* outcome, std::uint64_t* id) const {
+    // A deferred error comes back instead, with nothing behind its status.
+    if (reply.status != CUDA_SUCCESS && reply.in.left() == 0) return reply.status;
+    auto answer = reply.in.get<api::hand::LoadAnswer>();
+    give_log(reply.in, request.jit.info);
+    give_log(reply.in, request.jit.error);
+    if (reply.in.failed()) return kLinkLost;
+    *id = answer.id;
+    *outcome = answer.outcome;
+    return reply.status;
+  }
+};
+
+CUresult ask_by_name(Client& client, const LoadWords& words, LoadOutcome* outcome,
+                     std::uint64_t* id) {
+  auto encode = [&](wire::Writer& out) { words.put(out, 0); };
+  auto take = [&](Reply& reply) { return words.take(reply, outcome, id); };
+  return client.ask(words.row(), encode, take);
+}
+
+CUresult send_image(Client& client, const LoadWords& words, const cuda::PackedImage& image,
+                    std::uint64_t* id) {
+  std::uint64_t at = 0;
+  auto fill = [&](std::span<std::byte> room) {
+    image.read(at, room);
+    at += room.size();
+    return ok();
+  };
+  auto encode = [&](wire::Writer& out) { words.put(out, image.bytes()); };
+  auto take = [&](Reply& reply) {
+    LoadOutcome outcome = LoadOutcome::kTried;
+    return words.take(reply, &outcome, id);
+  };
+  return client.ask_stream(words.row(), encode, image.bytes(), fill, take);
 }
 
 }  // namespace
@@ -88,30 +147,17 @@ CUresult load_image(Client& client, LoadRequest& request, std::uint64_t* id) {
                       static_cast<std::size_t>(packed->bytes()),
                       static_cast<std::size_t>(packed->left_out()));
   }
-  auto encode = [&](wire::Writer& out) {
-    auto options = static_cast<std::uint32_t>(request.jit.plain.size());
-    out.put(api::hand::LoadImage{packed->bytes(), options, 0});
-    for (const auto& one : request.jit.plain) {
-      out.put(api::hand::LoadOption{one.option, 0, one.value});
-    }
-  };
-  std::uint64_t at = 0;
-  auto fill = [&](std::span<std::byte> room) {
-    packed->read(at, room);
-    at += room.size();
-    return ok();
-  };
-  auto take = [&](Reply& reply) {
-    // A deferred error comes back instead, with nothing behind its status.
-    if (reply.status != CUDA_SUCCESS && reply.in.left() == 0) return reply.status;
-    *id = reply.in.get<std::uint64_t>();
-    give_log(reply.in, request.jit.info);
-    give_log(reply.in, request.jit.error);
-    return reply.status;
-  };
-  const api::RowInfo& row =
-      request.is_library ? api::row::cuLibraryLoadData::info() : api::row::cuModuleLoadData::info();
-  return client.ask_stream(row, encode, packed->bytes(), fill, take);
+  Result<ImageName> name = client.image_names().of(packed.value(), client.settings());
+  LoadWords words{request, name.ok() ? &name.value() : nullptr, packed->bytes()};
+  LoadOutcome outcome = LoadOutcome::kUnknown;
+  CUresult loaded = CUDA_SUCCESS;
+  if (name.ok()) loaded = ask_by_name(client, words, &outcome, id);
+  if (loaded == CUDA_SUCCESS && outcome != LoadOutcome::kTried) {
+    if (outcome == LoadOutcome::kNoCache) client.image_names().give_up();
+    loaded = send_image(client, words, packed.value(), id);
+  }
+  if (name.ok()) wipe(name->key);
+  return loaded;
 }
 
 CUresult read_image_file(const char* path, std::vector<std::byte>* out) {

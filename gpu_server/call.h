@@ -29,6 +29,7 @@ namespace farcall::server {
 
 class Contexts;
 class Functions;
+class ModuleCache;
 
 enum class Verdict {
   kAnswered,   // `out` is the reply
@@ -47,6 +48,7 @@ struct Call : api::ServerCall {
   Functions& functions;
   const std::function<void()>& flush_printed;  // may be empty
   LateCopies& late_copies;
+  ModuleCache* module_cache = nullptr;  // null: no image is kept on this host
 
   // For handlers that send their reply themselves, right before they do.
   void before_answer() {

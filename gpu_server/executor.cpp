@@ -167,7 +167,8 @@ Status Executor::carry_out(Errand& errand) {
             contexts_,
             functions_,
             flush_,
-            late_copies_};
+            late_copies_,
+            module_cache_};
   Verdict verdict = errand.row->run(*errand.row, call);
   if (earlier != CUDA_SUCCESS && verdict == Verdict::kAnswered) {
     out.rewind(0);

@@ -51,6 +51,9 @@ class Executor {
   // Called before the answer to each call that waits. Before run().
   void before_answers(std::function<void()> flush) { flush_ = std::move(flush); }
 
+  // Keeps images there. Borrowed. Before run().
+  void use_module_cache(ModuleCache* cache) { module_cache_ = cache; }
+
   HandleTable& handles() { return handles_; }
 
  private:
@@ -84,6 +87,7 @@ class Executor {
   BulkLane bulk_lane_;
   LateCopies late_copies_;
   std::function<void()> flush_;
+  ModuleCache* module_cache_ = nullptr;
   std::uint32_t last_call_ = 0;  // these three belong to the leader
   std::uint32_t last_thread_ = 0;
   int waits_with_others_ = 0;  // more to come, since the client's threads last took turns

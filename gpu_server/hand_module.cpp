@@ -2,13 +2,16 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 
 #include "gpu_server/functions.h"
 #include "gpu_server/jit_options.h"
+#include "gpu_server/module_cache.h"
 #include "gpu_server/rows.h"
 #include "transport/api/hand.h"
 #include "transport/api/load.h"
 #include "transport/api/rows.h"
+#include "transport/base/log.h"
 #include "transport/base/secure_arena.h"
 #include "transport/cuda/image.h"
 
@@ -20,10 +23,13 @@ namespace row = api::row;
 
 constexpr std::size_t kImageTrustBytes = std::size_t{64} << 20;
 
-Status fill(BulkIn& bulk, std::span<std::byte> room) {
+using CacheWriter = std::unique_ptr<ModuleCache::Writer>;
+
+Status fill(BulkIn& bulk, std::span<std::byte> room, ModuleCache::Writer* writer) {
   while (!room.empty()) {
     std::size_t bytes = std::min(room.size(), limits::kCopyChunkBytes);
     FARCALL_TRY(bulk.read(room.first(bytes)));
+    if (writer != nullptr) writer->add(room.first(bytes));
     room = room.subspan(bytes);
   }
   return ok();
@@ -31,7 +37,8 @@ Status fill(BulkIn& bulk, std::span<std::byte> room) {
 
 // The payload as an image a driver can load. A client that announces much gets much memory only
 // once it has sent kImageTrustBytes of it.
-Result<cuda::UnpackedImage> receive_image(Call& call) {
+//   writer  keeps a copy; may be null
+Result<cuda::UnpackedImage> receive_image(Call& call, ModuleCache::Writer* writer) {
   std::uint64_t announced = call.bulk.left();
   if (announced == 0) return Status(Code::kMalformed, "an image of no bytes");
   if (announced > limits::kModuleBytesMax) {
@@ -41,21 +48,34 @@ Result<cuda::UnpackedImage> receive_image(Call& call) {
   std::size_t first_bytes = std::min(total, kImageTrustBytes);
   Result<SecureBuffer> first = SecureBuffer::make(first_bytes);
   if (!first.ok()) return first.status();
-  FARCALL_TRY(fill(call.bulk, first.value().bytes()));
+  FARCALL_TRY(fill(call.bulk, first.value().bytes(), writer));
   if (first_bytes == total) return cuda::unpack_image(std::move(first).value());
   Result<SecureBuffer> whole = SecureBuffer::make(total);
   if (!whole.ok()) return whole.status();
   std::memcpy(whole.value().data(), first.value().data(), first_bytes);
   first = SecureBuffer();
-  FARCALL_TRY(fill(call.bulk, whole.value().bytes().subspan(first_bytes)));
+  FARCALL_TRY(fill(call.bulk, whole.value().bytes().subspan(first_bytes), writer));
   return cuda::unpack_image(std::move(whole).value());
 }
 
-// Status, id and both logs: this reply has the same shape whether the driver took the image or not.
-Verdict answer_load(Call& call, CUresult status, std::uint64_t id, const JitOptions& options) {
-  call.out.put(static_cast<std::uint32_t>(status));
-  call.out.put(id);
-  for (std::span<const char> log : {options.info_log(), options.error_log()}) {
+// A request to load, read and checked.
+struct Load {
+  JitOptions options;
+  bool has_payload = false;
+  std::optional<hand::ImageName> name;
+};
+
+// What to answer: this reply has the same shape whether the driver took the image or not.
+struct Loaded {
+  CUresult status = CUDA_ERROR_UNKNOWN;
+  std::uint64_t id = 0;
+  hand::LoadOutcome outcome = hand::LoadOutcome::kTried;
+};
+
+Verdict answer_load(Call& call, const Load& load, const Loaded& loaded) {
+  call.out.put(static_cast<std::uint32_t>(loaded.status));
+  call.out.put(hand::LoadAnswer{loaded.id, loaded.outcome, 0});
+  for (std::span<const char> log : {load.options.info_log(), load.options.error_log()}) {
     call.out.put(static_cast<std::uint32_t>(log.size()));
     call.out.bytes(log.data(), log.size());
   }
@@ -65,58 +85,89 @@ Verdict answer_load(Call& call, CUresult status, std::uint64_t id, const JitOpti
 // Reads the whole body. False: malformed. A library has two options: a table of host functions,
 // which means nothing here, and the promise that the image stays where it is, which was the
 // client's to make and does not bind us.
-bool load_request(Call& call, bool is_library, JitOptions& options) {
+bool load_request(Call& call, bool is_library, Load& load) {
   auto head = call.in.get<hand::LoadImage>();
-  if (call.in.failed() || (call.head.flags & wire::kBulkFollows) == 0) return false;
+  load.has_payload = (call.head.flags & wire::kBulkFollows) != 0;
+  if (call.in.failed() || head.flags > hand::kImageNamed || head.zero != 0) return false;
   if (head.option_count > hand::kLoadOptionsMax) return false;
   if (head.library_option_count > (is_library ? hand::kLoadOptionsMax : 0)) return false;
   for (std::uint32_t i = 0; i < head.option_count; ++i) {
     auto each = call.in.get<hand::LoadOption>();
-    options.add(static_cast<CUjit_option>(each.option), each.value);
+    load.options.add(static_cast<CUjit_option>(each.option), each.value);
   }
   for (std::uint32_t i = 0; i < head.library_option_count; ++i) {
     auto each = call.in.get<hand::LoadOption>();
-    if (each.option != CU_LIBRARY_BINARY_IS_PRESERVED) options.refuse();
+    if (each.option != CU_LIBRARY_BINARY_IS_PRESERVED) load.options.refuse();
   }
-  return call.in.done();
+  if (head.flags == hand::kImageNamed) load.name = call.in.get<hand::ImageName>();
+  if (!call.in.done() || (!load.has_payload && !load.name)) return false;
+  return !load.has_payload || !load.name || load.name->bytes == head.payload_bytes;
 }
 
-Verdict module_load(Call& call) {
-  JitOptions options;
-  if (!load_request(call, false, options)) return Verdict::kMalformed;
-  if (options.refused()) return answer_load(call, CUDA_ERROR_INVALID_VALUE, 0, options);
-  auto image = receive_image(call);
-  if (!image.ok()) return answer_load(call, CUDA_ERROR_INVALID_IMAGE, 0, options);
-  if (call.driver.cuModuleLoadDataEx == nullptr) {
-    return answer_load(call, CUDA_ERROR_NOT_SUPPORTED, 0, options);
-  }
+CUresult load_module(Call& call, const void* image, JitOptions& options, void** made) {
+  if (call.driver.cuModuleLoadDataEx == nullptr) return CUDA_ERROR_NOT_SUPPORTED;
   CUmodule module = nullptr;
-  CUresult done = call.driver.cuModuleLoadDataEx(&module, image.value().image(), options.count(),
-                                                 options.names(), options.values());
-  options.finish();
-  if (done != CUDA_SUCCESS) return answer_load(call, done, 0, options);
-  std::uint64_t id = call.handles.add(Kind::kModule, module, 0);
-  return answer_load(call, id != 0 ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY, id, options);
+  CUresult done = call.driver.cuModuleLoadDataEx(&module, image, options.count(), options.names(),
+                                                 options.values());
+  *made = module;
+  return done;
 }
 
-Verdict library_load(Call& call) {
-  JitOptions options;
-  if (!load_request(call, true, options)) return Verdict::kMalformed;
-  if (options.refused()) return answer_load(call, CUDA_ERROR_INVALID_VALUE, 0, options);
-  auto image = receive_image(call);
-  if (!image.ok()) return answer_load(call, CUDA_ERROR_INVALID_IMAGE, 0, options);
-  if (call.driver.cuLibraryLoadData == nullptr) {
-    return answer_load(call, CUDA_ERROR_NOT_SUPPORTED, 0, options);
-  }
+CUresult load_library(Call& call, const void* image, JitOptions& options, void** made) {
+  if (call.driver.cuLibraryLoadData == nullptr) return CUDA_ERROR_NOT_SUPPORTED;
   CUlibrary library = nullptr;
-  CUresult done =
-      call.driver.cuLibraryLoadData(&library, image.value().image(), options.names(),
-                                    options.values(), options.count(), nullptr, nullptr, 0);
-  options.finish();
-  if (done != CUDA_SUCCESS) return answer_load(call, done, 0, options);
-  std::uint64_t id = call.handles.add(Kind::kLibrary, library, 0);
-  return answer_load(call, id != 0 ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY, id, options);
+  CUresult done = call.driver.cuLibraryLoadData(&library, image, options.names(), options.values(),
+                                                options.count(), nullptr, nullptr, 0);
+  *made = library;
+  return done;
 }
+
+// The image in the driver, from `image` on.
+Loaded load_here(Call& call, bool is_library, const cuda::UnpackedImage& image, Load& load) {
+  void* made = nullptr;
+  CUresult done =
+      (is_library ? load_library : load_module)(call, image.image(), load.options, &made);
+  load.options.finish();
+  if (done != CUDA_SUCCESS) return {done};
+  std::uint64_t id = call.handles.add(is_library ? Kind::kLibrary : Kind::kModule, made, 0);
+  return {id != 0 ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY, id};
+}
+
+Loaded load_by_name(Call& call, bool is_library, Load& load) {
+  if (call.module_cache == nullptr) return {CUDA_SUCCESS, 0, hand::LoadOutcome::kNoCache};
+  Result<SecureBuffer> packed = call.module_cache->find(*load.name);
+  if (!packed.ok()) return {CUDA_SUCCESS, 0, hand::LoadOutcome::kUnknown};
+  auto image = cuda::unpack_image(std::move(packed).value());
+  if (!image.ok()) return {CUDA_ERROR_INVALID_IMAGE};
+  return load_here(call, is_library, image.value(), load);
+}
+
+Loaded load_payload(Call& call, bool is_library, Load& load) {
+  CacheWriter writer;
+  if (load.name && call.module_cache != nullptr) writer = call.module_cache->begin(*load.name);
+  auto image = receive_image(call, writer.get());
+  if (!image.ok()) return {CUDA_ERROR_INVALID_IMAGE};
+  Loaded loaded = load_here(call, is_library, image.value(), load);
+  if (writer == nullptr || loaded.status != CUDA_SUCCESS) return loaded;
+  Status kept = writer->keep();
+  if (!kept.ok()) FARCALL_LOG_INFO("an image is not kept: %s", kept.to_string().c_str());
+  return loaded;
+}
+
+Verdict load_image(Call& call, bool is_library) {
+  Load load;
+  if (!load_request(call, is_library, load)) return Verdict::kMalformed;
+  Loaded loaded{CUDA_ERROR_INVALID_VALUE};
+  if (!load.options.refused()) {
+    loaded = load.has_payload ? load_payload(call, is_library, load)
+                              : load_by_name(call, is_library, load);
+  }
+  if (load.name) wipe(load.name->key);
+  return answer_load(call, load, loaded);
+}
+
+Verdict module_load(Call& call) { return load_image(call, false); }
+Verdict library_load(Call& call) { return load_image(call, true); }
 
 // --- functions -----------------------------------------------------------------------------------
 

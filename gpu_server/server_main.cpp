@@ -26,6 +26,7 @@ struct Arguments {
   std::string port_file;
   std::string off;
   std::string carriers = "tcp,shm";
+  std::string module_cache;  // empty: the usual place
   SupervisorOptions server;
   bool check = false;
 };
@@ -52,6 +53,10 @@ void declare(CLI::App& app, Arguments& a) {
       ->capture_default_str();
   app.add_option("--rdma-address", a.server.worker.rdma_address,
                  "address of the RDMA interface to listen on, one port per session; adds rdma");
+  app.add_option("--module-cache", a.module_cache,
+                 "DIR[:SIZE] or off: keep images there, encrypted, from one session to the next; "
+                 "default: " +
+                     default_cache().path + ", 4 GiB");
   app.add_option("--off", a.off,
                  "optimisations to do without, in workers too: spin,gather,... or all")
       ->envname("FARCALL_OFF");
@@ -99,9 +104,25 @@ Status choose_carriers(Arguments& a) {
   return ok();
 }
 
+// A cache that was asked for must be there; the usual one may be missing.
+Status choose_cache(Arguments& a) {
+  if (!a.module_cache.empty()) {
+    Result<CacheSettings> asked = parse_cache(a.module_cache);
+    if (asked.ok()) a.server.module_cache = asked.value();
+    return asked.status();
+  }
+  CacheSettings usual = default_cache();
+  if (usual.path.empty() || a.check) return ok();
+  Status there = CacheRoot::open(usual).status();
+  if (there.ok()) a.server.module_cache = usual;
+  if (!there.ok()) FARCALL_LOG_INFO("no module cache: %s", there.to_string().c_str());
+  return ok();
+}
+
 int run(Arguments& a) {
   Status done = parse_address(a.listen, &a.server);
   if (done.ok()) done = choose_carriers(a);
+  if (done.ok()) done = choose_cache(a);
   if (done.ok()) done = turn_off(a.off);
   if (!done.ok()) {
     std::fprintf(stderr, "farcall-server: %s\n", done.text().c_str());

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "transport/base/log.h"
+#include "transport/base/switches.h"
 #include "transport/link/handover.h"
 
 namespace farcall::server {
@@ -57,6 +58,12 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options) 
   Result<Fd> listener = link::listen_tcp(o.host, o.port);
   if (!listener.ok()) return listener.status();
   server->listener_ = std::move(listener).value();
+  if (!o.module_cache.path.empty() && is_on(Switch::kModuleCache)) {
+    Result<CacheRoot> root = CacheRoot::open(o.module_cache);
+    if (!root.ok()) return root.status();
+    server->module_cache_.emplace(std::move(root).value());
+    server->module_cache_->make_room();
+  }
   if (link::has(o.carriers, link::CarrierKind::kShm)) {
     server->local_name_ = "@farcall-" + link::to_string(link::make_session_id());
     Result<Fd> local = link::listen_abstract(server->local_name_);
@@ -239,7 +246,23 @@ void Supervisor::serve_client(Fd socket, const std::string& from, std::uint64_t 
   serve_session(*control.value(), from);
 }
 
-Result<WorkerProcess> Supervisor::start_worker(link::CarrierSet wanted, link::CarrierOffer* offer) {
+// A worker without a cache serves its client all the same.
+Result<WorkerProcess> Supervisor::spawn_worker(WorkerProcess::Command command,
+                                               const security::PeerIdentity& peer) {
+  Fd folder;
+  if (module_cache_) {
+    Result<Fd> own = module_cache_->tenant(peer);
+    if (own.ok()) folder = std::move(own).value();
+    if (!own.ok()) FARCALL_LOG_WARN("no module cache: %s", own.status().to_string().c_str());
+  }
+  command.cache_folder = folder.get();
+  command.cache_bytes = folder ? module_cache_->bytes_max() : 0;
+  return WorkerProcess::spawn(command);
+}
+
+Result<WorkerProcess> Supervisor::start_worker(const link::ControlConnection& control,
+                                               link::CarrierOffer* offer) {
+  const link::CarrierSet wanted = control.hello().carriers;
   auto both = static_cast<link::CarrierSet>(wanted & options_.carriers);
   WorkerProcess::Command command = options_.worker;
   std::optional<link::CarrierKind> best = link::best_carrier(both);
@@ -248,7 +271,7 @@ Result<WorkerProcess> Supervisor::start_worker(link::CarrierSet wanted, link::Ca
                                                ", this server offers " +
                                                link::names_of(options_.carriers));
   if (!best) return nothing;
-  Result<WorkerProcess> worker = WorkerProcess::spawn(command);
+  Result<WorkerProcess> worker = spawn_worker(std::move(command), control.peer());
   if (!worker.ok()) {
     FARCALL_LOG_ERROR("%s", worker.status().text().c_str());
     return Status(Code::kSystem, "the server could not start a worker");
@@ -302,7 +325,7 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
   const security::PeerIdentity& peer = control.peer();
   // Started before the yes, so that the driver loads while the client opens its lanes.
   link::CarrierOffer offer;
-  Result<WorkerProcess> worker = start_worker(control.hello().carriers, &offer);
+  Result<WorkerProcess> worker = start_worker(control, &offer);
   if (!worker.ok()) {
     FARCALL_LOG_WARN("client at %s: %s", from.c_str(), worker.status().text().c_str());
     (void)control.refuse(worker.status());
@@ -321,6 +344,7 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
   watch(control, worker.value());
   std::string how = worker.value().end();
   control.close();
+  if (module_cache_) module_cache_->make_room();
   FARCALL_LOG_INFO("session %s: ended, worker %s", id.c_str(), how.c_str());
 }
 

@@ -12,11 +12,13 @@
 #pragma once
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
+#include "gpu_server/cache_folder.h"
 #include "gpu_server/lane_desk.h"
 #include "gpu_server/worker_process.h"
 #include "security/identity.h"
@@ -35,6 +37,7 @@ struct SupervisorOptions {
   link::LocalHello hello;
   // What sessions may run over; rdma only with worker.rdma_address.
   link::CarrierSet carriers = link::only(link::CarrierKind::kTcp);
+  CacheSettings module_cache;  // where images are kept from session to session; nowhere by default
   std::size_t sessions_max = limits::kSessionsMax;
   std::size_t strangers_max = limits::kUnauthenticatedConnectionsMax;
   int handshake_ms = limits::kHandshakeMs;
@@ -77,7 +80,10 @@ class Supervisor {
   void serve_client(Fd socket, const std::string& from, std::uint64_t number);
   void serve_session(link::ControlConnection& control, const std::string& from);
   // Starts the session's worker and says what its lanes run over.
-  Result<WorkerProcess> start_worker(link::CarrierSet wanted, link::CarrierOffer* offer);
+  Result<WorkerProcess> start_worker(const link::ControlConnection& control,
+                                     link::CarrierOffer* offer);
+  Result<WorkerProcess> spawn_worker(WorkerProcess::Command command,
+                                     const security::PeerIdentity& peer);
   // Grants, and hands the session over to its worker.
   Status give(link::ControlConnection& control, const link::CarrierOffer& offer,
               const link::SessionId& id, WorkerProcess& worker);
@@ -89,6 +95,7 @@ class Supervisor {
   Fd local_listener_;       // of shared memory lanes; none when they are not offered
   std::string local_name_;  // "@farcall-…", a name nobody can guess
   Fd stop_;                 // eventfd; readable for ever once stop() was called
+  std::optional<CacheRoot> module_cache_;
   Guarded<Tls> tls_;
   LaneDesk lanes_;
   Guarded<Threads> threads_;

@@ -2,7 +2,8 @@
 //
 // Started by farcall-server with one end of a socket pair as descriptor 3: keys and lanes come
 // through it once, and its end is the end of the worker. It holds no certificate and opens no
-// connection; for an RDMA session it listens for its client. Every byte its client sends is
+// connection; for an RDMA session it listens for its client. It reads and writes files only in its
+// tenant's folder of images, if it was given that (descriptor 4). Every byte its client sends is
 // hostile.
 #include <fcntl.h>
 #include <poll.h>
@@ -15,10 +16,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 #include <thread>
 
 #include "gpu_server/driver_library.h"
 #include "gpu_server/executor.h"
+#include "gpu_server/module_cache.h"
 #include "gpu_server/printed_output.h"
 #include "transport/base/log.h"
 #include "transport/base/switches.h"
@@ -29,6 +32,29 @@ namespace farcall::server {
 namespace {
 
 constexpr int kSupervisorSocket = 3;
+constexpr int kCacheFolder = 4;
+
+struct Arguments {
+  const char* driver = nullptr;
+  const char* rdma_address = nullptr;
+  std::uint64_t cache_bytes = 0;  // 0: there is no kCacheFolder
+
+  bool read(int count, char** words) {
+    for (int i = 1; i < count; i += 2) {
+      std::string_view name = words[i];
+      if (i + 1 == count) return false;
+      if (name == "--driver")
+        driver = words[i + 1];
+      else if (name == "--rdma")
+        rdma_address = words[i + 1];
+      else if (name == "--module-cache")
+        cache_bytes = std::strtoull(words[i + 1], nullptr, 10);
+      else
+        return false;
+    }
+    return driver != nullptr;
+  }
+};
 
 // The log keeps the supervisor's stderr; descriptor 2 itself is going to be the tenant's, because a
 // kernel's failed assert is printed there.
@@ -89,15 +115,15 @@ Result<std::unique_ptr<link::Session>> take_session(link::RdmaListener* listener
                                      link::Role::kServer, deadline);
 }
 
-int serve(const char* driver_path, const char* rdma_address) {
+int serve(const Arguments& arguments) {
   std::unique_ptr<link::RdmaListener> listener;
-  if (rdma_address != nullptr) {
-    auto opened = listen_for_client(rdma_address);
+  if (arguments.rdma_address != nullptr) {
+    auto opened = listen_for_client(arguments.rdma_address);
     // The client may be content with another carrier; the supervisor decides.
     if (!opened.ok()) FARCALL_LOG_WARN("rdma: %s", opened.status().to_string().c_str());
     if (opened.ok()) listener = std::move(opened).value();
   }
-  auto library = DriverLibrary::open(driver_path);
+  auto library = DriverLibrary::open(arguments.driver);
   if (!library.ok()) return fail("load the driver", library.status());
   auto session = take_session(listener.get());
   // A client that never opened its lanes is no failure of ours.
@@ -110,7 +136,13 @@ int serve(const char* driver_path, const char* rdma_address) {
   if (!printed.ok()) return fail("forward what kernels print", printed.status());
   auto complained = PrintedOutput::capture(STDERR_FILENO, *session.value());
   if (!complained.ok()) return fail("forward what kernels complain", complained.status());
+  std::unique_ptr<ModuleCache> cache;
+  if (arguments.cache_bytes != 0) {
+    ::fcntl(kCacheFolder, F_SETFD, FD_CLOEXEC);
+    cache = std::make_unique<ModuleCache>(Fd(kCacheFolder), arguments.cache_bytes);
+  }
   Executor executor(library.value()->driver(), *session.value());
+  executor.use_module_cache(cache.get());
   executor.before_answers([&] { PrintedOutput::forward(*printed.value(), *complained.value()); });
   Status why = executor.run();
   FARCALL_LOG_DEBUG("session ended: %s", why.to_string().c_str());
@@ -124,8 +156,8 @@ int serve(const char* driver_path, const char* rdma_address) {
 int main(int argc, char** argv) {
   farcall::set_log_name("farcall-worker");
   farcall::log_from_environment(farcall::LogLevel::kInfo);
-  const bool rdma = argc == 5 && std::strcmp(argv[3], "--rdma") == 0;
-  if ((argc != 3 && !rdma) || std::strcmp(argv[1], "--driver") != 0) {
+  farcall::server::Arguments arguments;
+  if (!arguments.read(argc, argv)) {
     std::fprintf(stderr, "farcall-worker is started by farcall-server, once per client.\n");
     return 2;
   }
@@ -135,5 +167,5 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "farcall-worker: %s\n", ready.to_string().c_str());
     return 1;
   }
-  return farcall::server::serve(argv[2], rdma ? argv[4] : nullptr);
+  return farcall::server::serve(arguments);
 }

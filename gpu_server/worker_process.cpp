@@ -19,6 +19,7 @@ namespace farcall::server {
 namespace {
 
 constexpr int kSocketInWorker = 3;
+constexpr int kCacheInWorker = 4;
 
 class SpawnPlan {
  public:
@@ -35,13 +36,16 @@ class SpawnPlan {
 
   // Every other descriptor of ours is close-on-exec. Standard output belongs to nobody here: what
   // a driver prints may be a tenant's.
-  int fill(int socket) {
+  int fill(int socket, int cache_folder) {
     sigset_t none, all;
     ::sigemptyset(&none);
     ::sigfillset(&all);
     int error = ::posix_spawn_file_actions_addopen(&actions_, 0, "/dev/null", O_RDONLY, 0);
     if (!error) error = ::posix_spawn_file_actions_addopen(&actions_, 1, "/dev/null", O_WRONLY, 0);
     if (!error) error = ::posix_spawn_file_actions_adddup2(&actions_, socket, kSocketInWorker);
+    if (!error && cache_folder >= 0) {
+      error = ::posix_spawn_file_actions_adddup2(&actions_, cache_folder, kCacheInWorker);
+    }
     if (!error) error = ::posix_spawnattr_setsigmask(&attributes_, &none);
     if (!error) error = ::posix_spawnattr_setsigdefault(&attributes_, &all);
     if (!error) {
@@ -100,11 +104,18 @@ Result<WorkerProcess> WorkerProcess::spawn(const Command& command) {
   if (!command.rdma_address.empty()) {
     words.insert(words.end(), {"--rdma", command.rdma_address});
   }
+  // Out of the way of the numbers that descriptors get in the worker.
+  Fd cache;
+  if (command.cache_folder >= 0) {
+    cache = Fd(::fcntl(command.cache_folder, F_DUPFD_CLOEXEC, 10));
+    if (!cache) return Status::system("pass the module cache on to a worker");
+    words.insert(words.end(), {"--module-cache", std::to_string(command.cache_bytes)});
+  }
   std::vector<std::string> environment = worker_environment(environ);
   std::vector<char*> argv = pointers(words);
   std::vector<char*> envp = pointers(environment);
   SpawnPlan plan;
-  int error = plan.fill(theirs.get());
+  int error = plan.fill(theirs.get(), cache.get());
   pid_t pid = -1;
   if (error == 0) {
     error = ::posix_spawn(&pid, command.worker_path.c_str(), plan.actions(), plan.attributes(),

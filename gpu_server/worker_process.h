@@ -5,13 +5,15 @@
 //   …
 //   worker.value().end();                          // asks, waits limits::kWorkerGraceMs, kills
 //
-// The worker is exec'd, so it inherits nothing but its end of a socket pair (descriptor 3), stderr
+// The worker is exec'd, so it inherits nothing but its end of a socket pair (descriptor 3), its
+// tenant's folder of images (4), stderr
 // and a filtered environment: not the private key, not another client's socket.
 // Owner: the thread of its session. That thread must outlive the process: the kernel kills the
 // worker when the thread that made it ends (PR_SET_PDEATHSIG).  Threads: one.
 #pragma once
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,8 @@ class WorkerProcess {
     std::string worker_path;
     std::string driver_path;
     std::string rdma_address{};  // where the worker listens for its client; empty: it does not
+    int cache_folder = -1;       // the tenant's images, or -1; borrowed until spawn() returns
+    std::uint64_t cache_bytes = 0;
   };
   // Errors: kSystem, with the path.
   static Result<WorkerProcess> spawn(const Command& command);

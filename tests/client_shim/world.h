@@ -31,6 +31,13 @@ class World {
   // For tests that watch cuInit itself.
   struct Unopened {};
   World(FakeDevice& device, Unopened) : driver_(device.table()) { set_up(false, {}); }
+  // A server that keeps images (cache may be null), and a client with a private key to name them
+  // by.
+  World(FakeDevice& device, server::ModuleCache* cache, const std::string& key_file)
+      : driver_(device.table()) {
+    set_up(false, {}, cache, key_file);
+    CUDA_OK(cuInit(0));
+  }
 
   ~World() {
     forget_client_for_test();
@@ -57,17 +64,20 @@ class World {
   void cut() { server_->close(Status(Code::kClosed, "cut by the test")); }
 
  private:
-  void set_up(bool strict, const std::string& stats_file) {
+  void set_up(bool strict, const std::string& stats_file, server::ModuleCache* cache = nullptr,
+              const std::string& key_file = {}) {
     forget_client_for_test();
     auto pair = link::make_loopback_session_pair();
     REQUIRE(pair.ok());
     waiting() = std::move(pair.value().client);
     server_ = std::move(pair.value().server);
     executor_ = std::make_unique<server::Executor>(driver_, *server_);
+    executor_->use_module_cache(cache);
     thread_ = std::thread([this] { ended_ = executor_->run(); });
     Settings settings;
     settings.server = "loopback";
     settings.strict = strict;
+    settings.key = key_file;
     settings.stats_file = stats_file;
     set_connect_for_test(connect, settings);
   }

@@ -109,8 +109,8 @@ class Authority:
     def server(self, name="server"):
         return self._issue(name, "--server", "localhost", "--names", "127.0.0.1,localhost")
 
-    def client(self, name="client"):
-        return self._issue(name, "--tenant", "acme", "--user", name)
+    def client(self, name="client", tenant="acme"):
+        return self._issue(name, "--tenant", tenant, "--user", name)
 
     def _issue(self, name, *words):
         self._call("issue", "--dir", self.folder, "--out", self.folder / name, *words)
@@ -155,12 +155,13 @@ subjectAltName = critical, URI:spiffe://test/tenant/acme/user/late
 
 
 class Pool:
-    def __init__(self, build, driver=None):
+    def __init__(self, build, driver=None, module_cache_size="1G"):
         self.build = build
         self.driver = driver or software_gpu(build)
         self.shim = build / "lib" / "libcuda.so.1"
         self.farcall = build / "bin" / "farcall"
         self.log = []
+        self.module_cache_size = module_cache_size
         for part in (self.driver, self.shim, self.farcall, build / "bin" / "farcall-server"):
             expect(part.exists(), f"{part} is missing")
 
@@ -177,11 +178,13 @@ class Pool:
 
     def _start(self):
         certificate, key = self.authority.server()
+        self.module_cache = self.folder / "images"
         environment = clean_environment() | {"FARCALL_LOG": "info"}
         self.server = subprocess.Popen(
             [self.build / "bin" / "farcall-server", "--listen", "127.0.0.1:0", "--cert",
              certificate, "--key", key, "--ca", self.authority.ca, "--driver", self.driver,
-             "--port-file", self.folder / "port", "--off", OFF],
+             "--port-file", self.folder / "port", "--off", OFF,
+             "--module-cache", f"{self.module_cache}:{self.module_cache_size}"],
             env=environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE)
         # The log says when it listens: nothing to poll for.

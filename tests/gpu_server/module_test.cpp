@@ -100,7 +100,7 @@ Reply load(ServedSession& session, std::uint16_t id, const std::string& text,
            const std::vector<hand::LoadOption>& library_options = {}) {
   Bytes packed = cuda::pack_image(text.c_str()).value();
   Bytes head = body(hand::LoadImage{packed.size(), static_cast<std::uint32_t>(options.size()),
-                                    static_cast<std::uint32_t>(library_options.size())});
+                                    static_cast<std::uint32_t>(library_options.size()), 0, 0});
   for (auto& list : {options, library_options}) {
     for (const hand::LoadOption& option : list) {
       Bytes more = body(option);
@@ -234,17 +234,54 @@ TEST_CASE("an image that the driver or we refuse is an error, with the same shap
   std::uint16_t id = row::cuLibraryLoadData::info().id;
   Reply refused = load(session, id, "bad");
   CHECK(refused.status == CUDA_ERROR_INVALID_PTX);
-  CHECK(refused.answers.size() == 16);
+  CHECK(refused.answers.size() == 24);
   CHECK(refused.get<std::uint64_t>() == 0);
   Bytes noise(300, std::byte{0xff});
-  REQUIRE(
-      session.post_bulk(id, body(hand::LoadImage{noise.size(), 0, 0}), noise, 1, wire::kWantsReply)
-          .ok());
+  REQUIRE(session
+              .post_bulk(id, body(hand::LoadImage{noise.size(), 0, 0, 0, 0}), noise, 1,
+                         wire::kWantsReply)
+              .ok());
   CHECK(session.receive().status == CUDA_ERROR_INVALID_IMAGE);
   // Options with pointers in them are refused, and the payload is passed over.
   Reply pointer = load(session, id, ".version 8.0", {{CU_JIT_INFO_LOG_BUFFER, 0, 0x1234}});
   CHECK(pointer.status == CUDA_ERROR_INVALID_VALUE);
   CHECK(load(session, id, ".version 8.0").status == CUDA_SUCCESS);
+}
+
+TEST_CASE("a load that names its image wrongly ends the session") {
+  const hand::ImageName name{100, {}, {}};
+  const std::uint16_t id = row::cuLibraryLoadData::info().id;
+  Bytes cut = body(hand::LoadImage{0, 0, 0, hand::kImageNamed, 0}, name);
+  cut.pop_back();
+  // Neither a payload nor a name; flags nobody knows; a name cut short.
+  for (const Bytes& bytes :
+       {body(hand::LoadImage{0, 0, 0, 0, 0}), body(hand::LoadImage{0, 0, 0, 2, 0}, name),
+        body(hand::LoadImage{0, 0, 0, hand::kImageNamed, 1}, name), cut}) {
+    ServedSession session(driver());
+    open(session);
+    REQUIRE(session.post(id, bytes, 1, wire::kWantsReply).ok());
+    CHECK(session.wait().code() == Code::kMalformed);
+  }
+  // A name of another length than the payload.
+  ServedSession session(driver());
+  open(session);
+  const Bytes payload(64);
+  REQUIRE(session
+              .post_bulk(id, body(hand::LoadImage{64, 0, 0, hand::kImageNamed, 0}, name), payload,
+                         1, wire::kWantsReply)
+              .ok());
+  CHECK(session.wait().code() == Code::kMalformed);
+}
+
+TEST_CASE("without a cache a named image is asked for") {
+  ServedSession session(driver());
+  open(session);
+  Reply reply = session.ask(
+      row::cuLibraryLoadData::info().id,
+      body(hand::LoadImage{0, 0, 0, hand::kImageNamed, 0}, hand::ImageName{100, {}, {}}));
+  CHECK(reply.status == CUDA_SUCCESS);
+  CHECK(reply.get<hand::LoadAnswer>().id == 0);
+  CHECK(reply.get<hand::LoadAnswer>().outcome == hand::LoadOutcome::kNoCache);
 }
 
 TEST_CASE("a module's compiler log comes back") {
@@ -255,9 +292,9 @@ TEST_CASE("a module's compiler log comes back") {
            {{CU_JIT_MAX_REGISTERS, 0, 32}, {CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES, 0, 100}});
   REQUIRE(loaded.status == CUDA_SUCCESS);
   CHECK(g_seen.options == 3);
-  CHECK(loaded.get<std::uint32_t>(8) == 0);
-  CHECK(loaded.get<std::uint32_t>(12) == 2);
-  CHECK(loaded.get<char>(16) == 'o');
+  CHECK(loaded.get<std::uint32_t>(16) == 0);
+  CHECK(loaded.get<std::uint32_t>(20) == 2);
+  CHECK(loaded.get<char>(24) == 'o');
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 //   a reply with kBulkFollows is u32 CUresult, u64 payload_bytes, and then the rest.
 // A reply repeats `call` and `thread` of its request.
 #pragma once
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -150,16 +151,38 @@ struct CopyShape {
 };
 static_assert(sizeof(CopyShape) == 160);
 
-// --- 0x0301 cuModuleLoadData, 0x0401 cuLibraryLoadData
-// -------------------------------------------------- LoadImage, then option_count times JitOption,
-// then for libraries library_option_count times LibraryOption. The image (cuda::pack_image) is
-// always on the bulk lane. rep, always, also after a failure: u64 id (0 on failure), u32
-// info_bytes, info log, u32 error_bytes, error log. A log is there when its buffer size was among
-// the options.
+// --- 0x0301 cuModuleLoadData, 0x0401 cuLibraryLoadData ------------------------------------------
+//
+// LoadImage, then option_count times LoadOption, then for libraries library_option_count times
+// LoadOption, then ImageName if kImageNamed. The image (cuda::pack_image) is the payload on the
+// bulk lane, where it may be kept under its name; or there is a name and no payload, and the server
+// looks for what it has kept.
+//
+// rep, always, also after a failure: LoadAnswer, u32 info_bytes, info log, u32 error_bytes, error
+// log. A log is there when its buffer size was among the options.
 struct LoadImage {
-  std::uint64_t payload_bytes;         // 1 … limits::kModuleBytesMax
+  std::uint64_t payload_bytes;         // 1 … limits::kModuleBytesMax; 0: by name
   std::uint32_t option_count;          // at most kLoadOptionsMax
   std::uint32_t library_option_count;  // 0 for modules
+  std::uint32_t flags;                 // kImageNamed
+  std::uint32_t zero;
+};
+inline constexpr std::uint32_t kImageNamed = 1;
+// How the client and nobody else knows an image: gpu_server/module_cache.h.
+struct ImageName {
+  std::uint64_t bytes;
+  std::array<std::byte, 32> id;
+  std::array<std::byte, 32> key;
+};
+enum class LoadOutcome : std::uint32_t {
+  kTried = 0,    // the driver had the image, and the status is its word
+  kUnknown = 1,  // no image of this name: send it
+  kNoCache = 2,  // nothing is kept here: send it, and ask no more
+};
+struct LoadAnswer {
+  std::uint64_t id;  // 0 on failure
+  LoadOutcome outcome;
+  std::uint32_t zero;
 };
 struct LoadOption {
   std::uint32_t option;  // CUjit_option or CUlibraryOption; only those with a plain value

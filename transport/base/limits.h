@@ -79,6 +79,14 @@ inline constexpr int kTraceFlushMs = 500;  // what a killed program may lose
 inline constexpr std::size_t kTraceSitesMax = 16384;
 inline constexpr std::size_t kTraceModulesMax = 4096;  // libraries of one program
 
+// --- module cache ------------------------------------------------------------------------------
+// Asking for an image by name costs a round trip when it is not there; below this the image itself
+// costs no more.
+inline constexpr std::size_t kCachedImageBytesMin = 64 * 1024;
+inline constexpr std::uint64_t kModuleCacheBytes = std::uint64_t{4} << 30;  // unless told otherwise
+// Files of the whole cache: as many of the smallest images as its default size holds.
+inline constexpr std::size_t kCachedImagesMax = kModuleCacheBytes / kCachedImageBytesMin;
+
 // --- handshake -----------------------------------------------------------------------------------
 inline constexpr int kHandshakeMs = 10'000;  // TLS, hello and lanes, all of it
 inline constexpr std::size_t kHelloBytesMax = 4096;

@@ -1,0 +1,172 @@
+// Images: what of them crosses the link.
+#include <fcntl.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "gpu_server/module_cache.h"
+#include "tests/client_shim/world.h"
+#include "transport/base/switches.h"
+
+using namespace farcall;
+using namespace farcall::shim;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// A server's cache and a client's private key, for as long as a test.
+struct Cached {
+  Cached() {
+    std::string made = (fs::temp_directory_path() / "farcall-modules-XXXXXX").string();
+    REQUIRE(::mkdtemp(made.data()) != nullptr);
+    folder = made;
+    fs::create_directory(folder / "cache");
+    write_key("a private key");
+    Fd open(::open((folder / "cache").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    cache = std::make_unique<server::ModuleCache>(std::move(open), std::uint64_t{1} << 30);
+  }
+  ~Cached() { fs::remove_all(folder); }
+  Cached(const Cached&) = delete;
+  Cached& operator=(const Cached&) = delete;
+  void write_key(const char* text) { std::ofstream(key()) << text; }
+  std::string key() const { return (folder / "client.key").string(); }
+  std::size_t files() const {
+    return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder / "cache"), {}));
+  }
+  fs::path folder;
+  std::unique_ptr<server::ModuleCache> cache;
+};
+
+const std::string kLarge = ".version 8.0 // " + std::string(1'000'000, 'x');
+const std::string kSmall = ".version 8.0 // " + std::string(10'000, 'x');
+
+struct Cost {
+  std::uint64_t round_trips = 0;
+  std::uint64_t payload = 0;
+};
+Cost load(World& world, const std::string& image) {
+  std::uint64_t before = current_client()->session().stats().bulk_bytes_out;
+  Cost cost;
+  cost.round_trips = world.round_trips([&] {
+    CUmodule module = nullptr;
+    CUDA_OK(cuModuleLoadData(&module, image.c_str()));
+    CHECK(module != nullptr);
+  });
+  cost.payload = current_client()->session().stats().bulk_bytes_out - before;
+  return cost;
+}
+
+struct SwitchedOff {
+  explicit SwitchedOff(const char* words) { REQUIRE(turn_off(words).ok()); }
+  ~SwitchedOff() { static_cast<void>(turn_off("")); }
+};
+
+}  // namespace
+
+TEST_CASE("an image that was loaded before is asked for by name and not sent again") {
+  Cached cached;
+  FakeDevice device;
+  {
+    World world(device, cached.cache.get(), cached.key());
+    world.use_device();
+    Cost first = load(world, kLarge);
+    CHECK(first.round_trips == 2);
+    CHECK(first.payload > kLarge.size());
+    CHECK(cached.files() == 1);
+    Cost again = load(world, kLarge);
+    CHECK(again.round_trips == 1);
+    CHECK(again.payload == 0);
+  }
+  World later(device, cached.cache.get(), cached.key());
+  later.use_device();
+  Cost cost = load(later, kLarge);
+  CHECK(cost.round_trips == 1);
+  CHECK(cost.payload == 0);
+  CHECK(device.count("cuModuleLoadDataEx") == 3);
+}
+
+TEST_CASE("a client with another private key finds nothing of the first one's") {
+  Cached cached;
+  FakeDevice device;
+  for (const char* key : {"one", "another"}) {
+    cached.write_key(key);
+    World world(device, cached.cache.get(), cached.key());
+    world.use_device();
+    CHECK(load(world, kLarge).payload > kLarge.size());
+  }
+  CHECK(cached.files() == 2);
+}
+
+TEST_CASE("an image that differs in one byte is another image") {
+  Cached cached;
+  FakeDevice device;
+  World world(device, cached.cache.get(), cached.key());
+  world.use_device();
+  CHECK(load(world, kLarge).payload > 0);
+  std::string other = kLarge;
+  other.back() = 'y';
+  CHECK(load(world, other).payload > 0);
+  CHECK(cached.files() == 2);
+}
+
+TEST_CASE("small images are sent at once") {
+  Cached cached;
+  FakeDevice device;
+  World world(device, cached.cache.get(), cached.key());
+  world.use_device();
+  for (int i = 0; i < 2; ++i) {
+    Cost cost = load(world, kSmall);
+    CHECK(cost.round_trips == 1);
+    CHECK(cost.payload > kSmall.size());
+  }
+  CHECK(cached.files() == 0);
+}
+
+TEST_CASE("a server without a cache is asked once, a client without a key does not ask") {
+  Cached cached;
+  FakeDevice device;
+  {
+    World world(device, nullptr, cached.key());
+    world.use_device();
+    CHECK(load(world, kLarge).round_trips == 2);
+    CHECK(load(world, kLarge).round_trips == 1);
+  }
+  World world(device, cached.cache.get(), "");
+  world.use_device();
+  Cost cost = load(world, kLarge);
+  CHECK(cost.round_trips == 1);
+  CHECK(cost.payload > 0);
+  CHECK(cached.files() == 0);
+}
+
+TEST_CASE("without the module-cache switch every load sends its image") {
+  SwitchedOff off("module-cache");
+  Cached cached;
+  FakeDevice device;
+  World world(device, cached.cache.get(), cached.key());
+  world.use_device();
+  for (int i = 0; i < 2; ++i) {
+    Cost cost = load(world, kLarge);
+    CHECK(cost.round_trips == 1);
+    CHECK(cost.payload > kLarge.size());
+  }
+  CHECK(cached.files() == 0);
+}
+
+TEST_CASE("an image whose file was damaged is sent again, and kept again") {
+  Cached cached;
+  FakeDevice device;
+  World world(device, cached.cache.get(), cached.key());
+  world.use_device();
+  CHECK(load(world, kLarge).payload > 0);
+  for (const auto& entry : fs::directory_iterator(cached.folder / "cache")) {
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(5000);
+    file.put('!');
+  }
+  Cost cost = load(world, kLarge);
+  CHECK(cost.round_trips == 2);
+  CHECK(cost.payload > 0);
+  CHECK(load(world, kLarge).payload == 0);
+}
