@@ -1,6 +1,7 @@
 #define FARCALL_FAMILY "transport/api/families/library.def"
 #include "client_shim/around.h"
 #include "client_shim/ending.h"
+#include "transport/base/switches.h"
 
 namespace farcall::shim {
 namespace row = api::row;
@@ -32,6 +33,24 @@ struct Around<row::cuLibraryGetGlobal> {
       if (address != nullptr) *address = at;
       if (bytes != nullptr) *bytes = length;
       return CUDA_SUCCESS;
+    });
+  }
+};
+
+// What never changes came with the kernel.
+template <>
+struct Around<row::cuKernelGetAttribute> {
+  static CUresult call(int* value, CUfunction_attribute which, CUkernel kernel, CUdevice device) {
+    return with_client([&](Client& client) {
+      std::optional<int> known;
+      if (value != nullptr && device >= 0 && is_on(Switch::kFunctionFacts)) {
+        known = client.functions().attribute(id_of(kernel), which, device);
+      }
+      if (!known) return api::call<row::cuKernelGetAttribute>(value, which, kernel, device);
+      client.stats().count(CallKind::kLocal, "cuKernelGetAttribute");
+      CUresult fault = client.contexts().fault(client.this_thread().current());
+      if (fault == CUDA_SUCCESS) *value = *known;
+      return fault;
     });
   }
 };

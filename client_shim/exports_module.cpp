@@ -1,6 +1,7 @@
 #define FARCALL_FAMILY "transport/api/families/module.def"
 #include "client_shim/around.h"
 #include "client_shim/ending.h"
+#include "transport/base/switches.h"
 
 namespace farcall::shim {
 namespace row = api::row;
@@ -32,6 +33,26 @@ struct Around<row::cuModuleGetGlobal_v2> {
       if (address != nullptr) *address = at;
       if (bytes != nullptr) *bytes = length;
       return CUDA_SUCCESS;
+    });
+  }
+};
+
+// What never changes came with the function.
+template <>
+struct Around<row::cuFuncGetAttribute> {
+  static CUresult call(int* value, CUfunction_attribute which, CUfunction function) {
+    return with_client([&](Client& client) {
+      int ordinal = -1;
+      std::optional<int> known;
+      if (value != nullptr && is_on(Switch::kFunctionFacts) &&
+          client.current_device(&ordinal) == CUDA_SUCCESS) {
+        known = client.functions().attribute(id_of(function), which, ordinal);
+      }
+      if (!known) return api::call<row::cuFuncGetAttribute>(value, which, function);
+      client.stats().count(CallKind::kLocal, "cuFuncGetAttribute");
+      CUresult fault = client.contexts().fault(client.this_thread().current());
+      if (fault == CUDA_SUCCESS) *value = *known;
+      return fault;
     });
   }
 };

@@ -1,5 +1,7 @@
 #include "client_shim/functions.h"
 
+#include <algorithm>
+
 #include "transport/api/hand.h"
 #include "transport/base/limits.h"
 
@@ -8,9 +10,14 @@ FunctionFacts parse_function(wire::Reader& in) {
   FunctionFacts facts;
   auto told = in.get<api::hand::FunctionFacts>();
   facts.id = told.id;
-  facts.max_threads = told.max_threads;
-  facts.static_shared_bytes = told.static_shared_bytes;
-  facts.max_dynamic_shared_bytes = told.max_dynamic_shared_bytes;
+  std::copy(told.attributes.begin(), told.attributes.end(), facts.attributes.begin());
+  auto known = [&](CUfunction_attribute which) {
+    int value = facts.attributes[static_cast<std::size_t>(which)];
+    return value == api::hand::kNoAttribute ? -1 : value;
+  };
+  facts.max_threads = known(CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
+  facts.static_shared_bytes = known(CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES);
+  facts.max_dynamic_shared_bytes = known(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES);
   std::uint32_t count = told.param_count;
   facts.params_known = count != api::hand::kNoParams;
   if (!facts.params_known) return facts;
@@ -51,6 +58,16 @@ FunctionRefs Functions::find_named(std::uint64_t owner, const std::string& name)
   if (at == state->by_name.end()) return nullptr;
   auto facts = state->by_id.find(at->second);
   return facts == state->by_id.end() ? nullptr : facts->second;
+}
+
+std::optional<int> Functions::attribute(std::uint64_t id, CUfunction_attribute which, int ordinal) {
+  // Those that can be set are left to the driver.
+  if (which < 0 || which > CU_FUNC_ATTRIBUTE_CACHE_MODE_CA) return std::nullopt;
+  FunctionRefs facts = find(id);
+  if (facts == nullptr || facts->ordinal != ordinal) return std::nullopt;
+  int value = facts->attributes[static_cast<std::size_t>(which)];
+  if (value == api::hand::kNoAttribute) return std::nullopt;
+  return value;
 }
 
 void Functions::set_max_dynamic_shared(std::uint64_t id, int bytes) {

@@ -8,15 +8,18 @@
 // Owner: one per client.  Threads: any.  Facts are shared, because a launch may outlive an unload
 // by another thread; they change only by replacing them.
 #pragma once
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "transport/base/guarded.h"
 #include "transport/base/status.h"
+#include "transport/cuda/cuda_abi.h"
 #include "transport/wire/reader.h"
 
 namespace farcall::shim {
@@ -26,6 +29,9 @@ struct FunctionFacts {
   std::uint64_t owner = 0;  // module or library id
   std::string name;
   bool is_kernel = false;  // a CUkernel, which only the CUDA runtime launches
+  int ordinal = -1;        // the device that the attributes are for; -1: not known
+  // [CUfunction_attribute]; api::hand::kNoAttribute where the driver cannot tell, or no more holds
+  std::array<int, 16> attributes{};
   // -1 where the driver cannot tell.
   int max_threads = -1;  // per block
   int static_shared_bytes = -1;
@@ -43,6 +49,8 @@ class Functions {
   FunctionRefs find(std::uint64_t id);
   // The kernel of this name in a module or library, if it was asked for before; null if not.
   FunctionRefs find_named(std::uint64_t owner, const std::string& name);
+  // An attribute that never changes, on the device `ordinal`; nothing where it must be asked for.
+  std::optional<int> attribute(std::uint64_t id, CUfunction_attribute which, int ordinal);
   // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES was set.
   void set_max_dynamic_shared(std::uint64_t id, int bytes);
   void drop_owner(std::uint64_t owner);

@@ -53,9 +53,10 @@ std::vector<std::uint32_t> architectures(const Client& client, const JitOptions&
 
 // What a load says beside the image.
 struct LoadWords {
+  Client& client;
   LoadRequest& request;
   const ImageName* name;  // may be null
-  std::uint64_t bytes;    // of the image
+  int ordinal;            // the current device; -1 without one
 
   const api::RowInfo& row() const {
     return request.is_library ? api::row::cuLibraryLoadData::info()
@@ -63,12 +64,27 @@ struct LoadWords {
   }
   void put(wire::Writer& out, std::uint64_t payload_bytes) const {
     auto options = static_cast<std::uint32_t>(request.jit.plain.size());
-    out.put(api::hand::LoadImage{payload_bytes, options, 0,
-                                 name != nullptr ? api::hand::kImageNamed : 0, 0});
+    std::uint32_t flags = name != nullptr ? api::hand::kImageNamed : 0;
+    if (is_on(Switch::kFunctionFacts)) flags |= api::hand::kWantFunctions;
+    out.put(api::hand::LoadImage{payload_bytes, options, 0, flags, 0});
     for (const auto& one : request.jit.plain) {
       out.put(api::hand::LoadOption{one.option, 0, one.value});
     }
     if (name != nullptr) out.put(*name);
+  }
+  // The functions that the image has: from here on they are known.
+  void take_functions(wire::Reader& in, std::uint64_t owner) const {
+    auto count = in.get<std::uint32_t>();
+    for (std::uint32_t i = 0; i < count && !in.failed(); ++i) {
+      FunctionFacts facts = parse_function(in);
+      auto name = in.bytes(in.get<std::uint32_t>());
+      if (in.failed() || name.empty()) return in.fail();
+      facts.name.assign(reinterpret_cast<const char*>(name.data()), name.size());
+      facts.owner = owner;
+      facts.is_kernel = request.is_library;
+      facts.ordinal = ordinal;
+      client.functions().add(std::move(facts));
+    }
   }
   CUresult take(Reply& reply, LoadOutcome* outcome, std::uint64_t* id) const {
     // A deferred error comes back instead, with nothing behind its status.
@@ -76,7 +92,11 @@ struct LoadWords {
     auto answer = reply.in.get<api::hand::LoadAnswer>();
     give_log(reply.in, request.jit.info);
     give_log(reply.in, request.jit.error);
-    if (reply.in.failed()) return kLinkLost;
+    take_functions(reply.in, answer.id);
+    if (!reply.in.done()) {
+      reply.in.fail();
+      return kLinkLost;
+    }
     *id = answer.id;
     *outcome = answer.outcome;
     return reply.status;
@@ -148,7 +168,9 @@ CUresult load_image(Client& client, LoadRequest& request, std::uint64_t* id) {
                       static_cast<std::size_t>(packed->left_out()));
   }
   Result<ImageName> name = client.image_names().of(packed.value(), client.settings());
-  LoadWords words{request, name.ok() ? &name.value() : nullptr, packed->bytes()};
+  int ordinal = -1;
+  static_cast<void>(client.current_device(&ordinal));  // stays -1 without a context
+  LoadWords words{client, request, name.ok() ? &name.value() : nullptr, ordinal};
   LoadOutcome outcome = LoadOutcome::kUnknown;
   CUresult loaded = CUDA_SUCCESS;
   if (name.ok()) loaded = ask_by_name(client, words, &outcome, id);
@@ -188,6 +210,8 @@ CUresult fetch_function(Client& client, const api::RowInfo& row, std::uint64_t o
     *id = known->id;
     return CUDA_SUCCESS;
   }
+  int ordinal = -1;
+  static_cast<void>(client.current_device(&ordinal));
   auto encode = [&](wire::Writer& out) {
     out.put(owner);
     if (name.empty()) return;
@@ -201,6 +225,7 @@ CUresult fetch_function(Client& client, const api::RowInfo& row, std::uint64_t o
     facts.owner = owner;
     facts.name = name;
     facts.is_kernel = row.id == api::row::cuLibraryGetKernel::info().id;
+    facts.ordinal = ordinal;
     *id = facts.id;
     client.functions().add(std::move(facts));
     return CUDA_SUCCESS;

@@ -1,15 +1,14 @@
-// Modules, libraries, and the functions in them. Bodies: transport/api/hand.h.
+// Modules and libraries. Bodies: transport/api/hand.h.
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <optional>
 
-#include "gpu_server/functions.h"
+#include "gpu_server/function_facts.h"
 #include "gpu_server/jit_options.h"
 #include "gpu_server/module_cache.h"
 #include "gpu_server/rows.h"
 #include "transport/api/hand.h"
-#include "transport/api/load.h"
 #include "transport/api/rows.h"
 #include "transport/base/log.h"
 #include "transport/base/secure_arena.h"
@@ -62,6 +61,7 @@ Result<cuda::UnpackedImage> receive_image(Call& call, ModuleCache::Writer* write
 struct Load {
   JitOptions options;
   bool has_payload = false;
+  bool wants_functions = false;
   std::optional<hand::ImageName> name;
 };
 
@@ -70,15 +70,18 @@ struct Loaded {
   CUresult status = CUDA_ERROR_UNKNOWN;
   std::uint64_t id = 0;
   hand::LoadOutcome outcome = hand::LoadOutcome::kTried;
+  void* real = nullptr;  // what the driver made
 };
 
-Verdict answer_load(Call& call, const Load& load, const Loaded& loaded) {
+Verdict answer_load(Call& call, bool is_library, const Load& load, const Loaded& loaded) {
   call.out.put(static_cast<std::uint32_t>(loaded.status));
   call.out.put(hand::LoadAnswer{loaded.id, loaded.outcome, 0});
   for (std::span<const char> log : {load.options.info_log(), load.options.error_log()}) {
     call.out.put(static_cast<std::uint32_t>(log.size()));
     call.out.bytes(log.data(), log.size());
   }
+  const bool all = load.wants_functions && loaded.status == CUDA_SUCCESS && loaded.id != 0;
+  put_functions(call, all ? loaded.real : nullptr, is_library, loaded.id);
   return Verdict::kAnswered;
 }
 
@@ -88,7 +91,9 @@ Verdict answer_load(Call& call, const Load& load, const Loaded& loaded) {
 bool load_request(Call& call, bool is_library, Load& load) {
   auto head = call.in.get<hand::LoadImage>();
   load.has_payload = (call.head.flags & wire::kBulkFollows) != 0;
-  if (call.in.failed() || head.flags > hand::kImageNamed || head.zero != 0) return false;
+  constexpr std::uint32_t kFlags = hand::kImageNamed | hand::kWantFunctions;
+  if (call.in.failed() || (head.flags & ~kFlags) != 0 || head.zero != 0) return false;
+  load.wants_functions = (head.flags & hand::kWantFunctions) != 0;
   if (head.option_count > hand::kLoadOptionsMax) return false;
   if (head.library_option_count > (is_library ? hand::kLoadOptionsMax : 0)) return false;
   for (std::uint32_t i = 0; i < head.option_count; ++i) {
@@ -99,7 +104,7 @@ bool load_request(Call& call, bool is_library, Load& load) {
     auto each = call.in.get<hand::LoadOption>();
     if (each.option != CU_LIBRARY_BINARY_IS_PRESERVED) load.options.refuse();
   }
-  if (head.flags == hand::kImageNamed) load.name = call.in.get<hand::ImageName>();
+  if ((head.flags & hand::kImageNamed) != 0) load.name = call.in.get<hand::ImageName>();
   if (!call.in.done() || (!load.has_payload && !load.name)) return false;
   return !load.has_payload || !load.name || load.name->bytes == head.payload_bytes;
 }
@@ -130,7 +135,7 @@ Loaded load_here(Call& call, bool is_library, const cuda::UnpackedImage& image, 
   load.options.finish();
   if (done != CUDA_SUCCESS) return {done};
   std::uint64_t id = call.handles.add(is_library ? Kind::kLibrary : Kind::kModule, made, 0);
-  return {id != 0 ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY, id};
+  return {id != 0 ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY, id, hand::LoadOutcome::kTried, made};
 }
 
 Loaded load_by_name(Call& call, bool is_library, Load& load) {
@@ -163,99 +168,11 @@ Verdict load_image(Call& call, bool is_library) {
                               : load_by_name(call, is_library, load);
   }
   if (load.name) wipe(load.name->key);
-  return answer_load(call, load, loaded);
+  return answer_load(call, is_library, load, loaded);
 }
 
 Verdict module_load(Call& call) { return load_image(call, false); }
 Verdict library_load(Call& call) { return load_image(call, true); }
-
-// --- functions -----------------------------------------------------------------------------------
-
-// {u32 bytes, name} with a NUL behind it; null: malformed.
-const char* load_name(Call& call) {
-  auto bytes = call.in.get<std::uint32_t>();
-  if (bytes > limits::kStringBytesMax) return nullptr;
-  auto text = call.in.bytes(bytes);
-  auto* name = static_cast<char*>(call.scratch.take(bytes + std::size_t{1}));
-  if (name == nullptr || call.in.failed()) return nullptr;
-  if (!text.empty()) std::memcpy(name, text.data(), text.size());
-  return name;
-}
-
-// -1 when the driver cannot tell.
-int attribute_of(Call& call, void* real, bool is_kernel, CUfunction_attribute attribute) {
-  const Driver& driver = call.driver;
-  int value = -1;
-  CUresult told = CUDA_ERROR_NOT_SUPPORTED;
-  if (!is_kernel && driver.cuFuncGetAttribute != nullptr) {
-    told = driver.cuFuncGetAttribute(&value, attribute, static_cast<CUfunction>(real));
-  } else if (is_kernel && driver.cuKernelGetAttribute != nullptr) {
-    CUdevice device = 0;
-    bool current = driver.cuCtxGetDevice && driver.cuCtxGetDevice(&device) == CUDA_SUCCESS;
-    told = driver.cuKernelGetAttribute(&value, attribute, static_cast<CUkernel>(real),
-                                       current ? device : 0);
-  }
-  return told == CUDA_SUCCESS ? value : -1;
-}
-
-// FunctionFacts: what the client needs to launch without asking again.
-Verdict answer_function(Call& call, void* real, bool is_kernel, std::uint64_t parent) {
-  std::uint64_t id = call.handles.add(is_kernel ? Kind::kKernel : Kind::kFunction, real, parent);
-  if (id == 0) return call.status(CUDA_ERROR_OUT_OF_MEMORY);
-  Functions::Layout layout = call.functions.layout(call.driver, id, real, is_kernel);
-  auto attribute = [&](CUfunction_attribute which) {
-    return static_cast<std::int32_t>(attribute_of(call, real, is_kernel, which));
-  };
-  hand::FunctionFacts facts{
-      .id = id,
-      .max_threads = attribute(CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK),
-      .static_shared_bytes = attribute(CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES),
-      .max_dynamic_shared_bytes = attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES),
-      .param_count =
-          layout->known ? static_cast<std::uint32_t>(layout->bytes.size()) : hand::kNoParams};
-  call.status(CUDA_SUCCESS);
-  call.out.put(facts);
-  for (std::uint32_t bytes : layout->bytes) call.out.put(bytes);
-  return Verdict::kAnswered;
-}
-
-Verdict module_get_function(Call& call) {
-  api::Load load{call.in, call.handles, call.scratch};
-  std::uint64_t id = 0;
-  auto* module = static_cast<CUmodule>(load.object(Kind::kModule, &id));
-  const char* name = load_name(call);
-  if (name == nullptr || !call.in.done()) return Verdict::kMalformed;
-  if (load.refused != CUDA_SUCCESS) return call.status(load.refused);
-  if (call.driver.cuModuleGetFunction == nullptr) return call.status(CUDA_ERROR_NOT_SUPPORTED);
-  CUfunction function = nullptr;
-  CUresult done = call.driver.cuModuleGetFunction(&function, module, name);
-  return done != CUDA_SUCCESS ? call.status(done) : answer_function(call, function, false, id);
-}
-
-Verdict library_get_kernel(Call& call) {
-  api::Load load{call.in, call.handles, call.scratch};
-  std::uint64_t id = 0;
-  auto* library = static_cast<CUlibrary>(load.object(Kind::kLibrary, &id));
-  const char* name = load_name(call);
-  if (name == nullptr || !call.in.done()) return Verdict::kMalformed;
-  if (load.refused != CUDA_SUCCESS) return call.status(load.refused);
-  if (call.driver.cuLibraryGetKernel == nullptr) return call.status(CUDA_ERROR_NOT_SUPPORTED);
-  CUkernel kernel = nullptr;
-  CUresult done = call.driver.cuLibraryGetKernel(&kernel, library, name);
-  return done != CUDA_SUCCESS ? call.status(done) : answer_function(call, kernel, true, id);
-}
-
-Verdict kernel_get_function(Call& call) {
-  api::Load load{call.in, call.handles, call.scratch};
-  std::uint64_t id = 0;
-  auto* kernel = static_cast<CUkernel>(load.object(Kind::kKernel, &id));
-  if (!call.in.done()) return Verdict::kMalformed;
-  if (load.refused != CUDA_SUCCESS) return call.status(load.refused);
-  if (call.driver.cuKernelGetFunction == nullptr) return call.status(CUDA_ERROR_NOT_SUPPORTED);
-  CUfunction function = nullptr;
-  CUresult done = call.driver.cuKernelGetFunction(&function, kernel);
-  return done != CUDA_SUCCESS ? call.status(done) : answer_function(call, function, false, id);
-}
 
 }  // namespace
 
@@ -264,9 +181,6 @@ std::span<const HandRow> hand_module_rows() {
   static const HandRow rows[] = {
       {waiting(row::cuModuleLoadData::info()), module_load, true},
       {waiting(row::cuLibraryLoadData::info()), library_load, true},
-      {row::cuModuleGetFunction::info(), module_get_function},
-      {row::cuLibraryGetKernel::info(), library_get_kernel},
-      {row::cuKernelGetFunction::info(), kernel_get_function},
   };
   return rows;
 }

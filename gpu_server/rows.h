@@ -45,6 +45,7 @@ std::span<const HandRow> hand_context_rows();
 std::span<const HandRow> hand_memory_rows();
 std::span<const HandRow> hand_shape_rows();
 std::span<const HandRow> hand_module_rows();
+std::span<const HandRow> hand_function_rows();
 std::span<const HandRow> hand_launch_rows();
 
 }  // namespace farcall::server

@@ -31,6 +31,13 @@ class FakeDevice {
 
   api::Driver table();
 
+  // What a module says it has: "kernel" first, then those of a very long name. The few tests that
+  // set it are told of functions with the load.
+  std::atomic<unsigned> functions{0};
+  const std::string long_name = std::string(10'000, 'n');
+  static inline const auto kFunction = reinterpret_cast<CUfunction>(0x5000);
+  static inline const auto kLongFunction = reinterpret_cast<CUfunction>(0x5100);
+
   int count(const std::string& function) {
     std::lock_guard lock(mutex_);
     return counts_[function];
@@ -186,15 +193,20 @@ inline void FakeDevice::add_modules(api::Driver& driver) {
   driver.cuModuleUnload = [](CUmodule) { return note("cuModuleUnload"), CUDA_SUCCESS; };
   driver.cuModuleGetFunction = [](CUfunction* function, CUmodule, const char* name) {
     note("cuModuleGetFunction");
+    if (name == self()->long_name) return *function = kLongFunction, CUDA_SUCCESS;
     if (std::strcmp(name, "kernel") != 0) return CUDA_ERROR_NOT_FOUND;
-    return *function = reinterpret_cast<CUfunction>(0x5000), CUDA_SUCCESS;
+    return *function = kFunction, CUDA_SUCCESS;
+  };
+  driver.cuModuleGetFunctionCount = [](unsigned* count, CUmodule) {
+    return *count = self()->functions, CUDA_SUCCESS;
   };
   driver.cuModuleEnumerateFunctions = [](CUfunction* functions, unsigned count, CUmodule) {
-    if (count > 0) functions[0] = reinterpret_cast<CUfunction>(0x5000);
+    for (unsigned i = 0; i < count; ++i) functions[i] = i == 0 ? kFunction : kLongFunction;
     return CUDA_SUCCESS;
   };
-  driver.cuFuncGetName = [](const char** name, CUfunction) {
-    return *name = "kernel", CUDA_SUCCESS;
+  driver.cuFuncGetName = [](const char** name, CUfunction function) {
+    *name = function == kLongFunction ? self()->long_name.c_str() : "kernel";
+    return CUDA_SUCCESS;
   };
   // kernel(char, double, int): the sizes a launch goes by.
   driver.cuFuncGetParamInfo = [](CUfunction, std::size_t index, std::size_t* at,

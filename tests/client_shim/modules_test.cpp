@@ -170,3 +170,72 @@ TEST_CASE("an image whose file was damaged is sent again, and kept again") {
   CHECK(cost.payload > 0);
   CHECK(load(world, kLarge).payload == 0);
 }
+
+TEST_CASE("a module's functions come with its load, and what never changes of them") {
+  FakeDevice device;
+  device.functions = 1;
+  World world(device);
+  world.use_device();
+  CUmodule module = nullptr;
+  CUDA_OK(cuModuleLoadData(&module, kSmall.c_str()));
+  CUfunction function = nullptr;
+  int value = 0;
+  CHECK(world.round_trips([&] {
+    CUDA_OK(cuModuleGetFunction(&function, module, "kernel"));
+    CUDA_OK(cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, function));
+  }) == 0);
+  CHECK(value == FakeDevice::kKernelThreadsMax);
+  // It launches by the sizes that came along, and what is not there is asked for.
+  char first = 1;
+  double second = 2;
+  int third = 3;
+  void* params[] = {&first, &second, &third};
+  CUDA_OK(cuLaunchKernel(function, 1, 1, 1, 1, 1, 1, 0, nullptr, params, nullptr));
+  CUDA_OK(cuCtxSynchronize());
+  CHECK(device.count("cuLaunchKernel") == 1);
+  CHECK(cuModuleGetFunction(&function, module, "kernels") == CUDA_ERROR_NOT_FOUND);
+  // What can be set is the driver's to tell.
+  CHECK(world.round_trips([&] {
+    CUDA_OK(cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, function));
+  }) == 1);
+  CHECK(cuFuncGetAttribute(nullptr, CU_FUNC_ATTRIBUTE_NUM_REGS, function) ==
+        CUDA_ERROR_INVALID_VALUE);
+  // With the module its functions go.
+  CUDA_OK(cuModuleUnload(module));
+  CHECK(cuModuleGetFunction(&function, module, "kernel") == CUDA_ERROR_INVALID_HANDLE);
+}
+
+TEST_CASE(
+    "functions that do not fit a reply, and those of large modules, are asked for when used") {
+  struct Case {
+    unsigned functions;
+    std::uint64_t round_trips;  // for the first of them
+  };
+  for (const Case& c : {Case{10, 0}, Case{17, 1}}) {
+    FakeDevice device;
+    device.functions = c.functions;
+    World world(device);
+    world.use_device();
+    CUmodule module = nullptr;
+    CUfunction function = nullptr;
+    CUDA_OK(cuModuleLoadData(&module, kSmall.c_str()));
+    CHECK(world.round_trips([&] { CUDA_OK(cuModuleGetFunction(&function, module, "kernel")); }) ==
+          c.round_trips);
+  }
+}
+
+TEST_CASE("without the function-facts switch each function is asked for") {
+  SwitchedOff off("function-facts");
+  FakeDevice device;
+  device.functions = 1;
+  World world(device);
+  world.use_device();
+  CUmodule module = nullptr;
+  CUfunction function = nullptr;
+  int value = 0;
+  CUDA_OK(cuModuleLoadData(&module, kSmall.c_str()));
+  CHECK(world.round_trips([&] {
+    CUDA_OK(cuModuleGetFunction(&function, module, "kernel"));
+    CUDA_OK(cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, function));
+  }) == 2);
+}

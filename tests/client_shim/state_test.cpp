@@ -136,7 +136,7 @@ TEST_CASE("functions are found by id and by name until their owner goes") {
 TEST_CASE("a function's facts with an impossible parameter list are refused") {
   std::vector<std::byte> room(256);
   wire::Writer out(room);
-  out.put(api::hand::FunctionFacts{1, 1024, 0, 0, 2});
+  out.put(api::hand::FunctionFacts{1, {1024}, 2, 0});
   out.put(std::uint32_t{8});
   out.put(static_cast<std::uint32_t>(limits::kKernelParamBytesMax));
   wire::Reader too_long(out.view());

@@ -5,7 +5,7 @@ Usage: module_cache.py BUILD CASE      CASE is one of the functions below
 """
 import json
 
-from pool import Pool, expect, main
+from pool import OFF, Pool, expect, main, skip
 
 MEGABYTES = 100
 CANARIES = (b"carry-pattern", b".visible .entry answer")
@@ -88,4 +88,6 @@ def bounded(build):
 
 
 if __name__ == "__main__":
+    if {"all", "module-cache", "module-trim"} & set(OFF.split(",")):
+        skip("images are neither chosen from nor kept here")
     main({case.__name__: case for case in (second_start, strangers, damage, bounded)})

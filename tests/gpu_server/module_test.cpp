@@ -166,7 +166,7 @@ TEST_CASE("a library loads, and its kernel comes with all that a launch needs") 
       session.ask(row::cuLibraryGetKernel::info().id, named(loaded.get<std::uint64_t>(), "add"));
   auto facts = got.get<hand::FunctionFacts>();
   CHECK(facts.param_count == 3);
-  CHECK(facts.max_threads == 256);
+  CHECK(facts.attributes[CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK] == 256);
   for (std::size_t i = 0; i < 3; ++i) {
     CHECK(got.get<std::uint32_t>(sizeof facts + 4 * i) == kParamBytes[i]);
   }
@@ -234,7 +234,7 @@ TEST_CASE("an image that the driver or we refuse is an error, with the same shap
   std::uint16_t id = row::cuLibraryLoadData::info().id;
   Reply refused = load(session, id, "bad");
   CHECK(refused.status == CUDA_ERROR_INVALID_PTX);
-  CHECK(refused.answers.size() == 24);
+  CHECK(refused.answers.size() == 28);
   CHECK(refused.get<std::uint64_t>() == 0);
   Bytes noise(300, std::byte{0xff});
   REQUIRE(session
@@ -255,7 +255,7 @@ TEST_CASE("a load that names its image wrongly ends the session") {
   cut.pop_back();
   // Neither a payload nor a name; flags nobody knows; a name cut short.
   for (const Bytes& bytes :
-       {body(hand::LoadImage{0, 0, 0, 0, 0}), body(hand::LoadImage{0, 0, 0, 2, 0}, name),
+       {body(hand::LoadImage{0, 0, 0, 0, 0}), body(hand::LoadImage{0, 0, 0, 4, 0}, name),
         body(hand::LoadImage{0, 0, 0, hand::kImageNamed, 1}, name), cut}) {
     ServedSession session(driver());
     open(session);

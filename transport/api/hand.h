@@ -159,15 +159,18 @@ static_assert(sizeof(CopyShape) == 160);
 // looks for what it has kept.
 //
 // rep, always, also after a failure: LoadAnswer, u32 info_bytes, info log, u32 error_bytes, error
-// log. A log is there when its buffer size was among the options.
+// log, u32 n, n times NamedFunction. A log is there when its buffer size was among the options.
+// NamedFunction, if kWantFunctions: FunctionFacts, its sizes, u32 name_bytes, name, no NUL. All
+// functions of the image, or the first of them, or none: what is missing is asked for by name.
 struct LoadImage {
   std::uint64_t payload_bytes;         // 1 … limits::kModuleBytesMax; 0: by name
   std::uint32_t option_count;          // at most kLoadOptionsMax
   std::uint32_t library_option_count;  // 0 for modules
-  std::uint32_t flags;                 // kImageNamed
+  std::uint32_t flags;                 // kImageNamed, kWantFunctions
   std::uint32_t zero;
 };
 inline constexpr std::uint32_t kImageNamed = 1;
+inline constexpr std::uint32_t kWantFunctions = 2;
 // How the client and nobody else knows an image: gpu_server/module_cache.h.
 struct ImageName {
   std::uint64_t bytes;
@@ -197,10 +200,10 @@ inline constexpr std::size_t kLoadLogBytesMax = 16 * 1024;  // of each log
 // the name, no NUL. rep: FunctionFacts, then u32 param_bytes[param_count] unless that is kNoParams.
 struct FunctionFacts {
   std::uint64_t id;
-  std::int32_t max_threads;  // CUfunction_attribute values; -1 when the driver cannot tell
-  std::int32_t static_shared_bytes;
-  std::int32_t max_dynamic_shared_bytes;
+  // [CUfunction_attribute]; kNoAttribute when the driver cannot tell
+  std::array<std::int32_t, 16> attributes;
   std::uint32_t param_count;  // kNoParams: the driver cannot tell
+  std::uint32_t zero;
 };
 inline constexpr std::uint32_t kNoParams = 0xffffffff;
 inline constexpr std::size_t kParamsMax = 4096;
