@@ -6,6 +6,7 @@
 //
 // The functions are plain C functions, so there is one FakeDevice at a time.  Threads: any.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <map>
@@ -201,7 +202,10 @@ inline void FakeDevice::add_modules(api::Driver& driver) {
     return *count = self()->functions, CUDA_SUCCESS;
   };
   driver.cuModuleEnumerateFunctions = [](CUfunction* functions, unsigned count, CUmodule) {
-    for (unsigned i = 0; i < count; ++i) functions[i] = i == 0 ? kFunction : kLongFunction;
+    if (count > 0) functions[0] = kFunction;
+    for (unsigned i = 1; i < std::min<unsigned>(count, self()->functions); ++i) {
+      functions[i] = kLongFunction;
+    }
     return CUDA_SUCCESS;
   };
   driver.cuFuncGetName = [](const char** name, CUfunction function) {
