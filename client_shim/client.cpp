@@ -235,7 +235,16 @@ CUresult Client::ask_status(const api::RowInfo& row, Encode encode) {
 
 CUresult Client::post(ThreadState& thread, const api::RowInfo& row, Encode encode) {
   if (CUresult fault = contexts_.fault(thread.current()); fault != CUDA_SUCCESS) return fault;
-  if (must_ask(row, thread)) return ask(row, encode, kStatusOf);
+  return must_ask(row, thread) ? ask(row, encode, kStatusOf) : send_post(thread, row, encode);
+}
+
+CUresult Client::post_early(const api::RowInfo& row, Encode encode) {
+  ThreadState& thread = this_thread();
+  bool asks = settings_.strict || thread.asks_always;
+  return asks ? ask(row, encode, kStatusOf) : send_post(thread, row, encode);
+}
+
+CUresult Client::send_post(ThreadState& thread, const api::RowInfo& row, Encode encode) {
   NoCancel whole;
   auto head = begin(row, thread, 0);
   if (!head.ok()) return failed(head.status());

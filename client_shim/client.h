@@ -64,6 +64,8 @@ class Client {
   CUresult post(const api::RowInfo& row, Encode encode) { return post(this_thread(), row, encode); }
   // The same for a caller that knows this_thread() already.
   CUresult post(ThreadState& thread, const api::RowInfo& row, Encode encode);
+  // The same, and posts also while the thread has no context: for what makes one.
+  CUresult post_early(const api::RowInfo& row, Encode encode);
   CUresult post_payload(const api::RowInfo& row, Encode encode, std::span<const std::byte> payload);
   // One round trip. `take` also sees failures: Reply::status.
   CUresult ask(const api::RowInfo& row, Encode encode, Take take);
@@ -120,6 +122,7 @@ class Client {
                                   std::uint16_t flags);
   CUresult failed(const Status& why) const;
   bool must_ask(const api::RowInfo& row, const ThreadState& thread) const;
+  CUresult send_post(ThreadState& thread, const api::RowInfo& row, Encode encode);
   // Remembers a fault if it is certain to be the current context's.
   void note_result(const api::RowInfo& row, ThreadState& thread, CUresult result);
 

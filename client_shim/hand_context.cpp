@@ -73,15 +73,12 @@ FARCALL_EXPORT cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice dev) {
     if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
     auto turn = client.contexts().primary_turn(dev);
     if (client.contexts().retain_primary(dev) == 1) {
-      std::uint64_t id = 0;
+      // Its id is known, so nothing is waited for: a device that cannot be had shows at the next
+      // call that waits.
       auto encode = [&](farcall::wire::Writer& out) {
         out.put(farcall::api::hand::RetainPrimary{dev});
       };
-      auto take = [&](farcall::shim::Reply& reply) {
-        if (reply.status == CUDA_SUCCESS) id = reply.in.get<std::uint64_t>();
-        return reply.status;
-      };
-      CUresult retained = client.ask(row::cuDevicePrimaryCtxRetain::info(), encode, take);
+      CUresult retained = client.post_early(row::cuDevicePrimaryCtxRetain::info(), encode);
       if (retained != CUDA_SUCCESS) {
         client.contexts().release_primary(dev);
         return retained;

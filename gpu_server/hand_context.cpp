@@ -22,11 +22,7 @@ Verdict run_generated(Call& call, bool* succeeded) {
 Verdict primary_retain(Call& call) {
   auto [device] = call.in.get<hand::RetainPrimary>();
   if (!call.in.done()) return Verdict::kMalformed;
-  CUresult done = call.contexts.retain(device);
-  if (done != CUDA_SUCCESS) return call.status(done);
-  call.status(CUDA_SUCCESS);
-  call.out.put(call.contexts.primary_id(device));
-  return Verdict::kAnswered;
+  return call.status(call.contexts.retain(device));
 }
 
 Verdict primary_release(Call& call) {

@@ -43,7 +43,8 @@ class FakeDevice {
     std::lock_guard lock(mutex_);
     return counts_[function];
   }
-  std::atomic<int> fail_memset{0};       // CUresult of cuMemsetD8_v2
+  std::atomic<int> fail_retain{0};       // CUresult of cuDevicePrimaryCtxRetain
+  std::atomic<int> fail_memset{0};       // of cuMemsetD8_v2
   std::atomic<int> fail_free{0};         // of cuMemFree_v2
   std::atomic<int> fail_event{0};        // of cuEventQuery
   std::atomic<int> retains_twice{0};     // of the primary context, without a release between
@@ -115,6 +116,7 @@ inline void FakeDevice::add_contexts(api::Driver& driver) {
   };
   driver.cuDevicePrimaryCtxRetain = [](CUcontext* context, CUdevice) {
     note("cuDevicePrimaryCtxRetain");
+    if (self()->fail_retain != 0) return static_cast<CUresult>(self()->fail_retain.load());
     if (self()->retained_.exchange(true)) ++self()->retains_twice;
     return *context = reinterpret_cast<CUcontext>(0x1000), CUDA_SUCCESS;
   };

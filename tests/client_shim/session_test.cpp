@@ -227,12 +227,25 @@ TEST_CASE("ids of streams and events are minted here, so that creation waits for
   CHECK(device.count("cuEventRecord") == 1);
 }
 
+TEST_CASE("a primary context that cannot be had is told of at the next call that waits") {
+  FakeDevice device;
+  device.fail_retain = CUDA_ERROR_OUT_OF_MEMORY;
+  World world(device);
+  CUcontext context = nullptr;
+  CUDA_OK(cuDevicePrimaryCtxRetain(&context, 0));
+  CUDA_OK(cuCtxSetCurrent(context));
+  CUdeviceptr memory = 0;
+  CHECK(cuMemAlloc_v2(&memory, 64) == CUDA_ERROR_OUT_OF_MEMORY);
+  CHECK(device.count("cuMemAlloc_v2") == 0);
+}
+
 TEST_CASE("the primary context is retained on the server once, and released once") {
   FakeDevice device;
   World world(device);
   CUcontext context = nullptr;
-  CHECK(world.round_trips([&] { CUDA_OK(cuDevicePrimaryCtxRetain(&context, 0)); }) == 1);
-  CHECK(world.round_trips([&] { CUDA_OK(cuDevicePrimaryCtxRetain(&context, 0)); }) == 0);
+  for (int i = 0; i < 2; ++i) {
+    CHECK(world.round_trips([&] { CUDA_OK(cuDevicePrimaryCtxRetain(&context, 0)); }) == 0);
+  }
   unsigned flags = 1;
   int active = 0;
   CUDA_OK(cuDevicePrimaryCtxGetState(0, &flags, &active));

@@ -92,8 +92,8 @@ struct ProbeFacts {
 
 // --- 0x0110 cuDevicePrimaryCtxRetain
 // --------------------------------------------------------------------- The client counts its own
-// retains; one message for the first, one cuDevicePrimaryCtxRelease_v2 for the last.  rep: u64
-// context id, the one of DeviceFacts.
+// retains; one message for the first, one cuDevicePrimaryCtxRelease_v2 for the last. The context's
+// id is the one of DeviceFacts, so nobody need wait for the answer.  rep: nothing.
 struct RetainPrimary {
   std::int32_t device;
 };
