@@ -8,6 +8,7 @@
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 #include "transport/base/log.h"
+#include "transport/base/switches.h"
 
 namespace farcall::shim {
 namespace {
@@ -180,6 +181,7 @@ CUresult Client::round_trip(const api::RowInfo& row, CallKind kind, Send send, T
     receiver_.cancel(waiter, thread.number);
     return failed(sent.status());
   }
+  completions_.sent(row);
   CUresult result = receiver_.wait(waiter);
   if (stats_.is_enabled()) stats_.waited(clock_.now_ns() - started);
   if (result != CUDA_SUCCESS) {
@@ -203,6 +205,13 @@ void Client::note_result(const api::RowInfo& row, ThreadState& thread, CUresult 
 bool Client::must_ask(const api::RowInfo& row, const ThreadState& thread) const {
   return settings_.strict || thread.asks_always || thread.current() == nullptr ||
          (waits_there(row) && numbers_.are_several());
+}
+
+bool Client::may_answer_waits() {
+  ThreadState& thread = this_thread();
+  return is_on(Switch::kSkipSync) && !settings_.strict && !thread.asks_always &&
+         !thread.has_posts && thread.current() != nullptr && !completions_.is_capturing() &&
+         contexts_.fault(thread.current()) == CUDA_SUCCESS && session_->closed().ok();
 }
 
 CUresult Client::ask(const api::RowInfo& row, Encode encode, Take take) {
@@ -251,6 +260,7 @@ CUresult Client::send_post(ThreadState& thread, const api::RowInfo& row, Encode 
   stats_.count(CallKind::kQueued, row.name);
   auto posted = session_->post(head.value(), link::Flush::kSoon, encode);
   if (!posted.ok()) return failed(posted.status());
+  completions_.sent(row);
   thread.has_posts = true;
   flusher_.posted();
   return CUDA_SUCCESS;
@@ -268,6 +278,7 @@ CUresult Client::post_payload(const api::RowInfo& row, Encode encode,
   stats_.moved(payload.size(), 0);
   auto posted = session_->post_bulk(head.value(), encode, payload);
   if (!posted.ok()) return failed(posted.status());
+  completions_.sent(row);
   thread.has_posts = true;
   return CUDA_SUCCESS;
 }

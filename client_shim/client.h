@@ -13,6 +13,7 @@
 #include <string>
 
 #include "client_shim/allocations.h"
+#include "client_shim/completions.h"
 #include "client_shim/contexts.h"
 #include "client_shim/flusher.h"
 #include "client_shim/functions.h"
@@ -102,6 +103,9 @@ class Client {
   Functions& functions() { return functions_; }
   ImageNames& image_names() { return image_names_; }
   api::ReplyCache& replies() { return replies_; }
+  Completions& completions() { return completions_; }
+  // Whether a wait of this thread may be answered from completions().
+  bool may_answer_waits();
   Stats& stats() { return stats_; }
   Trace& trace() { return trace_; }
   link::Session& session() { return *session_; }
@@ -148,6 +152,7 @@ class Client {
   Contexts contexts_;
   Functions functions_;
   ImageNames image_names_;
+  Completions completions_;
   api::ReplyCache replies_;
 };
 

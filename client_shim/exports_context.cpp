@@ -3,6 +3,7 @@
 
 #include "client_shim/around.h"
 #include "client_shim/ending.h"
+#include "client_shim/known_waits.h"
 #include "transport/cuda/context_storage.h"
 
 namespace farcall::shim {
@@ -17,6 +18,16 @@ struct Around<row::cuCtxCreate_v2> {
       client.contexts().add(*context, {ordinal, flags, false});
       client.this_thread().stack.push_back(*context);
       return CUDA_SUCCESS;
+    });
+  }
+};
+
+template <>
+struct Around<row::cuCtxSynchronize> {
+  static CUresult call() {
+    return with_client([](Client& client) {
+      auto place = WorkPlace::whole(client.this_thread().current());
+      return wait_at<row::cuCtxSynchronize>(client, place);
     });
   }
 };

@@ -1,3 +1,63 @@
 #define FARCALL_FAMILY "transport/api/families/event.def"
 #include "client_shim/around.h"
+#include "client_shim/known_waits.h"
+
+namespace farcall::shim {
+namespace row = api::row;
+namespace {
+
+template <class Row, class... A>
+CUresult record(CUevent event, CUstream stream, A... flags) {
+  return with_client([&](Client& client) {
+    CUresult recorded = api::call<Row>(event, stream, flags...);
+    if (recorded != CUDA_SUCCESS) return recorded;
+    ThreadState& thread = client.this_thread();
+    client.completions().recorded(event, WorkPlace::of(thread.current(), stream, thread.number));
+    return CUDA_SUCCESS;
+  });
+}
+
+}  // namespace
+
+template <>
+struct Around<row::cuEventRecord> {
+  static CUresult call(CUevent event, CUstream stream) {
+    return record<row::cuEventRecord>(event, stream);
+  }
+};
+
+template <>
+struct Around<row::cuEventRecordWithFlags> {
+  static CUresult call(CUevent event, CUstream stream, unsigned flags) {
+    return record<row::cuEventRecordWithFlags>(event, stream, flags);
+  }
+};
+
+template <>
+struct Around<row::cuEventQuery> {
+  static CUresult call(CUevent event) {
+    return with_client([&](Client& client) { return wait_for<row::cuEventQuery>(client, event); });
+  }
+};
+
+template <>
+struct Around<row::cuEventSynchronize> {
+  static CUresult call(CUevent event) {
+    return with_client(
+        [&](Client& client) { return wait_for<row::cuEventSynchronize>(client, event); });
+  }
+};
+
+template <>
+struct Around<row::cuEventDestroy_v2> {
+  static CUresult call(CUevent event) {
+    return with_client([&](Client& client) {
+      client.completions().destroyed(event);
+      return api::call<row::cuEventDestroy_v2>(event);
+    });
+  }
+};
+
+}  // namespace farcall::shim
+
 #include "transport/api/exports.inc"

@@ -2,9 +2,75 @@
 #include <utility>
 
 #include "client_shim/around.h"
+#include "client_shim/known_waits.h"
 
 namespace farcall::shim {
 namespace row = api::row;
+namespace {
+
+template <class Row>
+CUresult wait_for_stream(CUstream stream) {
+  return with_client([&](Client& client) {
+    ThreadState& thread = client.this_thread();
+    auto place = WorkPlace::of(thread.current(), stream, thread.number);
+    return wait_at<Row>(client, place, stream);
+  });
+}
+
+template <class Row, class... A>
+CUresult begin_capture(A... arguments) {
+  return with_client([&](Client& client) {
+    // Before it begins, so that no other thread's wait is answered here once it has.
+    client.completions().capture_begins();
+    CUresult begun = api::call<Row>(arguments...);
+    if (begun != CUDA_SUCCESS) client.completions().capture_ends();
+    return begun;
+  });
+}
+
+}  // namespace
+
+template <>
+struct Around<row::cuStreamSynchronize> {
+  static CUresult call(CUstream stream) {
+    return wait_for_stream<row::cuStreamSynchronize>(stream);
+  }
+};
+
+template <>
+struct Around<row::cuStreamQuery> {
+  static CUresult call(CUstream stream) { return wait_for_stream<row::cuStreamQuery>(stream); }
+};
+
+template <>
+struct Around<row::cuStreamBeginCapture_v2> {
+  static CUresult call(CUstream stream, CUstreamCaptureMode mode) {
+    return begin_capture<row::cuStreamBeginCapture_v2>(stream, mode);
+  }
+};
+
+template <>
+struct Around<row::cuStreamBeginCaptureToGraph> {
+  static CUresult call(CUstream stream, CUgraph graph, const CUgraphNode* after,
+                       const CUgraphEdgeData* edges, std::size_t count, CUstreamCaptureMode mode) {
+    return begin_capture<row::cuStreamBeginCaptureToGraph>(stream, graph, after, edges, count,
+                                                           mode);
+  }
+};
+
+template <>
+struct Around<row::cuStreamEndCapture> {
+  static CUresult call(CUstream stream, CUgraph* graph) {
+    return with_client([&](Client& client) {
+      CUresult ended = api::call<row::cuStreamEndCapture>(stream, graph);
+      // Whatever else it answers, there may still be a capture: then waits go on being asked for.
+      if (ended == CUDA_SUCCESS || ended == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED) {
+        client.completions().capture_ends();
+      }
+      return ended;
+    });
+  }
+};
 
 template <>
 struct Around<row::cuThreadExchangeStreamCaptureMode> {

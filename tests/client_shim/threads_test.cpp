@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "tests/client_shim/world.h"
+#include "tests/support/switched.h"
 
 using namespace farcall;
 using namespace farcall::shim;
@@ -85,6 +86,7 @@ TEST_CASE("a cut link releases every waiting thread") {
   World world(device);
   CUcontext context = nullptr;
   CUDA_OK(cuDevicePrimaryCtxRetain(&context, 0));
+  Switched off("skip-sync");  // so that each call asks
   std::vector<std::thread> threads;
   for (int number = 0; number < 4; ++number) {
     threads.emplace_back([&] {
@@ -309,6 +311,7 @@ TEST_CASE("a thread that is cancelled inside a call leaves the others what they 
   World world(device);
   CUcontext context = nullptr;
   CUDA_OK(cuDevicePrimaryCtxRetain(&context, 0));
+  Switched off("skip-sync");  // so that each call asks
   std::atomic<bool> is_running{false};
   std::thread victim([&] {
     cuCtxSetCurrent(context);

@@ -41,6 +41,9 @@ inline constexpr std::size_t kScratchBytes = 256 * 1024;
 // Replies a client keeps for Cached rows, and the longest request and reply that is kept.
 inline constexpr std::size_t kCachedRepliesMax = 8192;
 inline constexpr std::size_t kCachedBytesMax = 1024;
+// Streams and events a client remembers as done; what is forgotten is asked for again.
+inline constexpr std::size_t kKnownIdleMax = 64;
+inline constexpr std::size_t kKnownEventsMax = 65536;
 // Launch attributes of one launch: CUDA 13 defines fewer than 20 kinds.
 inline constexpr std::size_t kLaunchAttributesMax = 64;
 // Kernel parameters: CUDA allows 32,764 bytes from compute capability 7.0 on.

@@ -1,0 +1,39 @@
+// Waits that are answered here when their end is certain, and asked for otherwise.
+//
+//   return wait_at<row::cuStreamSynchronize>(client, place, stream);
+//   return wait_for<row::cuEventQuery>(client, event);
+//
+// Threads: any.
+#pragma once
+#include "client_shim/client.h"
+#include "transport/api/client_call.h"
+
+namespace farcall::shim {
+
+// What is here must say nothing that a round trip could still contradict: an earlier failure of
+// this thread, a fault of its context, a capture. completions.h knows about the work.
+template <class Row, class... A>
+CUresult wait_at(Client& client, const WorkPlace& place, A... arguments) {
+  if (client.may_answer_waits() && client.completions().is_idle(place)) {
+    client.stats().count(CallKind::kLocal, Row::info().name);
+    return CUDA_SUCCESS;
+  }
+  const std::uint64_t work = client.completions().work();
+  CUresult result = api::call<Row>(arguments...);
+  if (result == CUDA_SUCCESS) client.completions().prove(place, work);
+  return result;
+}
+
+template <class Row>
+CUresult wait_for(Client& client, CUevent event) {
+  if (client.may_answer_waits() && client.completions().is_done(event)) {
+    client.stats().count(CallKind::kLocal, Row::info().name);
+    return CUDA_SUCCESS;
+  }
+  const std::uint64_t record = client.completions().latest_record(event);
+  CUresult result = api::call<Row>(event);
+  if (result == CUDA_SUCCESS && record != 0) client.completions().prove(event, record);
+  return result;
+}
+
+}  // namespace farcall::shim
