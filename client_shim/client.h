@@ -33,22 +33,6 @@
 
 namespace farcall::shim {
 
-// How many stream captures are under way, as far as this process can tell: never too few, and too
-// many only after a capture whose stream was destroyed.  Threads: any.
-class Captures {
- public:
-  void begin() { count_.fetch_add(1, std::memory_order_relaxed); }
-  void end() {
-    int before = count_.load(std::memory_order_relaxed);
-    while (before > 0 && !count_.compare_exchange_weak(before, before - 1)) {
-    }
-  }
-  bool any() const { return count_.load(std::memory_order_relaxed) > 0; }
-
- private:
-  std::atomic<int> count_{0};
-};
-
 class Client {
  public:
   using Encode = api::Encode;
@@ -95,7 +79,6 @@ class Client {
   // Would post() post it now, and not ask?
   bool posts(const api::RowInfo& row) { return !must_ask(row, this_thread()); }
 
-  Captures& captures() { return captures_; }
   Landings& landings() { return landings_; }
   LandingWatch& landing_watch() { return landing_watch_; }
   Allocations& allocations() { return allocations_; }
@@ -140,7 +123,6 @@ class Client {
   const std::uint64_t generation_;
   const std::int64_t opened_ns_;
   Snapshot snapshot_;
-  Captures captures_;
   Landings landings_;
   Receiver receiver_;
   LandingWatch landing_watch_;

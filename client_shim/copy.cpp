@@ -77,7 +77,8 @@ namespace {
 // Copies to page-locked memory need not be waited for. In a capture, where they are refused, the
 // program is to hear of it at once.
 bool can_land(Client& client, const LinearCopy& copy, bool known) {
-  if (!copy.is_async || !known || !is_on(Switch::kAsyncCopy) || client.captures().any()) {
+  if (!copy.is_async || !known || !is_on(Switch::kAsyncCopy) ||
+      client.completions().is_capturing()) {
     return false;
   }
   auto host = reinterpret_cast<std::uint64_t>(copy.host);

@@ -20,7 +20,8 @@ CUresult wait_for_stream(CUstream stream) {
 template <class Row, class... A>
 CUresult begin_capture(A... arguments) {
   return with_client([&](Client& client) {
-    // Before it begins, so that no other thread's wait is answered here once it has.
+    // Before it begins, so that no other thread's wait is answered here once it has. What a capture
+    // refuses is asked for from now on, so that the program hears of it at the call.
     client.completions().capture_begins();
     CUresult begun = api::call<Row>(arguments...);
     if (begun != CUDA_SUCCESS) client.completions().capture_ends();
@@ -83,34 +84,6 @@ struct Around<row::cuThreadExchangeStreamCaptureMode> {
       *mode = std::exchange(client.this_thread().capture_mode, *mode);
       return CUDA_SUCCESS;
     });
-  }
-};
-
-// While something is captured, what a capture refuses is asked for, so that the program hears of it
-// at the call.
-template <class Row>
-struct BeginsCapture {
-  template <class... A>
-  static CUresult call(A... arguments) {
-    CUresult result = api::call<Row>(arguments...);
-    Client* client = current_client();
-    if (result == CUDA_SUCCESS && client != nullptr) client->captures().begin();
-    return result;
-  }
-};
-template <>
-struct Around<row::cuStreamBeginCapture_v2> : BeginsCapture<row::cuStreamBeginCapture_v2> {};
-template <>
-struct Around<row::cuStreamBeginCaptureToGraph> : BeginsCapture<row::cuStreamBeginCaptureToGraph> {
-};
-
-// A capture ends also when its end says that it went wrong.
-template <>
-struct Around<row::cuStreamEndCapture> {
-  static CUresult call(CUstream stream, CUgraph* graph) {
-    CUresult result = api::call<row::cuStreamEndCapture>(stream, graph);
-    if (Client* client = current_client()) client->captures().end();
-    return result;
   }
 };
 
