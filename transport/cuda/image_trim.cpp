@@ -1,6 +1,7 @@
 #include "transport/cuda/image_trim.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 
 namespace farcall::cuda {
@@ -10,6 +11,13 @@ constexpr std::uint32_t kSmMin = 20, kSmMax = 999;  // outside: a version we can
 
 // sm_101 was renamed sm_110 in CUDA 13: one architecture under two numbers.
 std::uint32_t canonical(std::uint32_t sm) { return sm == 101 ? 110 : sm; }
+
+// Of Tegra (K1, X1, X2, Xavier, Orin, Thor), and sm_88, of which no device is known: code for them
+// is promised to run on themselves only (CUDA C++ Programming Guide, "Binary Compatibility").
+bool is_embedded(std::uint32_t sm) {
+  constexpr std::uint32_t kEmbedded[] = {32, 53, 62, 72, 87, 88, 110};
+  return std::find(std::begin(kEmbedded), std::end(kEmbedded), sm) != std::end(kEmbedded);
+}
 
 bool is_plain(const FatbinEntry& entry) { return !entry.arch_specific && !entry.family_specific; }
 
@@ -68,20 +76,23 @@ class Choice {
     return any;
   }
   // The nearest plain entries of each version (there may be several to be linked, or one with
-  // debug information), and all that are made for one architecture in particular.
+  // debug information), nearer ones that may not run, and all that are made for one architecture
+  // in particular.
   bool keep_runnable(EntryKind kind, std::uint32_t device) {
     std::map<std::uint32_t, std::uint32_t> best;  // version -> architecture
     for (const FatbinEntry& entry : entries_) {
       if (entry.kind != kind || !is_known(entry) || !is_plain(entry) || !runs(entry, device)) {
         continue;
       }
+      const std::uint32_t target = canonical(entry.sm);
+      if (is_embedded(target) && target != device) continue;
       std::uint32_t& sm = best[entry.version];
-      sm = std::max(sm, canonical(entry.sm));
+      sm = std::max(sm, target);
     }
     return keep_if([&](const FatbinEntry& entry) {
       if (entry.kind != kind || !runs(entry, device)) return false;
       return rule_ == TrimRule::kLinked || !is_plain(entry) ||
-             canonical(entry.sm) == best[entry.version];
+             canonical(entry.sm) >= best[entry.version];
     });
   }
   // Newer than the device: NVIDIA's driver refuses it, the software GPU makes do with it.

@@ -11,7 +11,9 @@
 // takes the nearest; without any, it compiles the newest PTX that is not newer than the device.
 // Where that leaves a doubt, an entry is kept: PTX beside machine code (a driver may be told to
 // compile, or be one that does nothing else), the best of each version of PTX and ELF (an older
-// driver may pass over a newer version), the oldest PTX where all is newer than the device,
+// driver may pass over a newer version), what is made for an embedded GPU and nearer than the best
+// that is not (such code is not promised to run on other devices of its major version, so it never
+// stands in for theirs), the oldest PTX where all is newer than the device,
 // entries of unknown kinds, and something of every container, so that the driver gives its own
 // error. Never wrong, sometimes longer than need be.
 // Owner: plain values.  Threads: any.

@@ -116,6 +116,17 @@ TEST_CASE("where a doubt remains, entries are kept") {
   CHECK(kept({}, {90}).empty());
 }
 
+TEST_CASE("what is made for an embedded GPU does not stand in for what others need") {
+  CHECK(kept({"elf80", "elf86", "elf87"}, {89}) == "elf86 elf87");
+  CHECK(kept({"elf80", "elf86", "elf87", "elf88"}, {89}) == "elf86 elf87 elf88");
+  CHECK(kept({"elf70", "elf72", "ptx70", "ptx72"}, {75}) == "elf70 elf72 ptx70 ptx72");
+  CHECK(kept({"elf50", "elf53", "elf60", "elf61", "elf62"}, {61}) == "elf61");
+  // On the embedded one itself, and where better is to be had, it is as any other.
+  CHECK(kept({"elf80", "elf86", "elf87"}, {87}) == "elf87");
+  CHECK(kept({"elf80", "elf87", "elf89"}, {89}) == "elf89");
+  CHECK(kept({"elf101", "elf110", "ptx101", "ptx90"}, {110}) == "elf101 elf110 ptx101");
+}
+
 TEST_CASE("several entries for one architecture stay together") {
   CHECK(kept({"elf90", "elf90", "ptx90", "ptx90", "ptx75"}, {90}) == "elf90 elf90 ptx90 ptx90");
 }
