@@ -60,6 +60,7 @@ Verdict source(Call& call) {
     std::memset(room.data(), 0, room.size());
     return ok();
   };
+  call.before_answer();
   (void)call.link.post_bulk_from(call.reply_head(), encode, bytes, fill);
   return Verdict::kSent;
 }

@@ -80,6 +80,14 @@ TEST_CASE("the probe sends as many zeros as asked for") {
   }
 }
 
+TEST_CASE("what was printed is sent before the zeros, too") {
+  FakeDriver fake;
+  std::atomic<int> flushes{0};
+  ServedSession session(fake.table(), [&] { ++flushes; });
+  REQUIRE(session.ask(kSource, body(std::uint64_t{1})).status == CUDA_SUCCESS);
+  CHECK(flushes.load() == 1);
+}
+
 TEST_CASE("a probe beyond its limits ends the session") {
   const std::uint64_t too_much = limits::kProbePayloadBytesMax + 1;
   const auto ends = [](std::uint16_t id, const Bytes& asked) {

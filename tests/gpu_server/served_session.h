@@ -11,7 +11,9 @@
 #include <doctest/doctest.h>
 
 #include <cstring>
+#include <functional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "gpu_server/executor.h"
@@ -48,12 +50,15 @@ struct Reply {
 
 class ServedSession {
  public:
-  explicit ServedSession(const api::Driver& driver) : driver_(driver) {
+  // before_answers: the executor's; may be empty.
+  explicit ServedSession(const api::Driver& driver, std::function<void()> before_answers = {})
+      : driver_(driver) {
     auto pair = link::make_loopback_session_pair();
     REQUIRE(pair.ok());
     client_ = std::move(pair.value().client);
     server_ = std::move(pair.value().server);
     executor_ = std::make_unique<Executor>(driver_, *server_);
+    executor_->before_answers(std::move(before_answers));
     thread_ = std::thread([this] { ended_ = executor_->run(); });
   }
   ~ServedSession() { (void)end(); }
