@@ -90,7 +90,7 @@ void LateCopies::mark_end(CUstream stream, Copy& copy) {
 CUresult LateCopies::enqueue(const Request& request, Copy& copy) {
   if (driver_.cuMemcpyDtoHAsync_v2 == nullptr) return CUDA_ERROR_NOT_SUPPORTED;
   if (driver_.cuCtxGetCurrent != nullptr) (void)driver_.cuCtxGetCurrent(&copy.context);
-  CUresult done = staging_.take(request.bytes, copy.context, &copy.pieces);
+  CUresult done = staging_.take(LateStaging::Use::kCopy, request.bytes, copy.context, &copy.pieces);
   CUdeviceptr from = request.from;
   for (const LateStaging::Piece& piece : copy.pieces) {
     done =
@@ -136,6 +136,7 @@ void LateCopies::refuse(const wire::FrameHeader& head, std::span<const std::byte
 
 void LateCopies::append(Copy copy) {
   outstanding_.fetch_add(1, std::memory_order_release);
+  if (copy.landing != 0) landings_.fetch_add(1, std::memory_order_relaxed);
   auto state = state_.lock();
   state->copies.push_back(std::move(copy));
   if (state->parked) changed_.notify_one();
@@ -253,9 +254,11 @@ void LateCopies::send(const Copy& copy) {
 }
 
 bool LateCopies::lend(std::size_t bytes, Loan* loan) {
-  if (!has_events(driver_) || is_full()) return false;
+  if (!has_events(driver_)) return false;
   if (driver_.cuCtxGetCurrent != nullptr) (void)driver_.cuCtxGetCurrent(&loan->context);
-  if (staging_.take(bytes, loan->context, &loan->pieces) != CUDA_SUCCESS) return false;
+  if (staging_.take(LateStaging::Use::kLoan, bytes, loan->context, &loan->pieces) != CUDA_SUCCESS) {
+    return false;
+  }
   if (loan->pieces.size() == 1) loan->event = take_event(loan->context);
   if (loan->event != nullptr) return true;
   staging_.give_back(loan->pieces);
@@ -284,6 +287,7 @@ void LateCopies::take_back_later(Loan loan) {
 void LateCopies::retire(const Copy& copy) {
   staging_.give_back(copy.pieces);
   if (copy.event != nullptr) state_.lock()->events.push_back({copy.context, copy.event});
+  if (copy.landing != 0) landings_.fetch_sub(1, std::memory_order_relaxed);
   outstanding_.fetch_sub(1, std::memory_order_release);
 }
 
@@ -343,6 +347,7 @@ void LateCopies::stop() {
     state->copies.clear();
     for (const IdleEvent& idle : state->events) contexts.push_back(idle.context);
   }
+  landings_.store(0, std::memory_order_relaxed);
   outstanding_.store(0, std::memory_order_release);
   for (CUcontext context : contexts) settle(context);
 }

@@ -48,9 +48,9 @@ class LateCopies {
   // Enqueues the copy, with the client thread's context current. A failure is returned, and told to
   // the landing too.
   CUresult start(const Request& request);
-  // More than an honest client can have under way.
+  // More than an honest client can have under way. Loans do not count.
   bool is_full() const {
-    return outstanding_.load(std::memory_order_relaxed) >= limits::kLateCopiesMax;
+    return landings_.load(std::memory_order_relaxed) >= limits::kLateCopiesMax;
   }
   // There will be no copy. Nothing happens when is_full().
   void call_off(std::uint64_t landing, CUresult why);
@@ -69,7 +69,8 @@ class LateCopies {
     std::span<std::byte> bytes() const { return pieces[0].bytes; }
   };
   // Room for `bytes` (at most limits::kLateCopyBytesMax), with a context current. False when there
-  // is none to be had in one piece now, or the driver has no events: use other staging then.
+  // is none to be had in one piece now, what is left is promised to copies, or the driver has no
+  // events: use other staging then.
   bool lend(std::size_t bytes, Loan* loan);
   // The loan is in use until what is in the stream now has been done.
   CUresult mark(const Loan& loan, CUstream stream);
@@ -85,7 +86,7 @@ class LateCopies {
 
  private:
   struct Copy {
-    std::uint64_t landing = 0;  // 0: nobody is to be told
+    std::uint64_t landing = 0;  // 0: a loan, nobody is to be told
     std::size_t bytes = 0;
     CUcontext context = nullptr;
     CUevent event = nullptr;  // null: complete
@@ -121,7 +122,9 @@ class LateCopies {
   Mutex sending_;
   Guarded<State> state_;
   std::condition_variable changed_;
-  std::atomic<std::size_t> outstanding_{0};  // falls when a copy's notice is on the link
+  // Both fall when a copy's notice is on the link.
+  std::atomic<std::size_t> outstanding_{0};  // copies and loans
+  std::atomic<std::size_t> landings_{0};     // of them, those the client is to be told of
   std::thread watcher_;
 };
 

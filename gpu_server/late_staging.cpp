@@ -5,6 +5,13 @@
 #include "transport/base/log.h"
 
 namespace farcall::server {
+namespace {
+
+std::size_t granules_of(std::size_t bytes) {
+  return (bytes + limits::kLateGranuleBytes - 1) / limits::kLateGranuleBytes;
+}
+
+}  // namespace
 
 void LateStaging::enrol(Chunk& chunk, CUcontext context) {
   if (chunk.registered_in != nullptr || driver_.cuMemHostRegister_v2 == nullptr) return;
@@ -41,16 +48,23 @@ bool LateStaging::take_run(Chunks& chunks, std::size_t least, std::size_t* wante
   return false;
 }
 
-CUresult LateStaging::take(std::size_t bytes, CUcontext context, std::vector<Piece>* pieces) {
-  std::size_t wanted = (bytes + limits::kLateGranuleBytes - 1) / limits::kLateGranuleBytes;
+CUresult LateStaging::take(Use use, std::size_t bytes, CUcontext context,
+                           std::vector<Piece>* pieces) {
+  std::size_t wanted = granules_of(bytes);
   CUresult failed = CUDA_SUCCESS;
   {
-    auto chunks = chunks_.lock();
+    auto state = state_.lock();
+    Chunks& chunks = state->chunks;
+    if (use == Use::kLoan && state->lent_granules + wanted > kLentGranulesMax) {
+      return CUDA_ERROR_INVALID_VALUE;
+    }
     while (wanted > 0 && failed == CUDA_SUCCESS) {
       Piece piece;
-      bool full = chunks->size() == kChunksMax;
-      if (take_run(*chunks, full ? 1 : wanted, &wanted, &piece)) {
-        enrol(*(*chunks)[piece.chunk], context);
+      piece.use = use;
+      bool full = chunks.size() == kChunksMax;
+      if (take_run(chunks, full ? 1 : wanted, &wanted, &piece)) {
+        enrol(*chunks[piece.chunk], context);
+        if (use == Use::kLoan) state->lent_granules += granules_of(piece.bytes.size());
         pieces->push_back(piece);
         continue;
       }
@@ -63,8 +77,8 @@ CUresult LateStaging::take(std::size_t bytes, CUcontext context, std::vector<Pie
         failed = CUDA_ERROR_OUT_OF_MEMORY;
         break;
       }
-      chunks->push_back(std::make_unique<Chunk>());
-      chunks->back()->memory = std::move(memory).value();
+      chunks.push_back(std::make_unique<Chunk>());
+      chunks.back()->memory = std::move(memory).value();
     }
   }
   if (failed != CUDA_SUCCESS) {
@@ -80,17 +94,18 @@ CUresult LateStaging::take(std::size_t bytes, CUcontext context, std::vector<Pie
 }
 
 void LateStaging::give_back(const std::vector<Piece>& pieces) {
-  auto chunks = chunks_.lock();
+  auto state = state_.lock();
   for (const Piece& piece : pieces) {
-    std::size_t granules =
-        (piece.bytes.size() + limits::kLateGranuleBytes - 1) / limits::kLateGranuleBytes;
-    for (std::size_t i = 0; i < granules; ++i) (*chunks)[piece.chunk]->taken.reset(piece.first + i);
+    std::size_t granules = granules_of(piece.bytes.size());
+    Chunk& chunk = *state->chunks[piece.chunk];
+    for (std::size_t i = 0; i < granules; ++i) chunk.taken.reset(piece.first + i);
+    if (piece.use == Use::kLoan) state->lent_granules -= granules;
   }
 }
 
 void LateStaging::leave(CUcontext context) {
-  auto chunks = chunks_.lock();
-  for (auto& chunk : *chunks) {
+  auto state = state_.lock();
+  for (auto& chunk : state->chunks) {
     if (chunk->registered_in != context || context == nullptr) continue;
     if (driver_.cuMemHostUnregister) (void)driver_.cuMemHostUnregister(chunk->memory.data());
     chunk->registered_in = nullptr;

@@ -172,6 +172,9 @@ inline api::Driver FakeDriver::table() {
   driver.cuMemcpyDtoH_v2 = [](void* to, CUdeviceptr from, std::size_t bytes) {
     return self()->copy(from, to, bytes, false);
   };
+  driver.cuMemcpyDtoHAsync_v2 = [](void* to, CUdeviceptr from, std::size_t bytes, CUstream) {
+    return self()->copy(from, to, bytes, false);
+  };
   return driver;
 }
 
