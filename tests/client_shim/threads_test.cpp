@@ -151,7 +151,9 @@ TEST_CASE("the figures of a session are written as JSON when it ends") {
   ::unlink(path);
   CHECK(text.str().find("\"device\": \"Fake device\"") != std::string::npos);
   CHECK(text.str().find("\"cuMemAlloc_v2\": 1") != std::string::npos);
-  CHECK(text.str().find("\"queued\": {\"total\": 2, \"cuDevicePrimaryCtxRetain\": 1, \"cuMemsetD8_v2\": 1}") != std::string::npos);
+  CHECK(text.str().find(
+            "\"queued\": {\"total\": 2, \"cuDevicePrimaryCtxRetain\": 1, \"cuMemsetD8_v2\": 1}") !=
+        std::string::npos);
 }
 
 namespace {

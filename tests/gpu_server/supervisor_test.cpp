@@ -247,6 +247,10 @@ TEST_CASE("a client's calls reach a driver in a process of its own") {
   CHECK(ask(*session, row::cuMemcpyHtoD_v2::info().id, request, nullptr) == CUDA_SUCCESS);
   CHECK(ask(*session, row::cuMemcpyDtoH_v2::info().id, body(hand::CopyFromDevice{address, 5, 0}),
             &answer) == CUDA_SUCCESS);
+  if (answer.size() == 8) {  // the bytes come by the bulk lane, without inline-copy
+    answer.resize(13);
+    REQUIRE(session->bulk_read(std::span(answer).subspan(8)).ok());
+  }
   CHECK(std::memcmp(answer.data() + 8, "hello", 5) == 0);
   CHECK(workers().size() == 1);
   CHECK(server->sessions() == 1);
