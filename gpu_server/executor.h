@@ -51,6 +51,8 @@ class Executor {
   // Called before the answer to each call that waits. Before run().
   void before_answers(std::function<void()> flush) { flush_ = std::move(flush); }
 
+  // Before run(): see late_copies.h.
+  void overlap_copies(bool overlaps) { late_copies_.set_overlaps(overlaps); }
   // Keeps images there. Borrowed. Before run().
   void use_module_cache(ModuleCache* cache) { module_cache_ = cache; }
 

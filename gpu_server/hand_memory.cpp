@@ -29,11 +29,13 @@ CUresult piece_in(Call& call, bool async, CUdeviceptr to, std::span<const std::b
   return driver.cuMemcpyHtoD_v2(to, from.data(), from.size());
 }
 
+bool overlaps(const Call& call) { return is_on(Switch::kPipeline) && call.late_copies.overlaps(); }
+
 // A piece of the payload into staging of the driver's liking, where the copy may still be under way
 // when the next piece is opened. False: there is no such staging now, and nothing has been done.
 bool open_piece(Call& call, CUdeviceptr to, std::size_t bytes, CUstream stream, CUresult* done) {
   LateCopies::Loan loan;
-  if (!is_on(Switch::kPipeline) || call.driver.cuMemcpyHtoDAsync_v2 == nullptr ||
+  if (!overlaps(call) || call.driver.cuMemcpyHtoDAsync_v2 == nullptr ||
       !call.late_copies.lend(bytes, &loan)) {
     return false;
   }
@@ -135,7 +137,7 @@ class PiecesOut {
 
   // Borrows staging and starts. False when there is none: copy piece by piece then.
   bool begin() {
-    if (!is_on(Switch::kPipeline) || call_.driver.cuMemcpyDtoHAsync_v2 == nullptr) return false;
+    if (!overlaps(call_) || call_.driver.cuMemcpyDtoHAsync_v2 == nullptr) return false;
     for (Slot& slot : slots_) {
       slot.lent = call_.late_copies.lend(limits::kCopyChunkBytes, &slot.loan);
       if (!slot.lent) return false;

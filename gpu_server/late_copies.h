@@ -60,6 +60,12 @@ class LateCopies {
   void send_complete() {
     if (outstanding_.load(std::memory_order_acquire) > 0) send_all_complete();
   }
+  // Whether a copy to or from staging is worth being under way while a piece is opened or sealed.
+  // Where two cores carry it all, a copy by the driver's own threads only gets in the way, and the
+  // pieces fall out of the cache: so by default, on three cores or more.
+  bool overlaps() const { return overlaps_; }
+  void set_overlaps(bool overlaps) { overlaps_ = overlaps; }  // before the first call
+
   // Staging of ours for a payload that somebody waits for, with an event of its own, so that the
   // driver copies one piece while the next is opened or the last is sealed.
   struct Loan {
@@ -119,6 +125,7 @@ class LateCopies {
   const Driver& driver_;
   link::Session& link_;
   LateStaging staging_;
+  bool overlaps_ = std::thread::hardware_concurrency() > 2;
   Mutex sending_;
   Guarded<State> state_;
   std::condition_variable changed_;

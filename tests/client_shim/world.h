@@ -72,6 +72,7 @@ class World {
     waiting() = std::move(pair.value().client);
     server_ = std::move(pair.value().server);
     executor_ = std::make_unique<server::Executor>(driver_, *server_);
+    executor_->overlap_copies(true);  // also where there are two cores
     executor_->use_module_cache(cache);
     thread_ = std::thread([this] { ended_ = executor_->run(); });
     Settings settings;

@@ -58,6 +58,7 @@ class ServedSession {
     client_ = std::move(pair.value().client);
     server_ = std::move(pair.value().server);
     executor_ = std::make_unique<Executor>(driver_, *server_);
+    executor_->overlap_copies(true);  // also where there are two cores
     executor_->before_answers(std::move(before_answers));
     thread_ = std::thread([this] { ended_ = executor_->run(); });
   }
