@@ -11,8 +11,8 @@ namespace farcall::shim {
 namespace {
 
 constexpr long kPauseMinNs = 20'000;
-constexpr long kPauseMaxNs = 100'000;
-constexpr int kIdleLooksMax = 30;
+constexpr long kPauseMaxNs = 1'000'000;
+constexpr int kIdleLooksMax = 16;
 
 }  // namespace
 
