@@ -6,11 +6,11 @@
 // Queued calls gather in the link's record so that many share one seal and one send. The first call
 // after a pause goes out at once; those behind it gather. The next call usually sends them; if none
 // comes, this does, on a small thread. It looks every 20 µs while it finds something to send, more
-// and more rarely while it does not (a program that waits after each launch leaves nothing, and each
-// look takes 20 µs from the threads of a machine with two cores), and after some 10 ms of that it
-// sleeps until the next post.
-// Owner: one per client; leaked with it.  Threads: any.  The thread starts at the first need,
-// blocks every signal (they belong to the program) and ends when the session closes.
+// and more rarely while it does not (a program that waits after each launch leaves nothing, and
+// each look takes 20 µs from the threads of a machine with two cores), and after some 10 ms of that
+// it sleeps until the next post. Owner: one per client; leaked with it.  Threads: any.  The thread
+// starts at the first need, blocks every signal (they belong to the program) and ends when the
+// session closes.
 #pragma once
 #include <atomic>
 #include <condition_variable>
