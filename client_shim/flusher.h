@@ -8,9 +8,9 @@
 // comes, this does, on a small thread. It looks every 20 µs while it finds something to send, more
 // and more rarely while it does not (a program that waits after each launch leaves nothing, and
 // each look takes 20 µs from the threads of a machine with two cores), and after some 10 ms of that
-// it sleeps until the next post. Owner: one per client; leaked with it.  Threads: any.  The thread
-// starts at the first need, blocks every signal (they belong to the program) and ends when the
-// session closes.
+// it sleeps until the next post.
+// Owner: one per client; leaked with it.  Threads: any.  The thread starts at the first need,
+// blocks every signal (they belong to the program) and ends when the session closes.
 #pragma once
 #include <atomic>
 #include <condition_variable>
