@@ -182,7 +182,7 @@ void one_round(Rounds& rounds, const Memory& from, const Memory& to, bool quick)
           round_trip_us(make(), engine, quick ? 2000 : 10000));
       for (const auto& [label, bytes] : kSizes) {
         if (bytes > from.bytes) continue;
-        for (std::size_t record : {64 * 1024, 256 * 1024}) {
+        for (std::size_t record : {std::size_t{64} << 10, std::size_t{256} << 10}) {
           const std::string what = over + std::to_string(record / 1024) + " KiB records, " + label;
           rounds[what + " (GB/s)"].push_back(
               copy_gb_s(make(), engine, record, from.first(bytes), to.first(bytes)));

@@ -66,7 +66,7 @@ Result<ShmMemory> ShmMemory::map(Fd memory, std::size_t ring_bytes) {
   Status mapped = map_at(fd, made.base_, kHeadBytes, 0);
   for (int direction : {0, 1}) {
     const std::size_t offset = kHeadBytes + static_cast<std::size_t>(direction) * ring_bytes;
-    for (std::size_t copy : {0, 1}) {
+    for (std::size_t copy = 0; copy < 2; ++copy) {
       if (!mapped.ok()) break;
       mapped = map_at(fd, made.bytes(direction) + copy * ring_bytes, ring_bytes, offset);
     }
