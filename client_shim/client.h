@@ -8,7 +8,6 @@
 // Threads: any.  Lock order: README.md.  Never throws towards the program; a session that ends
 // makes every later call return kLinkLost at once.
 #pragma once
-#include <atomic>
 #include <memory>
 #include <string>
 

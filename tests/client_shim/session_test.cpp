@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "tests/client_shim/world.h"
-#include "tests/support/all_on.h"
+#include "tests/support/switched.h"
 
 using namespace farcall;
 using namespace farcall::shim;
@@ -43,7 +43,7 @@ TEST_CASE("the driver version is the server's when that is older than this libra
 }
 
 TEST_CASE("a cached row asks once") {
-  farcall::tests::AllOn all_on;
+  farcall::Switched all_on("");
   FakeDevice device;
   World world(device);
   int can = 0;

@@ -9,7 +9,7 @@
 
 #include "tests/gpu_server/fake_driver.h"
 #include "tests/gpu_server/served_session.h"
-#include "tests/support/all_on.h"
+#include "tests/support/switched.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 
@@ -64,7 +64,7 @@ TEST_CASE("loans leave copies the staging that they were promised") {
 }
 
 TEST_CASE("copies to the client go on when many copies to the device are behind a kernel") {
-  tests::AllOn all_on;
+  Switched all_on("");
   g_held = true;
   FakeDriver fake(limits::kLateCopyBytesMax);
   std::fill(fake.memory.begin(), fake.memory.end(), std::byte{7});

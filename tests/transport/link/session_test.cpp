@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/support/all_on.h"
+#include "tests/support/switched.h"
 
 using namespace farcall;
 using namespace farcall::link;
@@ -127,7 +127,7 @@ TEST_CASE("frames posted for later share one record, and has_more says that more
 }
 
 TEST_CASE("the first frame after a pause does not gather, one posted for later does") {
-  tests::AllOn all_on;
+  Switched all_on("");
   SessionPair pair = make_pair();
   REQUIRE(post_number(*pair.client, 0x0201, 1, Flush::kSoon).ok());
   CHECK_FALSE(pair.client->has_gathered());

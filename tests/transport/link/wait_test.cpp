@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-#include "tests/support/all_on.h"
+#include "tests/support/switched.h"
 
 using namespace farcall::link;
 
@@ -36,7 +36,7 @@ TEST_CASE("after three vain spins it sleeps 64 times, probes once, and sleeps ag
 }
 
 TEST_CASE("one success makes it spin again") {
-  farcall::tests::AllOn all_on;
+  farcall::Switched all_on("");
   AdaptiveWait wait;
   for (int i = 0; i < 3; ++i) looks(wait);
   for (int i = 0; i < 64; ++i) looks(wait);
