@@ -266,10 +266,9 @@ TEST_CASE("a load that names its image wrongly ends the session") {
   ServedSession session(driver());
   open(session);
   const Bytes payload(64);
-  REQUIRE(session
-              .post_bulk(id, body(hand::LoadImage{64, 0, 0, hand::kImageNamed, 0}, name), payload,
-                         1, wire::kWantsReply)
-              .ok());
+  // The server may end the session at the frame, before the payload is out.
+  (void)session.post_bulk(id, body(hand::LoadImage{64, 0, 0, hand::kImageNamed, 0}, name), payload,
+                          1, wire::kWantsReply);
   CHECK(session.wait().code() == Code::kMalformed);
 }
 
