@@ -8,6 +8,7 @@
 #include "security/tls.h"
 #include "security/tls_channel.h"
 #include "transport/base/log.h"
+#include "transport/base/switches.h"
 #include "transport/link/carrier.h"
 #include "transport/link/hello_io.h"
 #include "transport/link/lanes.h"
@@ -95,7 +96,7 @@ Result<std::unique_ptr<Session>> open_session(std::unique_ptr<security::TlsChann
 CarrierSet possible(const DialOptions& options, CarrierSet given_up, int control_fd) {
   if (options.carrier) return only(*options.carrier);
   CarrierSet set = kAllCarriers;
-  if (!is_same_host(control_fd)) set = without(set, CarrierKind::kShm);
+  if (!is_on(Switch::kShm) || !is_same_host(control_fd)) set = without(set, CarrierKind::kShm);
   if (!rdma_available().ok()) set = without(set, CarrierKind::kRdma);
   return static_cast<CarrierSet>(set & ~given_up);
 }
