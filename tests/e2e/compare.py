@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """One CUDA program on the software GPU alone, or also through Farcall: the same must come out.
 
-Usage: compare.py BUILD alone|through PROGRAM
+Usage: compare.py BUILD alone|through|loopback PROGRAM
 """
 import json
+import pathlib
+import tempfile
 
-from pool import Pool, clean_environment, expect, main, program, run, software_gpu
+from pool import OFF, Pool, clean_environment, expect, main, program, run, software_gpu
 
 
 def run_alone(build, path):
@@ -22,22 +24,39 @@ def alone(build, name):
     print(done.stdout, end="")
 
 
-def through(build, name):
-    path = program(build, name)
+def same_as_alone(build, path, run_through, folder):
+    """Runs it with and without FARCALL_STRICT by run_through(**environment)."""
     expected = run_alone(build, path)
-    with Pool(build) as pool:
-        for strict in ("0", "1"):
-            stats = pool.folder / f"stats-{strict}.json"
-            done = pool.run([path], FARCALL_STRICT=strict, FARCALL_STATS=str(stats))
-            same = (done.stdout, done.returncode) == (expected.stdout, expected.returncode)
-            expect(same, f"with FARCALL_STRICT={strict}: {describe(done)}"
-                         f"but on the software GPU alone: {describe(expected)}")
-            # It could only agree by going through: the session's own figures say that it did.
-            figures = json.loads(stats.read_text())
-            expect(figures["round_trips"] > 0 and figures["wire_bytes_out"] > 0,
-                   f"nothing went through Farcall: {figures}")
+    for strict in ("0", "1"):
+        stats = folder / f"stats-{strict}.json"
+        done = run_through(FARCALL_STRICT=strict, FARCALL_STATS=str(stats))
+        same = (done.stdout, done.returncode) == (expected.stdout, expected.returncode)
+        expect(same, f"with FARCALL_STRICT={strict}: {describe(done)}"
+                     f"but on the software GPU alone: {describe(expected)}")
+        # It could only agree by going through: the session's own figures say that it did.
+        figures = json.loads(stats.read_text())
+        expect(figures["round_trips"] > 0 and figures["wire_bytes_out"] > 0,
+               f"nothing went through Farcall: {figures}")
     expect(expected.returncode == 0, f"both alike, but wrong: {describe(expected)}")
 
 
+def through(build, name):
+    path = program(build, name)
+    with Pool(build) as pool:
+        same_as_alone(build, path, lambda **more: pool.run([path], **more), pool.folder)
+
+
+def loopback(build, name):
+    """Client and worker in the program's process: tests/support/loopback_shim."""
+    path = program(build, name)
+    environment = clean_environment() | {
+        "LD_PRELOAD": str(build / "lib" / "loopback" / "libcuda.so.1"),
+        "FARCALL_DRIVER": str(software_gpu(build)), "FARCALL_OFF": OFF, "FARCALL_SERVER": "loopback",
+        "FARCALL_CERT": "none", "FARCALL_KEY": "none", "FARCALL_CA": "none"}
+    with tempfile.TemporaryDirectory(prefix="farcall-test-") as folder:
+        same_as_alone(build, path, lambda **more: run([path], environment | more),
+                      pathlib.Path(folder))
+
+
 if __name__ == "__main__":
-    main({"alone": alone, "through": through})
+    main({"alone": alone, "through": through, "loopback": loopback})
