@@ -1,40 +1,101 @@
 // The engine of Intel's ipsec-mb, by its direct functions: one call seals or opens one record.
+//
+// They are named here one by one, not taken from the library's job manager: making one runs the
+// known-answer tests of everything the library can, which brings megabytes of code into memory, and
+// linking one brings all of that into the shim. What is used here is tested by engine.cpp.
 #include <algorithm>
+#include <array>
 #include <new>
 
 #include "transport/base/secure_arena.h"
 #include "transport/link/engine_makers.h"
 
 #ifdef FARCALL_IPSEC_MB
+#  include <cpuid.h>
 #  include <intel-ipsec-mb.h>
 #  include <openssl/crypto.h>
+
+// intel-ipsec-mb.h declares those for processors without AVX-512; the others have the same shape.
+extern "C" {
+#  define FARCALL_DIRECT(kind)                                                             \
+    void aes_gcm_pre_256_##kind(const void* key, gcm_key_data* prepared);                  \
+    void aes_gcm_enc_256_##kind(                                                           \
+        const gcm_key_data*, gcm_context_data*, std::uint8_t* out, const std::uint8_t* in, \
+        std::uint64_t bytes, const std::uint8_t* nonce, const std::uint8_t* associated,    \
+        std::uint64_t associated_bytes, std::uint8_t* tag, std::uint64_t tag_bytes);       \
+    void aes_gcm_dec_256_##kind(                                                           \
+        const gcm_key_data*, gcm_context_data*, std::uint8_t* out, const std::uint8_t* in, \
+        std::uint64_t bytes, const std::uint8_t* nonce, const std::uint8_t* associated,    \
+        std::uint64_t associated_bytes, std::uint8_t* tag, std::uint64_t tag_bytes)
+FARCALL_DIRECT(avx512);
+FARCALL_DIRECT(vaes_avx512);
+#  undef FARCALL_DIRECT
+}
 
 namespace farcall::link {
 namespace {
 
-// The direct functions for this processor. They keep nothing between calls, so all threads share
-// them. They are taken from a job manager of 200 KiB, which then goes: no key and no text ever
-// reaches one.
+// The functions for one kind of processor. They keep nothing between calls, so all threads share
+// them.
 struct Functions {
+  bool fits = false;  // this processor
   aes_gcm_pre_t prepare = nullptr;
   aes_gcm_enc_dec_t seal = nullptr;
   aes_gcm_enc_dec_t open = nullptr;
 };
 
-const Functions& functions() {
-  static const Functions found = [] {
-    Functions direct;
-    IMB_MGR* manager = alloc_mb_mgr(0);
-    if (manager == nullptr) return direct;
-    init_mb_mgr_auto(manager, nullptr);
-    constexpr std::uint64_t kNeeded = IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ;
-    if (imb_get_errno(manager) == 0 && (manager->features & kNeeded) == kNeeded) {
-      direct = {manager->gcm256_pre, manager->gcm256_enc, manager->gcm256_dec};
-    }
-    free_mb_mgr(manager);
-    return direct;
+// What this processor has, and the system saves for its threads.
+struct Processor {
+  bool aes = false;  // with SSE4.2 and carry-less multiplication
+  bool avx = false;
+  bool avx2 = false;    // with BMI2
+  bool avx512 = false;  // F, CD, DQ, BW, VL
+  bool vaes = false;    // with VPCLMULQDQ and GFNI
+
+  static Processor look() {
+    Processor seen;
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    const auto has = [](unsigned word, unsigned bits) { return (word & bits) == bits; };
+    if (__get_cpuid_count(1, 0, &a, &b, &c, &d) == 0) return seen;
+    seen.aes = has(c, bit_AES | bit_PCLMUL | bit_SSE4_2);
+    if (!seen.aes || !has(c, bit_OSXSAVE | bit_AVX)) return seen;
+    // XCR0: which registers the system saves; 1, 2: SSE and AVX, 5…7: AVX-512.
+    unsigned saved = 0;
+    asm("xgetbv" : "=a"(saved), "=d"(d) : "c"(0));
+    seen.avx = has(saved, 0x06);
+    if (!seen.avx || __get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return seen;
+    seen.avx2 = has(b, bit_AVX2 | bit_BMI2);
+    seen.avx512 = seen.avx2 && has(saved, 0xe6) &&
+                  has(b, bit_AVX512F | bit_AVX512CD | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL);
+    seen.vaes = has(c, bit_VAES | bit_VPCLMULQDQ | bit_GFNI);
+    return seen;
+  }
+};
+
+// Fastest first.
+const std::array<Functions, 5>& kinds() {
+  static const std::array<Functions, 5> all = [] {
+    const Processor has = Processor::look();
+    return std::array<Functions, 5>{{
+#  define FARCALL_KIND(fits, kind) \
+    {fits, aes_gcm_pre_256_##kind, aes_gcm_enc_256_##kind, aes_gcm_dec_256_##kind}
+        FARCALL_KIND(has.avx512 && has.vaes, vaes_avx512),
+        FARCALL_KIND(has.avx512, avx512),
+        FARCALL_KIND(has.avx2, avx_gen4),
+        FARCALL_KIND(has.avx, avx_gen2),
+        FARCALL_KIND(has.aes, sse),
+#  undef FARCALL_KIND
+    }};
   }();
-  return found;
+  return all;
+}
+
+// Null when there are no more.
+const Functions* functions(std::size_t slower) {
+  for (const Functions& each : kinds()) {
+    if (each.fits && slower-- == 0) return &each;
+  }
+  return nullptr;
 }
 
 // Key schedule, powers of the hash key, and the state of the record under way.
@@ -45,9 +106,10 @@ struct Secret {
 
 class IpsecMbAead final : public Aead {
  public:
-  IpsecMbAead(SecureBuffer secret, AeadKey key) : secret_(std::move(secret)) {
+  IpsecMbAead(const Functions& direct, SecureBuffer secret, AeadKey key)
+      : direct_(direct), secret_(std::move(secret)) {
     new (secret_.data()) Secret;
-    functions().prepare(key.data(), &at()->key);
+    direct_.prepare(key.data(), &at()->key);
   }
 
   bool seal(AeadNonce nonce, std::span<const std::byte> associated,
@@ -82,19 +144,21 @@ class IpsecMbAead final : public Aead {
   }
   Secret* at() { return reinterpret_cast<Secret*>(secret_.data()); }
 
-  const Functions direct_ = functions();
+  const Functions direct_;
   SecureBuffer secret_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Aead>> make_ipsec_mb_aead(AeadKey key) {
-  if (functions().seal == nullptr) {
+Result<std::unique_ptr<Aead>> make_ipsec_mb_aead(AeadKey key, std::size_t slower) {
+  const Functions* direct = functions(slower);
+  if (direct == nullptr) {
     return Status(Code::kUnsupported, "ipsec-mb needs a processor with AES instructions");
   }
   Result<SecureBuffer> secret = SecureBuffer::make(sizeof(Secret));
   if (!secret.ok()) return secret.status();
-  return std::unique_ptr<Aead>(std::make_unique<IpsecMbAead>(std::move(secret).value(), key));
+  return std::unique_ptr<Aead>(
+      std::make_unique<IpsecMbAead>(*direct, std::move(secret).value(), key));
 }
 
 }  // namespace farcall::link
@@ -103,7 +167,7 @@ Result<std::unique_ptr<Aead>> make_ipsec_mb_aead(AeadKey key) {
 
 namespace farcall::link {
 
-Result<std::unique_ptr<Aead>> make_ipsec_mb_aead(AeadKey) {
+Result<std::unique_ptr<Aead>> make_ipsec_mb_aead(AeadKey, std::size_t) {
   return Status(Code::kUnsupported, "this build has no ipsec-mb");
 }
 

@@ -1,4 +1,4 @@
-// What engine.cpp builds the engines from; nobody else includes this.
+// What engine.cpp builds the engines from; nobody else but its test includes this.
 //
 //   Result<std::unique_ptr<Aead>> aead = make_evp_aead(key, Aead::Use::kSeal);
 //
@@ -11,7 +11,9 @@ namespace farcall::link {
 
 Result<std::unique_ptr<Aead>> make_evp_aead(AeadKey key, Aead::Use use);
 
-// Errors: kUnsupported when built without the library, or the processor has no AES instructions.
-Result<std::unique_ptr<Aead>> make_ipsec_mb_aead(AeadKey key);
+// slower: 0 for the fastest code this processor can run, 1 for the next, as on older processors …
+// Errors: kUnsupported when built without the library, or the processor has no more, e.g. no AES
+// instructions.
+Result<std::unique_ptr<Aead>> make_ipsec_mb_aead(AeadKey key, std::size_t slower = 0);
 
 }  // namespace farcall::link
