@@ -6,26 +6,13 @@
 
 #include "tests/client_shim/stream_device.h"
 #include "tests/client_shim/world.h"
+#include "tests/support/switched.h"
 #include "transport/base/limits.h"
-#include "transport/base/switches.h"
 
 namespace farcall::shim {
 namespace {
 
 using Bytes = std::vector<std::byte>;
-
-// Asynchronous copies are on, or off, whatever the suite runs with, until this goes.
-class AsyncCopy {
- public:
-  explicit AsyncCopy(bool on) {
-    constexpr std::uint32_t kBit = 1U << static_cast<unsigned>(Switch::kAsyncCopy);
-    g_switches_off = on ? before_ & ~kBit : before_ | kBit;
-  }
-  ~AsyncCopy() { g_switches_off = before_; }
-
- private:
-  const std::uint32_t before_ = g_switches_off;
-};
 
 // How the test program works: one host thread with two streams, each with a device buffer and a
 // page-locked one of its own. Every step is done on the device and, at once, on the model. At each
@@ -208,144 +195,114 @@ TEST_CASE("random programs of several threads do not disturb one another's copie
   for (auto& thread : threads) thread.join();
 }
 
-TEST_CASE("a copy to page-locked memory returns before its stream gets there") {
-  AsyncCopy on(true);
-  StreamDevice device(1);
-  World world(device);
-  world.use_device();
-  CUstream stream = nullptr;
+// A program with as much page-locked memory as device memory.
+struct Copier {
+  explicit Copier(unsigned seed, std::size_t size, std::string_view off = "")
+      : bytes(size), switched(off), device(seed), world(device) {
+    world.use_device();
+    CUDA_OK(cuMemAlloc_v2(&memory, bytes));
+    CUDA_OK(cuMemAllocHost_v2(&host, bytes));
+  }
+  CUresult copy_out(CUstream stream = nullptr) {
+    return cuMemcpyDtoHAsync_v2(host, memory, bytes, stream);
+  }
+  bool landed(int value) const {
+    const Bytes expected(bytes, static_cast<std::byte>(value));
+    return std::memcmp(host, expected.data(), bytes) == 0;
+  }
+  static bool any_under_way() { return current_client()->landings().any(); }
+
+  const std::size_t bytes;
+  const Switched switched;
+  StreamDevice device;
+  World world;
   CUdeviceptr memory = 0;
   void* host = nullptr;
+};
+
+TEST_CASE("a copy to page-locked memory returns before its stream gets there") {
+  Copier copier(1, 20 << 20);
+  CUstream stream = nullptr;
   CUDA_OK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
-  CUDA_OK(cuMemAlloc_v2(&memory, 20 << 20));
-  CUDA_OK(cuMemAllocHost_v2(&host, 20 << 20));
-  CUDA_OK(cuMemsetD8Async(memory, 5, 20 << 20, stream));
+  CUDA_OK(cuMemsetD8Async(copier.memory, 5, copier.bytes, stream));
   CUDA_OK(cuStreamSynchronize(stream));
-  device.hold(true);
-  std::uint64_t waited = world.round_trips([&] {
-    CUDA_OK(cuMemcpyDtoHAsync_v2(host, memory, 20 << 20, stream));
-    CUDA_OK(cuMemsetD8Async(memory, 6, 20 << 20, stream));
+  copier.device.hold(true);
+  std::uint64_t waited = copier.world.round_trips([&] {
+    CUDA_OK(copier.copy_out(stream));
+    CUDA_OK(cuMemsetD8Async(copier.memory, 6, copier.bytes, stream));
   });
   CHECK(waited == 0);
-  CHECK(static_cast<char*>(host)[0] == 0);
-  device.hold(false);
+  CHECK(copier.landed(0));
+  copier.device.hold(false);
   CUDA_OK(cuStreamSynchronize(stream));
-  Bytes expected(20 << 20, std::byte{5});
-  bool same = std::memcmp(host, expected.data(), expected.size()) == 0;
-  CHECK(same);
+  CHECK(copier.landed(5));
 }
 
 TEST_CASE("bytes land for a program that makes no call, and freed memory waits for them") {
-  AsyncCopy on(true);
-  StreamDevice device(2);
-  World world(device);
-  world.use_device();
-  CUdeviceptr memory = 0;
-  void* host = nullptr;
-  CUDA_OK(cuMemAlloc_v2(&memory, 1 << 20));
-  CUDA_OK(cuMemAllocHost_v2(&host, 1 << 20));
-  CUDA_OK(cuMemsetD8Async(memory, 5, 1 << 20, nullptr));
-  CUDA_OK(cuMemcpyDtoHAsync_v2(host, memory, 1 << 20, nullptr));
-  std::uint64_t asked = world.round_trips([&] {
-    while (current_client()->landings().any()) {
+  Copier copier(2, 1 << 20);
+  CUDA_OK(cuMemsetD8Async(copier.memory, 5, copier.bytes, nullptr));
+  CUDA_OK(copier.copy_out());
+  std::uint64_t asked = copier.world.round_trips([&] {
+    while (Copier::any_under_way()) {
     }
   });
   CHECK(asked == 0);
-  CHECK(static_cast<unsigned char*>(host)[(1 << 20) - 1] == 5);
-  CUDA_OK(cuMemcpyDtoHAsync_v2(host, memory, 1 << 20, nullptr));
-  CUDA_OK(cuMemFreeHost(host));
-  CHECK_FALSE(current_client()->landings().any());
+  CHECK(copier.landed(5));
+  CUDA_OK(copier.copy_out());
+  CUDA_OK(cuMemFreeHost(copier.host));
+  CHECK_FALSE(Copier::any_under_way());
 }
 
 TEST_CASE("what may be under way is bounded, and beyond it the program waits") {
-  AsyncCopy on(true);
-  StreamDevice device(3);
-  World world(device);
-  world.use_device();
-  constexpr std::size_t kAll = limits::kLateBytesMax + limits::kLateCopyBytesMax;
-  CUdeviceptr memory = 0;
-  void* host = nullptr;
-  CUDA_OK(cuMemAlloc_v2(&memory, kAll));
-  CUDA_OK(cuMemAllocHost_v2(&host, kAll));
-  CUDA_OK(cuMemsetD8Async(memory, 9, kAll, nullptr));
+  Copier copier(3, limits::kLateBytesMax + limits::kLateCopyBytesMax);
+  CUDA_OK(cuMemsetD8Async(copier.memory, 9, copier.bytes, nullptr));
   CUDA_OK(cuCtxSynchronize());
-  device.hold(true);
+  copier.device.hold(true);
   std::thread later([&] {
-    while (!current_client()->landings().any()) {
+    while (!Copier::any_under_way()) {
     }
-    device.hold(false);
+    copier.device.hold(false);
   });
-  CHECK(world.round_trips([&] { CUDA_OK(cuMemcpyDtoHAsync_v2(host, memory, kAll, nullptr)); }) >=
-        1);
+  CHECK(copier.world.round_trips([&] { CUDA_OK(copier.copy_out()); }) >= 1);
   later.join();
   CUDA_OK(cuCtxSynchronize());
-  Bytes expected(kAll, std::byte{9});
-  bool same = std::memcmp(host, expected.data(), kAll) == 0;
-  CHECK(same);
+  CHECK(copier.landed(9));
 }
 
 TEST_CASE("a copy that fails leaves the memory alone, is reported, and holds nothing up") {
-  AsyncCopy on(true);
-  StreamDevice device(4);
-  World world(device);
-  world.use_device();
-  CUdeviceptr memory = 0;
-  void* host = nullptr;
-  CUDA_OK(cuMemAlloc_v2(&memory, 4096));
-  CUDA_OK(cuMemAllocHost_v2(&host, 4096));
-  device.fail_copies = CUDA_ERROR_INVALID_VALUE;
-  CUDA_OK(cuMemcpyDtoHAsync_v2(host, memory, 4096, nullptr));
+  Copier copier(4, 4096);
+  copier.device.fail_copies = CUDA_ERROR_INVALID_VALUE;
+  CUDA_OK(copier.copy_out());
   CHECK(cuCtxSynchronize() == CUDA_ERROR_INVALID_VALUE);
-  CUDA_OK(cuMemFreeHost(host));
+  CHECK(copier.landed(0));
+  CUDA_OK(cuMemFreeHost(copier.host));
 }
 
 TEST_CASE("a lost link ends the wait for what was to land") {
-  AsyncCopy on(true);
-  StreamDevice device(5);
-  World world(device);
-  world.use_device();
-  CUdeviceptr memory = 0;
-  void* host = nullptr;
-  CUDA_OK(cuMemAlloc_v2(&memory, 1 << 20));
-  CUDA_OK(cuMemAllocHost_v2(&host, 1 << 20));
-  device.hold(true);
-  CUDA_OK(cuMemcpyDtoHAsync_v2(host, memory, 1 << 20, nullptr));
-  world.cut();
-  CUDA_OK(cuMemFreeHost(host));
+  Copier copier(5, 1 << 20);
+  copier.device.hold(true);
+  CUDA_OK(copier.copy_out());
+  copier.world.cut();
+  CUDA_OK(cuMemFreeHost(copier.host));
   CHECK(cuCtxSynchronize() == kLinkLost);
-  device.hold(false);
+  copier.device.hold(false);
 }
 
 TEST_CASE("in a capture the copy is refused at the call") {
-  AsyncCopy on(true);
-  StreamDevice device(6);
-  World world(device);
-  world.use_device();
+  Copier copier(6, 4096);
   CUstream stream = nullptr;
-  CUdeviceptr memory = 0;
-  void* host = nullptr;
   CUgraph graph = nullptr;
   CUDA_OK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
-  CUDA_OK(cuMemAlloc_v2(&memory, 4096));
-  CUDA_OK(cuMemAllocHost_v2(&host, 4096));
   CUDA_OK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
-  CHECK(cuMemcpyDtoHAsync_v2(host, memory, 4096, stream) == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+  CHECK(copier.copy_out(stream) == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
   CUDA_OK(cuStreamEndCapture(stream, &graph));
-  CUDA_OK(cuMemcpyDtoHAsync_v2(host, memory, 4096, stream));
+  CUDA_OK(copier.copy_out(stream));
   CUDA_OK(cuStreamSynchronize(stream));
 }
 
 TEST_CASE("with the switch off every copy is complete when it returns") {
-  AsyncCopy off(false);
-  StreamDevice device(7);
-  World world(device);
-  world.use_device();
-  CUdeviceptr memory = 0;
-  void* host = nullptr;
-  CUDA_OK(cuMemAlloc_v2(&memory, 4096));
-  CUDA_OK(cuMemAllocHost_v2(&host, 4096));
-  CHECK(world.round_trips([&] { CUDA_OK(cuMemcpyDtoHAsync_v2(host, memory, 4096, nullptr)); }) ==
-        1);
+  Copier copier(7, 4096, "async-copy");
+  CHECK(copier.world.round_trips([&] { CUDA_OK(copier.copy_out()); }) == 1);
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 
 #include "gpu_server/module_cache.h"
 #include "tests/client_shim/world.h"
-#include "transport/base/switches.h"
+#include "tests/support/switched.h"
 
 using namespace farcall;
 using namespace farcall::shim;
@@ -57,29 +57,53 @@ Cost load(World& world, const std::string& image) {
   return cost;
 }
 
-struct SwitchedOff {
-  explicit SwitchedOff(const char* words) { REQUIRE(turn_off(words).ok()); }
-  ~SwitchedOff() { static_cast<void>(turn_off("")); }
+// A program that has a device and may name its images.
+struct Program : World {
+  Program(FakeDevice& device, Cached& cached) : World(device, cached.cache.get(), cached.key()) {
+    use_device();
+  }
 };
+
+void expect_sent_whole_each_time(const std::string& image) {
+  Cached cached;
+  FakeDevice device;
+  Program program(device, cached);
+  for (int i = 0; i < 2; ++i) {
+    Cost cost = load(program, image);
+    CHECK(cost.round_trips == 1);
+    CHECK(cost.payload > image.size());
+  }
+  CHECK(cached.files() == 0);
+}
+
+// Round trips to find the kernel of a module that was just loaded, and one of its constants.
+std::uint64_t look_up(World& world, CUmodule* module, CUfunction* function) {
+  CUDA_OK(cuModuleLoadData(module, kSmall.c_str()));
+  return world.round_trips([&] {
+    int value = 0;
+    CUDA_OK(cuModuleGetFunction(function, *module, "kernel"));
+    CUDA_OK(cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, *function));
+    CHECK(value == FakeDevice::kKernelThreadsMax);
+  });
+}
 
 }  // namespace
 
 TEST_CASE("an image that was loaded before is asked for by name and not sent again") {
+  const Switched all_on("");
   Cached cached;
   FakeDevice device;
   {
-    World world(device, cached.cache.get(), cached.key());
-    world.use_device();
-    Cost first = load(world, kLarge);
+    Program program(device, cached);
+    Cost first = load(program, kLarge);
     CHECK(first.round_trips == 2);
     CHECK(first.payload > kLarge.size());
     CHECK(cached.files() == 1);
-    Cost again = load(world, kLarge);
+    Cost again = load(program, kLarge);
     CHECK(again.round_trips == 1);
     CHECK(again.payload == 0);
   }
-  World later(device, cached.cache.get(), cached.key());
-  later.use_device();
+  Program later(device, cached);
   Cost cost = load(later, kLarge);
   CHECK(cost.round_trips == 1);
   CHECK(cost.payload == 0);
@@ -87,43 +111,38 @@ TEST_CASE("an image that was loaded before is asked for by name and not sent aga
 }
 
 TEST_CASE("a client with another private key finds nothing of the first one's") {
+  const Switched all_on("");
   Cached cached;
   FakeDevice device;
   for (const char* key : {"one", "another"}) {
     cached.write_key(key);
-    World world(device, cached.cache.get(), cached.key());
-    world.use_device();
-    CHECK(load(world, kLarge).payload > kLarge.size());
+    Program program(device, cached);
+    CHECK(load(program, kLarge).payload > kLarge.size());
   }
   CHECK(cached.files() == 2);
 }
 
 TEST_CASE("an image that differs in one byte is another image") {
+  const Switched all_on("");
   Cached cached;
   FakeDevice device;
-  World world(device, cached.cache.get(), cached.key());
-  world.use_device();
-  CHECK(load(world, kLarge).payload > 0);
+  Program program(device, cached);
+  CHECK(load(program, kLarge).payload > 0);
   std::string other = kLarge;
   other.back() = 'y';
-  CHECK(load(world, other).payload > 0);
+  CHECK(load(program, other).payload > 0);
   CHECK(cached.files() == 2);
 }
 
-TEST_CASE("small images are sent at once") {
-  Cached cached;
-  FakeDevice device;
-  World world(device, cached.cache.get(), cached.key());
-  world.use_device();
-  for (int i = 0; i < 2; ++i) {
-    Cost cost = load(world, kSmall);
-    CHECK(cost.round_trips == 1);
-    CHECK(cost.payload > kSmall.size());
-  }
-  CHECK(cached.files() == 0);
+TEST_CASE("small images are sent at once") { expect_sent_whole_each_time(kSmall); }
+
+TEST_CASE("without the module-cache switch every load sends its image") {
+  const Switched off("module-cache");
+  expect_sent_whole_each_time(kLarge);
 }
 
 TEST_CASE("a server without a cache is asked once, a client without a key does not ask") {
+  const Switched all_on("");
   Cached cached;
   FakeDevice device;
   {
@@ -140,51 +159,32 @@ TEST_CASE("a server without a cache is asked once, a client without a key does n
   CHECK(cached.files() == 0);
 }
 
-TEST_CASE("without the module-cache switch every load sends its image") {
-  SwitchedOff off("module-cache");
-  Cached cached;
-  FakeDevice device;
-  World world(device, cached.cache.get(), cached.key());
-  world.use_device();
-  for (int i = 0; i < 2; ++i) {
-    Cost cost = load(world, kLarge);
-    CHECK(cost.round_trips == 1);
-    CHECK(cost.payload > kLarge.size());
-  }
-  CHECK(cached.files() == 0);
-}
-
 TEST_CASE("an image whose file was damaged is sent again, and kept again") {
+  const Switched all_on("");
   Cached cached;
   FakeDevice device;
-  World world(device, cached.cache.get(), cached.key());
-  world.use_device();
-  CHECK(load(world, kLarge).payload > 0);
+  Program program(device, cached);
+  CHECK(load(program, kLarge).payload > 0);
   for (const auto& entry : fs::directory_iterator(cached.folder / "cache")) {
     std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
     file.seekp(5000);
     file.put('!');
   }
-  Cost cost = load(world, kLarge);
+  Cost cost = load(program, kLarge);
   CHECK(cost.round_trips == 2);
   CHECK(cost.payload > 0);
-  CHECK(load(world, kLarge).payload == 0);
+  CHECK(load(program, kLarge).payload == 0);
 }
 
 TEST_CASE("a module's functions come with its load, and what never changes of them") {
+  const Switched all_on("");
   FakeDevice device;
   device.functions = 1;
   World world(device);
   world.use_device();
   CUmodule module = nullptr;
-  CUDA_OK(cuModuleLoadData(&module, kSmall.c_str()));
   CUfunction function = nullptr;
-  int value = 0;
-  CHECK(world.round_trips([&] {
-    CUDA_OK(cuModuleGetFunction(&function, module, "kernel"));
-    CUDA_OK(cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, function));
-  }) == 0);
-  CHECK(value == FakeDevice::kKernelThreadsMax);
+  CHECK(look_up(world, &module, &function) == 0);
   // It launches by the sizes that came along, and what is not there is asked for.
   char first = 1;
   double second = 2;
@@ -196,6 +196,7 @@ TEST_CASE("a module's functions come with its load, and what never changes of th
   CHECK(cuModuleGetFunction(&function, module, "kernels") == CUDA_ERROR_NOT_FOUND);
   // What can be set is the driver's to tell.
   CHECK(world.round_trips([&] {
+    int value = 0;
     CUDA_OK(cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, function));
   }) == 1);
   CHECK(cuFuncGetAttribute(nullptr, CU_FUNC_ATTRIBUTE_NUM_REGS, function) ==
@@ -207,6 +208,7 @@ TEST_CASE("a module's functions come with its load, and what never changes of th
 
 TEST_CASE(
     "functions that do not fit a reply, and those of large modules, are asked for when used") {
+  const Switched all_on("");
   struct Case {
     unsigned functions;
     std::uint64_t round_trips;  // for the first of them
@@ -225,17 +227,12 @@ TEST_CASE(
 }
 
 TEST_CASE("without the function-facts switch each function is asked for") {
-  SwitchedOff off("function-facts");
+  const Switched off("function-facts");
   FakeDevice device;
   device.functions = 1;
   World world(device);
   world.use_device();
   CUmodule module = nullptr;
   CUfunction function = nullptr;
-  int value = 0;
-  CUDA_OK(cuModuleLoadData(&module, kSmall.c_str()));
-  CHECK(world.round_trips([&] {
-    CUDA_OK(cuModuleGetFunction(&function, module, "kernel"));
-    CUDA_OK(cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, function));
-  }) == 2);
+  CHECK(look_up(world, &module, &function) == 2);
 }

@@ -42,6 +42,18 @@ def engines(build):
         expect(told["server_end"]["engine"] in ("EVP", "ipsec-mb"), told)
 
 
+def carrier(build):
+    """On the server's own host by shared memory, unless the client's switch says otherwise."""
+    with Pool(build) as pool:
+        for off, expected in (("", "shm"), ("shm", "tcp"), ("all", "tcp")):
+            done = netperf(pool, "-o", "json", FARCALL_OFF=off)
+            expect(done.returncode == 0, f"{done.stdout}{done.stderr}")
+            told = json.loads(done.stdout)
+            expect(told["carrier"] == expected, f"FARCALL_OFF={off}: {told['carrier']}")
+        done = netperf(pool, FARCALL_OFF="smh")
+        expect(done.returncode == 125 and "smh" in done.stderr, f"{done.returncode}: {done.stderr}")
+
+
 def no_server(build):
     with Pool(build) as pool:
         pool.server.terminate()
@@ -52,4 +64,4 @@ def no_server(build):
 
 
 if __name__ == "__main__":
-    main({case.__name__: case for case in (figures, engines, no_server)})
+    main({case.__name__: case for case in (figures, engines, carrier, no_server)})

@@ -249,5 +249,8 @@ class Pool:
         """The process ids of the server's workers."""
         found = []
         for task in pathlib.Path(f"/proc/{self.server.pid}/task").iterdir():
-            found += [int(pid) for pid in (task / "children").read_text().split()]
+            try:
+                found += [int(pid) for pid in (task / "children").read_text().split()]
+            except OSError:
+                pass  # a thread that has just ended has none
         return found

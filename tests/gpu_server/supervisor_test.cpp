@@ -16,6 +16,7 @@
 #include "tests/gpu_server/dialling.h"
 #include "tests/gpu_server/served_session.h"
 #include "tests/security/test_pool.h"
+#include "tests/support/switched.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 #include "transport/link/hello_io.h"
@@ -149,6 +150,7 @@ bool is_closed_within(const Fd& socket, int ms) {
 }
 
 TEST_CASE("a client on the server's host gets shared memory, and TCP where it cannot be had") {
+  const Switched all_on("");
   TestPool pool;
   RunningServer server(pool, {.carriers = link::kAllCarriers});
   link::HelloInfo info;

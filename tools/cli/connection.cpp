@@ -6,6 +6,7 @@
 
 #include "tools/cli/places.h"
 #include "transport/api/dispatch.h"
+#include "transport/base/switches.h"
 
 namespace farcall::cli {
 namespace {
@@ -83,7 +84,8 @@ Status complete(Connection* connection) {
 Result<std::unique_ptr<link::Session>> connect(const Connection& connection,
                                                link::HelloInfo* hello) {
   link::DialOptions options;
-  if (Status sound = link::parse_server(connection.server, &options); !sound.ok()) return sound;
+  FARCALL_TRY(link::parse_server(connection.server, &options));
+  FARCALL_TRY(turn_off_from_environment());
   options.certificate_path = connection.certificate;
   options.key_path = connection.key;
   options.ca_path = connection.ca;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/security/test_pool.h"
+#include "tests/support/switched.h"
 #include "transport/link/acceptor.h"
 #include "transport/link/engine.h"
 #include "transport/link/handover.h"
@@ -266,6 +267,7 @@ TEST_CASE("another table of calls is refused at hello, naming both") {
 }
 
 TEST_CASE("shared memory that cannot be reached is done without, and the reason is told") {
+  const Switched all_on("");
   TestPool pool;
   TestServer server(pool);
   server.serve_unreachable_memory();
@@ -277,6 +279,22 @@ TEST_CASE("shared memory that cannot be reached is done without, and the reason 
   CHECK_FALSE(has(server.control->hello().carriers, CarrierKind::kShm));
   CHECK(info.carrier == CarrierKind::kTcp);
   CHECK_MESSAGE(info.carrier_reason.find("no shm: ") == 0, info.carrier_reason);
+}
+
+TEST_CASE("with the shm switch off a client offers shared memory only if it insists") {
+  const Switched off("shm");
+  TestPool pool;
+  for (const bool insists : {false, true}) {
+    TestServer server(pool);
+    server.keep_serving = false;
+    server.serve_unreachable_memory();
+    DialOptions options = options_for(pool, server);
+    if (insists) options.carrier = CarrierKind::kShm;
+    // What it is granted all the same, it cannot reach or does not take.
+    CHECK_FALSE(dial(options, nullptr).ok());
+    server.join();
+    CHECK(has(server.offered_first, CarrierKind::kShm) == insists);
+  }
 }
 
 TEST_CASE("a client that insists on shared memory is told that it cannot be reached") {
