@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""Adds up ctest's JUnit reports: names what failed or was skipped, then prints the closing line.
+"""Adds up ctest's JUnit reports: names what failed or was skipped, then prints a table of the
+reports, where there are several, and the closing line.
 
-Usage: summarize_tests.py FOLDER   (FOLDER holds PRESET.xml files, and 'unbuilt' with the names of
-presets that did not build; each of those counts as one failure)
+Usage: summarize_tests.py FOLDER   (FOLDER holds NAME.xml files, and 'unbuilt' and 'unfinished' with
+the names of builds that failed and of test runs without a report; each counts as one failure)
 """
+import collections
 import pathlib
 import sys
 import xml.etree.ElementTree as ElementTree
+
+OUTCOMES = ("passed", "failed", "skipped")
 
 
 def outcome(case):
@@ -19,28 +23,39 @@ def outcome(case):
     return "passed"
 
 
+def count(report):
+    """How many passed, failed and were skipped; names the last two."""
+    counts = collections.Counter()
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
+        what = outcome(case)
+        counts[what] += 1
+        if what == "failed":
+            print(f"failed  [{report.stem}] {case.get('name')}")
+            print((case.findtext("system-out") or "").rstrip()[-4000:])
+        elif what == "skipped":
+            print(f"skipped [{report.stem}] {case.get('name')}")
+    return counts
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
-    counts = {"passed": 0, "failed": 0, "skipped": 0}
-    for report in sorted(folder.glob("*.xml")):
-        for case in ElementTree.parse(report).getroot().iter("testcase"):
-            what = outcome(case)
-            counts[what] += 1
-            if what == "failed":
-                print(f"failed  [{report.stem}] {case.get('name')}")
-                print((case.findtext("system-out") or "").rstrip()[-4000:])
-            elif what == "skipped":
-                print(f"skipped [{report.stem}] {case.get('name')}")
-    unbuilt = folder / "unbuilt"
-    if unbuilt.exists():
-        for preset in unbuilt.read_text().split():
-            counts["failed"] += 1
-            print(f"failed  [{preset}] did not build; see build/{preset}.log")
-    line = f"{counts['passed']} passed, {counts['failed']} failed"
-    if counts["skipped"]:
-        line += f", {counts['skipped']} skipped"
+    counted = {report.stem: count(report)
+               for report in sorted(folder.glob("*.xml")) if report.stat().st_size > 0}
+    for why in ("unbuilt", "unfinished"):
+        names = folder / why
+        for name in names.read_text().split() if names.exists() else []:
+            counted.setdefault(name, collections.Counter())["failed"] += 1
+            print(f"failed  [{name}] {why}: see {name}.log in build/ or {folder}")
+    if len(counted) > 1:
+        print(f"{'':32}{'passed':>8}{'failed':>8}{'skipped':>8}")
+        for name, counts in counted.items():
+            print(f"{name:32}" + "".join(f"{counts[what]:8}" for what in OUTCOMES))
+    total = sum(counted.values(), collections.Counter())
+    line = f"{total['passed']} passed, {total['failed']} failed"
+    if total["skipped"]:
+        line += f", {total['skipped']} skipped"
     print(line)
-    return 1 if counts["failed"] or not counts["passed"] else 0
+    return 1 if total["failed"] or not total["passed"] else 0
 
 
 if __name__ == "__main__":
