@@ -62,27 +62,51 @@ class Boxes {
   std::uint64_t x_ = 0, y_ = 0, z_ = 0;
 };
 
+// CUDA_MEMCPY3D names every field of its two ends apart; this is one of them.
+struct End {
+  CUmemorytype& type;
+  CUarray& array;
+  CUdeviceptr& device;
+  std::size_t &pitch, &height, &lod;
+  std::size_t &x, &y, &z;
+};
+End source_of(CUDA_MEMCPY3D& c) {
+  return {c.srcMemoryType, c.srcArray,    c.srcDevice, c.srcPitch, c.srcHeight,
+          c.srcLOD,        c.srcXInBytes, c.srcY,      c.srcZ};
+}
+End target_of(CUDA_MEMCPY3D& c) {
+  return {c.dstMemoryType, c.dstArray,    c.dstDevice, c.dstPitch, c.dstHeight,
+          c.dstLOD,        c.dstXInBytes, c.dstY,      c.dstZ};
+}
+
+void describe(api::Load& load, Place place, const hand::ShapeEnd& side, const End& end) {
+  end.type = memory_type(place);
+  if (place == Place::kHost) return;
+  if (place == Place::kArray) end.array = load_id<CUarray>(load, side.address);
+  if (place == Place::kDevice) end.device = side.address;
+  end.pitch = side.pitch;
+  end.height = side.height;
+  end.lod = side.lod;
+}
+
 // A host side is packed, at the start of staging. The client's own address of it means nothing here
 // and is not sent.
 CUDA_MEMCPY3D describe(api::Load& load, const hand::CopyShape& shape) {
   CUDA_MEMCPY3D copy{};
-  copy.srcMemoryType = memory_type(shape.src_place);
-  if (shape.src_place != Place::kHost) {
-    if (shape.src_place == Place::kArray) copy.srcArray = load_id<CUarray>(load, shape.src.address);
-    if (shape.src_place == Place::kDevice) copy.srcDevice = shape.src.address;
-    copy.srcPitch = shape.src.pitch;
-    copy.srcHeight = shape.src.height;
-    copy.srcLOD = shape.src.lod;
-  }
-  copy.dstMemoryType = memory_type(shape.dst_place);
-  if (shape.dst_place != Place::kHost) {
-    if (shape.dst_place == Place::kArray) copy.dstArray = load_id<CUarray>(load, shape.dst.address);
-    if (shape.dst_place == Place::kDevice) copy.dstDevice = shape.dst.address;
-    copy.dstPitch = shape.dst.pitch;
-    copy.dstHeight = shape.dst.height;
-    copy.dstLOD = shape.dst.lod;
-  }
+  describe(load, shape.src_place, shape.src, source_of(copy));
+  describe(load, shape.dst_place, shape.dst, target_of(copy));
   return copy;
+}
+
+void aim(Place place, const hand::ShapeEnd& side, const Box& box, const End& end) {
+  if (place == Place::kHost) {
+    end.pitch = box.width;
+    end.height = box.rows;
+  } else {
+    end.x = side.x_bytes + box.x;
+    end.y = side.y + box.y;
+    end.z = side.z + box.z;
+  }
 }
 
 // Turns `copy` to one box of the shape.
@@ -90,24 +114,10 @@ void aim(CUDA_MEMCPY3D& copy, const hand::CopyShape& shape, const Box& box, void
   copy.WidthInBytes = box.width;
   copy.Height = box.rows;
   copy.Depth = box.slices;
-  if (shape.src_place == Place::kHost) {
-    copy.srcHost = packed;
-    copy.srcPitch = box.width;
-    copy.srcHeight = box.rows;
-  } else {
-    copy.srcXInBytes = shape.src.x_bytes + box.x;
-    copy.srcY = shape.src.y + box.y;
-    copy.srcZ = shape.src.z + box.z;
-  }
-  if (shape.dst_place == Place::kHost) {
-    copy.dstHost = packed;
-    copy.dstPitch = box.width;
-    copy.dstHeight = box.rows;
-  } else {
-    copy.dstXInBytes = shape.dst.x_bytes + box.x;
-    copy.dstY = shape.dst.y + box.y;
-    copy.dstZ = shape.dst.z + box.z;
-  }
+  aim(shape.src_place, shape.src, box, source_of(copy));
+  aim(shape.dst_place, shape.dst, box, target_of(copy));
+  if (shape.src_place == Place::kHost) copy.srcHost = packed;
+  if (shape.dst_place == Place::kHost) copy.dstHost = packed;
 }
 
 CUresult run(const Driver& driver, const CUDA_MEMCPY3D& copy, bool async, CUstream stream) {

@@ -14,9 +14,6 @@
 namespace farcall::bench {
 namespace {
 
-constexpr const char* kPtx =
-    ".version 7.0\n.target sm_50\n.address_size 64\n"
-    ".visible .entry nothing(.param .u64 a, .param .u32 b) { ret; }\n";
 constexpr std::size_t kMiB = std::size_t{1} << 20;
 
 struct Options {
@@ -28,15 +25,7 @@ struct Options {
 
 class Bench {
  public:
-  Bench(const Driver& cuda, const Options& options) : cuda_(cuda), options_(options) {
-    CUcontext context = nullptr;
-    CUmodule module = nullptr;
-    check(cuda_.init(0), "cuInit");
-    check(cuda_.retain_context(&context, 0), "cuDevicePrimaryCtxRetain");
-    check(cuda_.set_context(context), "cuCtxSetCurrent");
-    check(cuda_.load_module(&module, kPtx), "cuModuleLoadData");
-    check(cuda_.get_function(&nothing_, module, "nothing"), "cuModuleGetFunction");
-    check(cuda_.create_stream(&stream_, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+  Bench(const Driver& cuda, const Options& options) : cuda_(cuda), options_(options), ready_(cuda) {
     check(cuda_.allocate(&memory_, 256 * kMiB), "cuMemAlloc of 256 MiB");
     host_.assign(256 * kMiB, 0x5a);
   }
@@ -70,19 +59,15 @@ class Bench {
     figures_.add(name, "us", rounds);
   }
 
-  void launch() {
-    std::uint32_t b = 7;
-    void* arguments[] = {&memory_, &b};
-    check(cuda_.launch(nothing_, 1, 1, 1, 32, 1, 1, 0, stream_, arguments, nullptr), "launch");
-  }
+  void launch() { check(ready_.launch(cuda_, memory_), "cuLaunchKernel"); }
 
   void small_calls() {
     each("launch, in a burst", options_.burst, [this] { launch(); });
     each("stream synchronize", options_.calls,
-         [this] { check(cuda_.synchronize_stream(stream_), "cuStreamSynchronize"); });
+         [this] { check(cuda_.synchronize_stream(ready_.stream), "cuStreamSynchronize"); });
     each("launch and synchronize", options_.calls, [this] {
       launch();
-      check(cuda_.synchronize_stream(stream_), "cuStreamSynchronize");
+      check(cuda_.synchronize_stream(ready_.stream), "cuStreamSynchronize");
     });
     each("round trip (cuMemGetInfo)", options_.calls, [this] {
       std::size_t free_bytes = 0, total_bytes = 0;
@@ -128,9 +113,8 @@ class Bench {
 
   const Driver& cuda_;
   const Options options_;
+  const Ready ready_;
   Figures figures_;
-  CUfunction nothing_ = nullptr;
-  CUstream stream_ = nullptr;
   CUdeviceptr memory_ = 0;
   std::vector<unsigned char> host_;
 };

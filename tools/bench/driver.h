@@ -9,6 +9,7 @@
 #pragma once
 #include <dlfcn.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 
@@ -72,5 +73,31 @@ inline Driver open_driver() {
   find(library, "cuMemcpyDtoH_v2", &driver.copy_out);
   return driver;
 }
+
+// What a program has before it can launch: a context, a kernel of two parameters that does nothing,
+// a stream. Never given back: the process ends.
+struct Ready {
+  CUfunction nothing = nullptr;
+  CUstream stream = nullptr;
+
+  explicit Ready(const Driver& cuda) {
+    constexpr const char* kPtx =
+        ".version 7.0\n.target sm_50\n.address_size 64\n"
+        ".visible .entry nothing(.param .u64 a, .param .u32 b) { ret; }\n";
+    CUcontext context = nullptr;
+    CUmodule module = nullptr;
+    check(cuda.init(0), "cuInit");
+    check(cuda.retain_context(&context, 0), "cuDevicePrimaryCtxRetain");
+    check(cuda.set_context(context), "cuCtxSetCurrent");
+    check(cuda.load_module(&module, kPtx), "cuModuleLoadData");
+    check(cuda.get_function(&nothing, module, "nothing"), "cuModuleGetFunction");
+    check(cuda.create_stream(&stream, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+  }
+  CUresult launch(const Driver& cuda, CUdeviceptr a) const {
+    std::uint32_t b = 7;
+    void* arguments[] = {&a, &b};
+    return cuda.launch(nothing, 1, 1, 1, 32, 1, 1, 0, stream, arguments, nullptr);
+  }
+};
 
 }  // namespace farcall::bench

@@ -18,9 +18,6 @@
 namespace farcall::bench {
 namespace {
 
-constexpr const char* kPtx =
-    ".version 7.0\n.target sm_50\n.address_size 64\n"
-    ".visible .entry nothing(.param .u64 a, .param .u32 b) { ret; }\n";
 constexpr std::size_t kBytes = 64 * 1024;
 
 void stage(const std::string& word) {
@@ -31,26 +28,14 @@ void stage(const std::string& word) {
 
 class Session {
  public:
-  Session() : cuda_(open_driver()) {
-    CUcontext context = nullptr;
-    CUmodule module = nullptr;
-    check(cuda_.init(0), "cuInit");
-    check(cuda_.retain_context(&context, 0), "cuDevicePrimaryCtxRetain");
-    check(cuda_.set_context(context), "cuCtxSetCurrent");
-    check(cuda_.load_module(&module, kPtx), "cuModuleLoadData");
-    check(cuda_.get_function(&nothing_, module, "nothing"), "cuModuleGetFunction");
-    check(cuda_.create_stream(&stream_, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+  Session() : cuda_(open_driver()), ready_(cuda_) {
     check(cuda_.allocate(&memory_, kBytes), "cuMemAlloc");
     turn(0);
   }
 
   void turn(int number) {
-    std::uint32_t b = 7;
-    void* arguments[] = {&memory_, &b};
-    for (int i = 0; i < 100; i++) {
-      check(cuda_.launch(nothing_, 1, 1, 1, 32, 1, 1, 0, stream_, arguments, nullptr), "launch");
-    }
-    check(cuda_.synchronize_stream(stream_), "cuStreamSynchronize");
+    for (int i = 0; i < 100; i++) check(ready_.launch(cuda_, memory_), "cuLaunchKernel");
+    check(cuda_.synchronize_stream(ready_.stream), "cuStreamSynchronize");
     for (int i = 0; i < 10; i++) {
       std::size_t free_bytes = 0, total_bytes = 0;
       check(cuda_.memory_info(&free_bytes, &total_bytes), "cuMemGetInfo");
@@ -66,8 +51,7 @@ class Session {
 
  private:
   const Driver cuda_;
-  CUfunction nothing_ = nullptr;
-  CUstream stream_ = nullptr;
+  const Ready ready_;
   CUdeviceptr memory_ = 0;
 };
 

@@ -29,6 +29,26 @@ constexpr int kSealsNeeded = F_SEAL_SHRINK | F_SEAL_GROW;
 constexpr std::size_t file_bytes(std::size_t ring_bytes) { return kHeadBytes + 2 * ring_bytes; }
 constexpr std::size_t mapped_bytes(std::size_t ring_bytes) { return kHeadBytes + 4 * ring_bytes; }
 
+constexpr char kMark = 'M';
+
+// The one message about a lane's memory: a mark, and its descriptor. Room for one descriptor and no
+// more: the kernel closes what a server sends beyond it.
+struct Parcel {
+  Parcel() {
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = room.data();
+    header.msg_controllen = CMSG_LEN(sizeof(int));
+  }
+  Parcel(const Parcel&) = delete;
+  Parcel& operator=(const Parcel&) = delete;
+
+  char mark = 0;
+  iovec part{&mark, 1};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> room{};
+  msghdr header{};
+};
+
 Status map_at(int fd, std::byte* at, std::size_t bytes, std::size_t offset) {
   void* mapped = ::mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
                         static_cast<off_t>(offset));
@@ -92,15 +112,9 @@ Result<ShmMemory> ShmMemory::make(std::size_t ring_bytes) {
 }
 
 Status ShmMemory::send(int socket) {
-  char byte = 'M';
-  iovec part{&byte, 1};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> room{};
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  header.msg_control = room.data();
-  header.msg_controllen = room.size();
-  cmsghdr* rights = CMSG_FIRSTHDR(&header);
+  Parcel parcel;
+  parcel.mark = kMark;
+  cmsghdr* rights = CMSG_FIRSTHDR(&parcel.header);
   rights->cmsg_level = SOL_SOCKET;
   rights->cmsg_type = SCM_RIGHTS;
   rights->cmsg_len = CMSG_LEN(sizeof(int));
@@ -108,7 +122,7 @@ Status ShmMemory::send(int socket) {
   std::memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
   ssize_t sent = -1;
   do {
-    sent = ::sendmsg(socket, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    sent = ::sendmsg(socket, &parcel.header, MSG_NOSIGNAL | MSG_DONTWAIT);
   } while (sent < 0 && errno == EINTR);
   if (sent < 0 && errno == EPIPE) return {Code::kClosed, "the client is gone"};
   if (sent != 1) return Status::system("pass a lane's shared memory on");
@@ -118,23 +132,15 @@ Status ShmMemory::send(int socket) {
 
 Result<ShmMemory> ShmMemory::receive(int socket, std::size_t ring_bytes, Deadline deadline) {
   if (Status waited = wait_readable(socket, deadline); !waited.ok()) return waited;
-  char byte = 0;
-  iovec part{&byte, 1};
-  // Room for one descriptor and no more: the kernel closes what a server sends beyond it.
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> room{};
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  header.msg_control = room.data();
-  header.msg_controllen = CMSG_LEN(sizeof(int));
+  Parcel parcel;
   ssize_t got = -1;
   do {
-    got = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    got = ::recvmsg(socket, &parcel.header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
   } while (got < 0 && errno == EINTR);
   if (got == 0)
     return Status(Code::kClosed, "the server granted a session, but its worker did not come up");
   if (got < 0) return Status::system("receive a lane's shared memory");
-  const cmsghdr* rights = CMSG_FIRSTHDR(&header);
+  const cmsghdr* rights = CMSG_FIRSTHDR(&parcel.header);
   if (rights == nullptr || rights->cmsg_level != SOL_SOCKET || rights->cmsg_type != SCM_RIGHTS ||
       rights->cmsg_len != CMSG_LEN(sizeof(int))) {
     return Status(Code::kMalformed, "a lane came without its shared memory");
@@ -142,7 +148,7 @@ Result<ShmMemory> ShmMemory::receive(int socket, std::size_t ring_bytes, Deadlin
   int fd = -1;
   std::memcpy(&fd, CMSG_DATA(rights), sizeof(fd));
   Fd memory(fd);
-  if (byte != 'M' || (header.msg_flags & MSG_CTRUNC) != 0) {
+  if (parcel.mark != kMark || (parcel.header.msg_flags & MSG_CTRUNC) != 0) {
     return Status(Code::kMalformed, "a lane started with something else than its shared memory");
   }
   return adopt(std::move(memory), ring_bytes);
