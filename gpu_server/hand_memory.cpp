@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "gpu_server/capture.h"
+#include "gpu_server/direct_hold.h"
 #include "gpu_server/load_id.h"
 #include "gpu_server/rows.h"
 #include "transport/api/hand.h"
@@ -16,6 +17,10 @@ namespace {
 namespace hand = api::hand;
 namespace row = api::row;
 
+// What the driver copies where the rest is reached in place: that waits for the stream's turn, and
+// tells what is wrong.
+constexpr std::size_t kProbeBytes = 64;
+
 // One piece to the device. The bytes may be reused when this returns: the driver copies from
 // pageable memory before it returns, also in the async form.
 CUresult piece_in(Call& call, bool async, CUdeviceptr to, std::span<const std::byte> from,
@@ -27,6 +32,19 @@ CUresult piece_in(Call& call, bool async, CUdeviceptr to, std::span<const std::b
   }
   if (driver.cuMemcpyHtoD_v2 == nullptr) return CUDA_ERROR_NOT_SUPPORTED;
   return driver.cuMemcpyHtoD_v2(to, from.data(), from.size());
+}
+
+// One piece from the device, complete when this returns.
+CUresult piece_out(Call& call, bool async, std::span<std::byte> to, CUdeviceptr from,
+                   CUstream stream) {
+  const Driver& driver = call.driver;
+  if (!async) {
+    if (driver.cuMemcpyDtoH_v2 == nullptr) return CUDA_ERROR_NOT_SUPPORTED;
+    return driver.cuMemcpyDtoH_v2(to.data(), from, to.size());
+  }
+  if (!driver.cuMemcpyDtoHAsync_v2 || !driver.cuStreamSynchronize) return CUDA_ERROR_NOT_SUPPORTED;
+  CUresult copied = driver.cuMemcpyDtoHAsync_v2(to.data(), from, to.size(), stream);
+  return copied != CUDA_SUCCESS ? copied : driver.cuStreamSynchronize(stream);
 }
 
 bool overlaps(const Call& call) { return is_on(Switch::kPipeline) && call.late_copies.overlaps(); }
@@ -54,23 +72,41 @@ bool open_piece(Call& call, CUdeviceptr to, std::size_t bytes, CUstream stream, 
   return true;
 }
 
-// Piece by piece through staging.
+// Whether nothing is before a copy in its stream. Where something is, the payload is better left to
+// the stream than waited for.
+bool is_next(const Call& call, bool async, CUstream stream) {
+  if (!async) return true;  // waits in any case
+  return call.driver.cuStreamQuery != nullptr && call.driver.cuStreamQuery(stream) == CUDA_SUCCESS;
+}
+
+CUresult await_turn(Call& call, bool async, CUdeviceptr at, std::size_t bytes, CUstream stream) {
+  return piece_out(call, async, call.staging.first(std::min(bytes, kProbeBytes)), at, stream);
+}
+
+// Piece by piece through staging, until the rest can be opened where it belongs.
 CUresult open_pieces(Call& call, bool async, CUdeviceptr to, CUstream stream) {
+  DirectHold memory(call.driver, to, static_cast<std::size_t>(call.bulk.left()));
   bool under_way = false;
-  while (call.bulk.left() > 0) {
+  for (std::size_t at = 0; call.bulk.left() > 0;) {
+    if (memory.is_held() && is_next(call, async, stream)) {
+      std::span<std::byte> rest = memory.bytes().subspan(at);
+      CUresult turn = await_turn(call, async, to + at, rest.size(), stream);
+      if (turn != CUDA_SUCCESS) return turn;
+      return call.bulk.read(rest).ok() ? CUDA_SUCCESS : CUDA_ERROR_UNKNOWN;
+    }
     auto room = call.staging.first(
         static_cast<std::size_t>(std::min<std::uint64_t>(call.bulk.left(), call.staging.size())));
     CUresult done = CUDA_SUCCESS;
-    if (open_piece(call, to, room.size(), stream, &done)) {
+    if (open_piece(call, to + at, room.size(), stream, &done)) {
       under_way = true;
     } else if (!call.bulk.read(room).ok()) {
       // The client called the payload off, or the link is gone: then nobody reads this answer.
       return CUDA_ERROR_UNKNOWN;
     } else {
-      done = piece_in(call, async, to, room, stream);
+      done = piece_in(call, async, to + at, room, stream);
     }
     if (done != CUDA_SUCCESS) return done;
-    to += room.size();
+    at += room.size();
   }
   if (async || !under_way || call.driver.cuStreamSynchronize == nullptr) return CUDA_SUCCESS;
   return call.driver.cuStreamSynchronize(stream);
@@ -88,19 +124,6 @@ Verdict copy_in(Call& call, bool async) {
   if (load.refused != CUDA_SUCCESS) return call.status(load.refused);
   if (!on_bulk_lane) return call.status(piece_in(call, async, copy.dst, here, stream));
   return call.status(open_pieces(call, async, copy.dst, stream));
-}
-
-// One piece from the device, complete when this returns.
-CUresult piece_out(Call& call, bool async, std::span<std::byte> to, CUdeviceptr from,
-                   CUstream stream) {
-  const Driver& driver = call.driver;
-  if (!async) {
-    if (driver.cuMemcpyDtoH_v2 == nullptr) return CUDA_ERROR_NOT_SUPPORTED;
-    return driver.cuMemcpyDtoH_v2(to.data(), from, to.size());
-  }
-  if (!driver.cuMemcpyDtoHAsync_v2 || !driver.cuStreamSynchronize) return CUDA_ERROR_NOT_SUPPORTED;
-  CUresult copied = driver.cuMemcpyDtoHAsync_v2(to.data(), from, to.size(), stream);
-  return copied != CUDA_SUCCESS ? copied : driver.cuStreamSynchronize(stream);
 }
 
 // Nobody waits: the bytes go to the client's page-locked memory when the stream has got there.
@@ -206,8 +229,10 @@ Verdict copy_out(Call& call, bool async) {
   // other thread's payload waits behind this one, and nearly every error has shown itself.
   bool is_inline =
       bytes == 0 || (is_on(Switch::kInlineCopy) && bytes <= limits::kInlineCopyBytesMax);
-  auto first = call.staging.first(
-      static_cast<std::size_t>(std::min<std::uint64_t>(bytes, call.staging.size())));
+  DirectHold memory(call.driver, from, is_inline ? 0 : static_cast<std::size_t>(bytes));
+  const std::size_t first_bytes = memory.is_held() ? kProbeBytes : call.staging.size();
+  auto first =
+      call.staging.first(static_cast<std::size_t>(std::min<std::uint64_t>(bytes, first_bytes)));
   if (CUresult done = piece_out(call, async, first, from, stream); done != CUDA_SUCCESS) {
     return call.status(done);
   }
@@ -219,6 +244,11 @@ Verdict copy_out(Call& call, bool async) {
     encode(call.out);
     call.out.bytes(first.data(), first.size());
     return Verdict::kAnswered;
+  }
+  if (memory.is_held()) {
+    call.before_answer();
+    (void)call.link.post_bulk(call.reply_head(), encode, memory.bytes());
+    return Verdict::kSent;
   }
   PiecesOut pieces(call, from + first.size(), bytes - first.size(), stream);
   const bool pipelined = bytes > first.size() && pieces.begin();

@@ -6,6 +6,7 @@
 // know beyond that: kind, owner and flags.
 // Owner: the driver state.  Threads: any.
 #pragma once
+#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -45,8 +46,12 @@ struct Allocation {
 class Addresses {
  public:
   void add(Allocation allocation);
-  // The allocation that starts exactly there leaves the book.
+  // The allocation that starts exactly there leaves the book, once nobody holds it.
   std::optional<Allocation> remove(std::uint64_t base);
+  // Keeps the plain device allocation around all of these bytes in the book. False when there is
+  // none.
+  bool hold(std::uint64_t address, std::uint64_t bytes);
+  void let_go(std::uint64_t address);
   std::optional<Allocation> find(std::uint64_t address);
   std::vector<Allocation> remove_all_of(const Context& context);
   // Pooled bytes in use, for the pool's attributes.
@@ -55,9 +60,13 @@ class Addresses {
  private:
   struct Book {
     std::map<std::uint64_t, Allocation> by_base;
+    std::map<std::uint64_t, std::size_t> holds;  // by base; how many
     std::uint64_t last_id = 0;
   };
+  static std::optional<Allocation> find_in(const Book& book, std::uint64_t address);
+
   Guarded<Book> book_;
+  std::condition_variable let_go_;
 };
 
 }  // namespace farcall::softgpu

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "tests/client_shim/fake_device.h"
+#include "transport/cuda/direct_memory.h"
 
 namespace farcall::shim {
 
@@ -45,6 +46,7 @@ class StreamDevice : public FakeDevice {
   }
   std::atomic<int> fail_copies{0};  // CUresult of cuMemcpyDtoHAsync_v2
   std::atomic<bool> capturing{false};
+  std::atomic<bool> direct{false};  // the CPU may touch its memory where it lies
 
  private:
   struct Event {
@@ -230,6 +232,17 @@ inline void StreamDevice::copy_box(const CUDA_MEMCPY3D& copy) {
 }
 
 inline void StreamDevice::add_copies(api::Driver& driver) {
+  driver.cuGetExportTable = [](const void** table, const CUuuid*) {
+    static const cuda::DirectMemory kDirect = {
+        .table_bytes = sizeof(cuda::DirectMemory),
+        .hold = [](CUdeviceptr at, std::size_t) -> void* {
+          return one()->memory.data() + (at - kBase);
+        },
+        .let_go = [](CUdeviceptr) {},
+    };
+    *table = &kDirect;
+    return one()->direct ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  };
   driver.cuMemHostRegister_v2 = [](void* at, std::size_t bytes, unsigned) {
     std::lock_guard lock(one()->mutex_);
     one()->registered_[at] = bytes;

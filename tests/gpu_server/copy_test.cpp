@@ -3,6 +3,7 @@
 
 #include "tests/gpu_server/fake_driver.h"
 #include "tests/gpu_server/served_session.h"
+#include "tests/support/switched.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 
@@ -41,9 +42,11 @@ Reply read_back(ServedSession& session, std::uint64_t offset, std::span<std::byt
   return reply;
 }
 
-TEST_CASE("bytes come back as they went, whatever their number") {
+// direct: the device's memory is the CPU's too.
+void copy_all_sizes(bool direct, std::size_t driver_bytes_max) {
   constexpr std::size_t kAll = 5 * limits::kCopyChunkBytes;
   FakeDriver fake(kAll);
+  fake.direct = direct;
   ServedSession session(fake.table());
   (void)open(session);
   for (std::size_t bytes : {std::size_t{0}, std::size_t{1}, limits::kInlineCopyBytesMax,
@@ -63,7 +66,100 @@ TEST_CASE("bytes come back as they went, whatever their number") {
     CHECK(read_back(session, 3, got).status == CUDA_SUCCESS);
     CHECK(got == sent);
   }
-  CHECK(fake.largest_piece <= limits::kCopyChunkBytes);
+  CHECK(fake.largest_piece <= driver_bytes_max);
+  CHECK(fake.holds == 0);
+}
+
+TEST_CASE("bytes come back as they went, whatever their number") {
+  copy_all_sizes(false, limits::kCopyChunkBytes);
+}
+
+TEST_CASE("no payload is copied by the driver where the CPU reaches the device's memory") {
+  Switched all_on("");
+  copy_all_sizes(true, limits::kInlineCopyBytesMax);
+}
+
+TEST_CASE("without in-place the driver copies, whatever it could do") {
+  Switched off("in-place");
+  copy_all_sizes(true, limits::kCopyChunkBytes);
+}
+
+// Where there is no room for all of it, the driver is to judge.
+TEST_CASE("a payload is opened in place only where all of it is the client's") {
+  Switched all_on("");
+  FakeDriver fake(1 << 20);
+  fake.direct = true;
+  ServedSession session(fake.table());
+  (void)open(session);
+  Bytes big = pattern(1 << 20, 1);
+  std::uint16_t id = row::cuMemcpyHtoD_v2::info().id;
+  // Too long, behind the end, and around the end of all addresses.
+  const std::uint64_t offsets[] = {1, 1 << 20, 0 - FakeDriver::kBase, 0 - FakeDriver::kBase - 100};
+  for (std::uint64_t offset : offsets) {
+    CAPTURE(offset);
+    REQUIRE(
+        session.post_bulk(id, body(copy_in(big.size(), offset)), big, 1, wire::kWantsReply).ok());
+    CHECK(session.receive().status == CUDA_ERROR_INVALID_VALUE);
+    Bytes got(big.size());
+    CHECK(read_back(session, offset, got).status == CUDA_ERROR_INVALID_VALUE);
+  }
+  CHECK(fake.memory == Bytes(fake.memory.size()));
+  CHECK(fake.holds == 0);
+}
+
+TEST_CASE("what is opened in place waits for its stream first, and is not held up behind one") {
+  Switched all_on("");
+  FakeDriver fake(1 << 20);
+  fake.direct = true;
+  fake.hold_sync = true;
+  ServedSession session(fake.table());
+  (void)open(session);
+  Bytes big = pattern(1 << 20, 1);
+  std::uint16_t id = row::cuMemcpyHtoDAsync_v2::info().id;
+  REQUIRE(session.post_bulk(id, body(copy_in(big.size())), big, 1, wire::kWantsReply).ok());
+  fake.await("sync begins");
+  CHECK(fake.memory == Bytes(fake.memory.size()));
+  fake.release();
+  CHECK(session.receive().status == CUDA_SUCCESS);
+  CHECK(fake.memory == big);
+  // Behind work that is under way the copy is the stream's.
+  fake.busy = true;
+  fake.hold_again();
+  Bytes other = pattern(1 << 20, 2);
+  REQUIRE(session.post_bulk(id, body(copy_in(other.size())), other, 1, wire::kWantsReply).ok());
+  CHECK(session.receive().status == CUDA_SUCCESS);
+  CHECK(fake.memory == other);
+  CHECK(fake.largest_piece == limits::kCopyChunkBytes);
+}
+
+TEST_CASE("of a payload that breaks off nothing stays in the device's memory") {
+  Switched all_on("");
+  FakeDriver fake(4 << 20);
+  fake.direct = true;
+  ServedSession session(fake.table());
+  (void)open(session);
+  wire::FrameHeader head{.id = row::cuMemcpyHtoD_v2::info().id, .thread = 1};
+  Bytes bytes = body(copy_in(fake.memory.size()));
+  auto encode = [&](wire::Writer& out) { out.bytes(bytes.data(), bytes.size()); };
+  std::size_t records = 0;
+  auto fill = [&](std::span<std::byte> room) -> Status {
+    if (++records == 5) return Status(Code::kDriver, "had enough");
+    std::fill(room.begin(), room.end(), std::byte{0x5a});
+    return ok();
+  };
+  CHECK_FALSE(session.client().post_bulk_from(head, encode, fake.memory.size(), fill).ok());
+  CHECK(session.ask(row::cuStreamQuery::info().id, body(std::uint64_t{0})).status != CUDA_SUCCESS);
+  CHECK(fake.memory == Bytes(fake.memory.size()));
+  records = 0;
+  auto fill_and_go = [&](std::span<std::byte> room) -> Status {
+    if (++records == 5) session.client().close(Status(Code::kClosed, "gone"));
+    std::fill(room.begin(), room.end(), std::byte{0x5a});
+    return ok();
+  };
+  CHECK_FALSE(session.client().post_bulk_from(head, encode, fake.memory.size(), fill_and_go).ok());
+  (void)session.wait();
+  CHECK(fake.memory == Bytes(fake.memory.size()));
+  CHECK(fake.holds == 0);
 }
 
 TEST_CASE("a copy nobody waits for must be one that nobody waits for, and not too long") {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "transport/api/driver.h"
+#include "transport/cuda/direct_memory.h"
 
 namespace farcall::server {
 
@@ -63,6 +64,9 @@ class FakeDriver {
   std::atomic<int> fail_memset{0};            // CUresult of cuMemsetD8Async
   std::atomic<CUdeviceptr> bad_from{0};       // copies from here on up fail
   std::atomic<std::size_t> largest_piece{0};  // of all copies
+  std::atomic<bool> direct{false};            // the CPU may touch device memory in place
+  std::atomic<bool> busy{false};              // every stream is
+  std::atomic<int> holds{0};                  // of such memory, now
   std::atomic<int> contexts_alive{0};
   std::atomic<int> set_current_calls{0};
   std::vector<std::byte> memory;  // device memory, at kBase
@@ -80,6 +84,15 @@ class FakeDriver {
     changed_.notify_all();
   }
   CUresult copy(CUdeviceptr at, void* host, std::size_t bytes, bool to_device);
+  static void* hold(CUdeviceptr at, std::size_t bytes) {
+    auto& memory = self()->memory;
+    if (at < kBase || at - kBase > memory.size() || bytes > memory.size() - (at - kBase)) {
+      return nullptr;
+    }
+    ++self()->holds;
+    return memory.data() + (at - kBase);
+  }
+  static void let_go(CUdeviceptr) { --self()->holds; }
 
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -143,7 +156,10 @@ inline api::Driver FakeDriver::table() {
   driver.cuStreamBeginCapture_v2 = [](CUstream, CUstreamCaptureMode mode) {
     return self()->capture_mode = mode, CUDA_SUCCESS;
   };
-  driver.cuStreamQuery = [](CUstream) { return self()->note("query"), CUDA_SUCCESS; };
+  driver.cuStreamQuery = [](CUstream) {
+    self()->note("query");
+    return self()->busy ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
+  };
   driver.cuStreamSynchronize = [](CUstream) {
     self()->note("sync begins");
     if (self()->hold_sync) {
@@ -162,6 +178,11 @@ inline api::Driver FakeDriver::table() {
   driver.cuMemsetD8Async = [](CUdeviceptr, unsigned char value, std::size_t, CUstream) {
     self()->note("memset " + std::to_string(value));
     return static_cast<CUresult>(self()->fail_memset.load());
+  };
+  driver.cuGetExportTable = [](const void** table, const CUuuid*) {
+    static const cuda::DirectMemory kDirect = {sizeof(cuda::DirectMemory), hold, let_go};
+    *table = &kDirect;
+    return self()->direct ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
   };
   driver.cuMemcpyHtoD_v2 = [](CUdeviceptr to, const void* from, std::size_t bytes) {
     return self()->copy(to, const_cast<void*>(from), bytes, true);

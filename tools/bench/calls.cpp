@@ -1,9 +1,10 @@
 // What a CUDA call costs: microseconds of small calls, GB/s of big copies.
 //
-//   LD_PRELOAD=…/libcuda.so.1 bench_calls [--json FILE] [--rounds N] [--quick]
+//   LD_PRELOAD=…/libcuda.so.1 bench_calls [--json FILE] [--rounds N] [--quick] [--copies]
 //
 // Posted calls (launches, copies to the device) are measured as a burst with one wait at its end,
 // so that the figure holds the work of both ends, not only that of putting calls into a buffer.
+// --copies: the big copies only.
 #include <cstring>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@ struct Options {
   int rounds = 9;
   int calls = 1000;
   int burst = 100'000;
+  bool copies_only = false;
 };
 
 class Bench {
@@ -34,9 +36,9 @@ class Bench {
     char name[128] = "";
     check(cuda_.device_name(name, sizeof name, 0), "cuDeviceGetName");
     std::printf("device: %s\n", name);
-    small_calls();
+    if (!options_.copies_only) small_calls();
     for (const auto& [bytes, label] : {std::pair{64, "64 B"}, std::pair{4096, "4 KiB"}}) {
-      copies(static_cast<std::size_t>(bytes), label);
+      if (!options_.copies_only) copies(static_cast<std::size_t>(bytes), label);
     }
     for (unsigned mib : {1u, 16u, 256u}) bandwidth(mib);
     figures_.print();
@@ -126,13 +128,16 @@ int run(int argc, char** argv) {
       options.rounds = 3;
       options.calls = 200;
       options.burst = 10'000;
+    } else if (std::strcmp(argv[i], "--copies") == 0) {
+      options.copies_only = true;
     } else if (std::strcmp(argv[i], "--json") == 0 && i + 1 < argc) {
       options.json = argv[++i];
     } else if (std::strcmp(argv[i], "--rounds") == 0 && i + 1 < argc) {
       options.rounds = std::max(1, std::atoi(argv[++i]));
     } else {
       std::fprintf(stderr,
-                   "Usage: LD_PRELOAD=libcuda.so.1 %s [--json FILE] [--rounds N] [--quick]\n",
+                   "Usage: LD_PRELOAD=libcuda.so.1 %s [--json FILE] [--rounds N] [--quick] "
+                   "[--copies]\n",
                    argv[0]);
       return 2;
     }

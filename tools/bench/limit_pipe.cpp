@@ -34,6 +34,8 @@ class TcpPipe final : public Pipe {
     ::setsockopt(socket_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     ::setsockopt(socket_, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
     ::setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    // As on a lane between two ends of one host: some hosts' default paces.
+    ::setsockopt(socket_, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
   }
   TcpPipe(const TcpPipe&) = delete;
   TcpPipe& operator=(const TcpPipe&) = delete;

@@ -24,6 +24,7 @@ enum class SocketUse { kControl, kLane };
 
 // For a socket that accept or connect gave. A Unix socket is left as it is, but for non-blocking.
 void tune_socket(int fd);
+// What a connected socket is for.
 void set_use(int fd, SocketUse use);
 
 // Tries every address of the name in turn. Errors: kNotFound (no such name), kTimeout, kSystem.

@@ -76,6 +76,7 @@ class SocketCarrier final : public Carrier {
   std::unique_ptr<std::byte[]> rx_;
   std::size_t head_ = 0;
   std::size_t tail_ = 0;
+  std::uint64_t received_ = 0;          // bytes, ever
   std::atomic<std::size_t> unread_{0};  // tail_ - head_, for rx_arrived
   AdaptiveWait waiting_;
   std::atomic<bool> closed_{false};
@@ -143,6 +144,7 @@ Status SocketCarrier::fill(bool* progress) {
   const ssize_t got = ::recv(socket_.get(), rx_.get() + tail_, goal, MSG_DONTWAIT);
   if (got > 0) {
     tail_ += static_cast<std::size_t>(got);
+    received_ += static_cast<std::size_t>(got);
     unread_.store(tail_ - head_, std::memory_order_release);
     *progress = true;
     return ok();
@@ -171,15 +173,21 @@ void SocketCarrier::rx_release() {
   unread_.store(tail_ - head_, std::memory_order_release);
 }
 
+// A part of a record is a sign of life: a large one may take longer to come than it is worth
+// spinning for where nothing comes.
 Status SocketCarrier::wait(Deadline deadline) {
   Status broken;
-  const auto ready = [&] {
+  bool whole_record = false;
+  const auto stirs = [&] {
+    const std::uint64_t before = received_;
     Result<std::span<const std::byte>> record = rx_peek();
     if (!record.ok()) broken = record.status();
-    return !record.ok() || !record.value().empty();
+    whole_record = !record.ok() || !record.value().empty();
+    return whole_record || received_ != before;
   };
-  if (waiting_.spin(ready)) return broken;
-  while (!ready()) FARCALL_TRY(block(POLLIN, deadline));
+  while (!whole_record) {
+    if (!waiting_.spin(stirs)) FARCALL_TRY(block(POLLIN, deadline));
+  }
   return broken;
 }
 

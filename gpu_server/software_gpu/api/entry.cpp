@@ -5,6 +5,7 @@
 #include "gpu_server/software_gpu/driver.h"
 #include "gpu_server/software_gpu/symbol_table.h"
 #include "gpu_server/software_gpu/thread_state.h"
+#include "transport/cuda/direct_memory.h"
 #include "transport/cuda/entry_points.h"
 #include "transport/cuda/error_text.h"
 #include "transport/cuda/private_tables.h"
@@ -43,6 +44,15 @@ const cuda::PrivateHost kPrivateHost = {
         },
 };
 
+// Device memory is memory of this process.
+const cuda::DirectMemory kDirectMemory = {
+    .table_bytes = sizeof(cuda::DirectMemory),
+    .hold = [](CUdeviceptr address, std::size_t bytes) -> void* {
+      return driver().addresses.hold(address, bytes) ? reinterpret_cast<void*>(address) : nullptr;
+    },
+    .let_go = [](CUdeviceptr address) { driver().addresses.let_go(address); },
+};
+
 }  // namespace
 }  // namespace farcall::softgpu
 
@@ -51,6 +61,11 @@ using namespace farcall::softgpu;
 extern "C" {
 
 CUresult cuGetExportTable(const void** ppExportTable, const CUuuid* pExportTableId) {
+  if (ppExportTable != nullptr && pExportTableId != nullptr &&
+      std::memcmp(pExportTableId, &farcall::cuda::kDirectMemoryId, sizeof(CUuuid)) == 0) {
+    *ppExportTable = &kDirectMemory;
+    return CUDA_SUCCESS;
+  }
   return farcall::cuda::private_table(kPrivateHost, ppExportTable, pExportTableId);
 }
 

@@ -1,8 +1,11 @@
+#include <atomic>
 #include <cstring>
 #include <numeric>
+#include <thread>
 #include <vector>
 
 #include "tests/gpu_server/software_gpu/driver_session.h"
+#include "transport/cuda/direct_memory.h"
 
 namespace farcall::softgpu::tests {
 
@@ -208,6 +211,80 @@ TEST_CASE("a stream-ordered free takes its turn") {
   CHECK(cuMemPoolGetAttribute(pool, CU_MEMPOOL_ATTR_USED_MEM_HIGH, &high) == CUDA_SUCCESS);
   CHECK(high >= 4096);
   CHECK(cuStreamDestroy_v2(stream) == CUDA_SUCCESS);
+}
+
+const cuda::DirectMemory& direct_memory() {
+  const void* table = nullptr;
+  REQUIRE(cuGetExportTable(&table, &cuda::kDirectMemoryId) == CUDA_SUCCESS);
+  return *static_cast<const cuda::DirectMemory*>(table);
+}
+
+TEST_CASE("only plain device memory can be held, and only all of a range") {
+  DriverSession session;
+  const auto& direct = direct_memory();
+  CUdeviceptr memory = session.allocate(4096);
+  CHECK(direct.hold(memory + 1, 4096) == nullptr);
+  CHECK(direct.hold(memory + 4096, 1) == nullptr);
+  CHECK(direct.hold(memory, SIZE_MAX) == nullptr);
+  CHECK(direct.hold(0, 1) == nullptr);
+  CHECK(direct.hold(SIZE_MAX, 1) == nullptr);
+  CUdeviceptr managed = 0, pooled = 0;
+  void* host = nullptr;
+  REQUIRE(cuMemAllocManaged(&managed, 4096, CU_MEM_ATTACH_GLOBAL) == CUDA_SUCCESS);
+  REQUIRE(cuMemAllocAsync(&pooled, 4096, nullptr) == CUDA_SUCCESS);
+  REQUIRE(cuMemAllocHost_v2(&host, 4096) == CUDA_SUCCESS);
+  for (CUdeviceptr other : {managed, pooled, reinterpret_cast<CUdeviceptr>(host)}) {
+    CHECK(direct.hold(other, 1) == nullptr);
+    direct.let_go(other);  // nothing to let go
+  }
+  auto* here = static_cast<unsigned char*>(direct.hold(memory, 4096));
+  CHECK(here == reinterpret_cast<unsigned char*>(memory));
+  CHECK(direct.hold(memory + 100, 10) == here + 100);
+  direct.let_go(memory + 100);
+  direct.let_go(memory);
+  CHECK(cuMemFree_v2(memory) == CUDA_SUCCESS);
+  CHECK(direct.hold(memory, 1) == nullptr);
+}
+
+// Holds memory, lets another thread do what would free it, and uses it for a while.
+template <class Free>
+void use_while_freed(CUdeviceptr memory, const Free& free_it) {
+  const auto& direct = direct_memory();
+  void* held = direct.hold(memory, 4096);
+  REQUIRE(held != nullptr);
+  auto* here = static_cast<volatile unsigned char*>(held);
+  std::atomic<bool> begins{false}, let_go{false};
+  std::thread freeing([&] {
+    begins = true;
+    free_it();
+    CHECK(let_go);
+  });
+  while (!begins) {
+  }
+  for (int i = 0; i < 1'000'000; ++i) here[i % 4096] = 7;
+  let_go = true;
+  direct.let_go(memory);
+  freeing.join();
+  CHECK(direct.hold(memory, 1) == nullptr);
+}
+
+TEST_CASE("freeing memory, or its context, waits for those who hold it") {
+  DriverSession session;
+  const auto current = [&] { CHECK(cuCtxSetCurrent(session.context()) == CUDA_SUCCESS); };
+  CUdeviceptr memory = session.allocate(4096);
+  use_while_freed(memory, [&] {
+    current();
+    CHECK(cuMemFree_v2(memory) == CUDA_SUCCESS);
+  });
+  memory = session.allocate(4096);
+  use_while_freed(memory, [&] {
+    current();
+    CHECK(cuMemFreeAsync(memory, nullptr) == CUDA_SUCCESS);
+  });
+  CUcontext other = nullptr;
+  REQUIRE(cuCtxCreate_v2(&other, 0, 0) == CUDA_SUCCESS);
+  memory = session.allocate(4096);
+  use_while_freed(memory, [&] { CHECK(cuCtxDestroy_v2(other) == CUDA_SUCCESS); });
 }
 
 }  // namespace farcall::softgpu::tests

@@ -1,6 +1,8 @@
 // Sessions over real sockets and over shared memory: waking, back pressure, and what a stranger's
 // bytes do.
 #include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -10,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "transport/link/acceptor.h"
 #include "transport/link/carrier.h"
 #include "transport/link/record.h"
 #include "transport/link/session.h"
@@ -215,4 +218,38 @@ TEST_CASE("threads that post while another closes get the reason and nothing han
   ends.client->close({Code::kDenied, "revoked"});
   for (std::thread& thread : threads) thread.join();
   for (const Status& status : last) CHECK(status.text() == "revoked");
+}
+
+TEST_CASE("a lane within one host is not paced, whatever the host's default") {
+  Fd listener = std::move(listen_tcp("127.0.0.1", 0)).value();
+  Fd near = std::move(connect_tcp("127.0.0.1", bound_port(listener), soon())).value();
+  auto lane = make_socket_carrier(std::move(near), -1);
+  char control[16] = {};
+  socklen_t bytes = sizeof(control) - 1;
+  REQUIRE(::getsockopt(lane->fd(), IPPROTO_TCP, TCP_CONGESTION, control, &bytes) == 0);
+  CHECK(std::string(control) == "reno");
+}
+
+TEST_CASE("a record that comes in pieces is waited for whole") {
+  int pair[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+  Fd far(pair[1]);
+  auto lane = make_socket_carrier(Fd(pair[0]), -1);
+  const RecordHeader header{.length = 1000, .type = 2};
+  std::vector<std::byte> record(limits::kRecordHeaderBytes + header.length, std::byte{7});
+  std::memcpy(record.data(), &header, sizeof(header));
+  std::thread slow([&] {
+    for (std::byte each : record) {
+      if (!write_all(far.get(), std::span(&each, 1), soon()).ok()) return;
+    }
+  });
+  CHECK(lane->wait(soon()).ok());
+  auto whole = lane->rx_peek();
+  slow.join();
+  REQUIRE(whole.ok());
+  CHECK(std::vector<std::byte>(whole.value().begin(), whole.value().end()) == record);
+  // Of the next one only half comes.
+  REQUIRE(write_all(far.get(), std::span(record).first(500), soon()).ok());
+  lane->rx_release();
+  CHECK(lane->wait(Deadline::after(system_clock(), 20)).code() == Code::kTimeout);
 }
