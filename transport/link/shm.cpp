@@ -127,6 +127,7 @@ Status ShmCarrier::wait_for_room(std::size_t bytes) {
       const bool now = ready();
       if (!now) sleep_for_room(tx_.control().room_bell, seen);
       tx_.slept();
+      tx_waiting_.woke();
       if (now || ready()) break;
       broken = look_at_peer();
     }
@@ -192,6 +193,7 @@ Status ShmCarrier::wait(Deadline deadline) {
     const bool now = ready();
     const int woken = now ? 0 : ::poll(entries, watch_fd_ >= 0 ? 2 : 1, deadline.left_ms());
     rx_.slept();
+    rx_waiting_.woke();
     if (now) return broken;
     if (woken < 0 && errno != EINTR) return Status::system("wait for the link");
     // What the peer wrote before it went is still to be had.

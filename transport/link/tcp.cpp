@@ -186,7 +186,9 @@ Status SocketCarrier::wait(Deadline deadline) {
     return whole_record || received_ != before;
   };
   while (!whole_record) {
-    if (!waiting_.spin(stirs)) FARCALL_TRY(block(POLLIN, deadline));
+    if (waiting_.spin(stirs)) continue;
+    FARCALL_TRY(block(POLLIN, deadline));
+    waiting_.woke();
   }
   return broken;
 }

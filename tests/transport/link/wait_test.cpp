@@ -46,3 +46,40 @@ TEST_CASE("one success makes it spin again") {
   int asked = 0;
   CHECK(wait.spin([&] { return ++asked == 2; }));  // the second look is one only a spin takes
 }
+
+namespace {
+
+struct TestClock : farcall::Clock {
+  std::int64_t now_ns() const override { return ns += 1000; }
+  mutable std::int64_t ns = 1'000'000;
+};
+
+}  // namespace
+
+TEST_CASE("after a short sleep it spins again, after a long one it does not") {
+  farcall::Switched all_on("");
+  TestClock clock;
+  AdaptiveWait wait(clock);
+  for (int i = 0; i < 3; ++i) CHECK(looks(wait) > 1);
+  CHECK(looks(wait) == 1);
+  clock.ns += 200'000;
+  wait.woke();
+  CHECK(looks(wait) == 1);
+  clock.ns += 50'000;
+  wait.woke();
+  // One spin to see, and if that was in vain, back to sleep.
+  CHECK(looks(wait) > 1);
+  clock.ns += 200'000;
+  wait.woke();
+  CHECK(looks(wait) == 1);
+}
+
+TEST_CASE("without spin no sleep is too short") {
+  farcall::Switched off("spin");
+  TestClock clock;
+  AdaptiveWait wait(clock);
+  for (int i = 0; i < 3; ++i) {
+    CHECK(looks(wait) == 1);
+    wait.woke();
+  }
+}
