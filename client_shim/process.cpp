@@ -15,7 +15,7 @@ namespace farcall::shim {
 namespace {
 
 // Told to the server for its error texts.
-constexpr const char* kVersion = "0.1.0";
+constexpr const char* kVersion = FARCALL_VERSION;
 
 struct Process {
   std::atomic<Client*> client{nullptr};

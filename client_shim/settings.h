@@ -10,9 +10,11 @@
 //   FARCALL_STRICT       1: every call waits for its own result
 //   FARCALL_STATS        file for the figures of the session, written when the program ends
 //   FARCALL_TRACE        file for a record of every call, for `farcall explain`; see trace.h
-//   FARCALL_STATUS       file that says why there is no device; `farcall run` shows it
+//   FARCALL_STATUS       file that says, in one line, why there is no device
 //   FARCALL_LOG          level[:file], see transport/base/log.h
 //   FARCALL_OFF          optimisations to do without: spin,gather,… or all; see switches.h
+//   FARCALL_ENGINE       what seals records: auto (default), evp, ipsec-mb; see link/engine.h
+//   FARCALL_CRYPTO_THREADS   helper threads for large payloads, 0 to 8; see link/crypto_pool.h
 //
 // Owner: plain values.  Threads: any; reads the environment once each call.
 #pragma once

@@ -3,24 +3,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <array>
 #include <climits>
 #include <cstdio>
-#include <ctime>
 
 #include "gpu_server/driver_library.h"
 
 namespace farcall::server {
 namespace {
-
-std::string date(std::int64_t unix_seconds) {
-  std::time_t seconds = static_cast<std::time_t>(unix_seconds);
-  std::tm utc{};
-  std::array<char, 32> text{};
-  ::gmtime_r(&seconds, &utc);
-  std::strftime(text.data(), text.size(), "%Y-%m-%d %H:%M UTC", &utc);
-  return text.data();
-}
 
 bool say(const char* what, const Status& status, const std::string& found) {
   std::printf("%-12s %s  %s\n", what, status.ok() ? "ok     " : "FAILED ",
@@ -35,7 +24,7 @@ bool check_certificate(const SupervisorOptions& options) {
   if (!facts.ok()) return say("certificate", facts.status(), "");
   return say("certificate", ok(),
              security::identity_uri(facts.value().who) + ", " + facts.value().subject +
-                 ", valid until " + date(facts.value().not_after));
+                 ", valid until " + security::date_text(facts.value().not_after));
 }
 
 bool check_driver(const std::string& path) {

@@ -17,7 +17,7 @@
 namespace farcall::server {
 namespace {
 
-constexpr const char* kVersion = "0.1.0";
+constexpr const char* kVersion = FARCALL_VERSION;
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
 

@@ -54,5 +54,6 @@ struct CertificateFacts {
   std::string fingerprint;  // SHA-256, hexadecimal
 };
 Result<CertificateFacts> describe_certificate(const std::string& certificate_path);
+std::string date_text(std::int64_t unix_seconds);  // "2026-11-27 14:05 UTC"
 
 }  // namespace farcall::security

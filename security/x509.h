@@ -1,7 +1,7 @@
 // What ca, identity and tls share about certificates; the one security header that knows OpenSSL's
 // types, so only .cpp files of this folder include it.
 //
-//   Result<X509Ptr> certificate = read_certificate(path);
+//   Result<X509Ptr> certificate = parse_certificate(pem, path);
 //   Result<PeerIdentity> who = identity_of(certificate.value().get());
 //
 // Threads: any; none of it keeps state.
@@ -32,7 +32,6 @@ struct FreeWith {
 using X509Ptr = std::unique_ptr<X509, FreeWith<&X509_free>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, FreeWith<&EVP_PKEY_free>>;
 using BioPtr = std::unique_ptr<BIO, FreeWith<&BIO_free_all>>;
-using StorePtr = std::unique_ptr<X509_STORE, FreeWith<&X509_STORE_free>>;
 using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, FreeWith<&X509_STORE_CTX_free>>;
 
 // A whole small file (≤ 64 KiB), wiped when dropped.  Errors: kNotFound, kDenied, kSystem.
@@ -52,7 +51,6 @@ std::string names_of(X509* certificate);
 // good for nothing here.
 bool allows(X509* certificate, IdentityKind kind);
 std::int64_t unix_seconds(const ASN1_TIME* time);
-std::string date_text(std::int64_t unix_seconds);  // "2026-11-27 14:05 UTC"
 
 // Why verification said no, with what to do.
 //   not_after  of the certificate, Unix seconds

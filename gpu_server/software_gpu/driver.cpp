@@ -37,7 +37,7 @@ CUresult Driver::start() {
 CUresult Driver::start_once() {
   set_log_name("softgpu");
   log_from_environment(LogLevel::kOff);
-  const Config config = Config::from(&std::getenv);
+  const Config config = Config::from(&::secure_getenv);
   for (int ordinal = 0; ordinal < config.devices; ++ordinal) {
     auto device = Device::create(ordinal, config);
     if (!device.ok()) {

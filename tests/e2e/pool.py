@@ -161,6 +161,7 @@ class Pool:
         self.shim = build / "lib" / "libcuda.so.1"
         self.farcall = build / "bin" / "farcall"
         self.log = []
+        self._log_grew = threading.Condition()
         self.module_cache_size = module_cache_size
         for part in (self.driver, self.shim, self.farcall, build / "bin" / "farcall-server"):
             expect(part.exists(), f"{part} is missing")
@@ -195,8 +196,7 @@ class Pool:
         else:
             raise Failure(f"the server ended at once: {''.join(self.log)}")
         self.port = int((self.folder / "port").read_text())
-        self._reader = threading.Thread(target=lambda: self.log.extend(self.server.stderr),
-                                        daemon=True)
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
 
     def __exit__(self, kind, value, trace):
@@ -244,6 +244,19 @@ class Pool:
         return run([self.farcall, "run", "--server", self.url(port), "--cert",
                     certificate, "--key", key, "--ca", ca or self.authority.ca, "--", *command],
                    clean_environment())
+
+    def _read_log(self):
+        for line in self.server.stderr:
+            with self._log_grew:
+                self.log.append(line)
+                self._log_grew.notify_all()
+
+    def await_log(self, words):
+        """Returns when the server's log holds these words; fails when that takes too long."""
+        with self._log_grew:
+            told = self._log_grew.wait_for(lambda: any(words in line for line in self.log),
+                                           PATIENCE_S)
+        expect(told, f"the server's log does not tell of {words!r}: {''.join(self.log)}")
 
     def workers(self):
         """The process ids of the server's workers."""

@@ -20,8 +20,8 @@ import sys
 import time
 
 SECTIONS = ("programs", "calls", "frameworks")
-# They run until they are killed, or print what they were given: for other tests.
-NOT_COMPARED = {"endless_calls", "carry_pattern"}
+# They run until they are killed, or need arguments to be of use: for other tests.
+NOT_COMPARED = {"endless_calls", "carry_pattern", "large_image", "step_loop"}
 
 
 def find_driver():
@@ -99,6 +99,11 @@ class Runner:
         (self.out / f"{name}.{how}.log").write_text(f"exit code {code}\n{out}\n--- stderr\n{err}")
         return code, out, took
 
+    def went_far(self, name):
+        """Whether the session's own figures say that calls went to the server."""
+        stats = self.out / f"{name}.stats.json"
+        return stats.is_file() and json.loads(stats.read_text())["round_trips"] > 0
+
     def both(self, section, name, command, figures=False):
         outcome = Outcome(section, name)
         results = {}
@@ -114,12 +119,16 @@ class Runner:
             outcome.verdict, outcome.note = "skipped", native[1].strip().splitlines()[-1]
         elif native[0] is None:
             outcome.verdict, outcome.note = "skipped", "hangs on the GPU directly"
+        elif native[0] != 0:
+            outcome.verdict, outcome.note = "FAILS", f"on the GPU directly: exit code {native[0]}"
         elif remote[0] is None:
             outcome.verdict, outcome.note = "HANGS", f"over {self.options.seconds} s"
         elif native[0] != remote[0]:
             outcome.verdict, outcome.note = "DIFFERS", f"exit code {remote[0]}, not {native[0]}"
         elif native[1] != remote[1] and section != "calls":
             outcome.verdict, outcome.note = "DIFFERS", "in what it prints"
+        elif not self.went_far(name):
+            outcome.verdict, outcome.note = "LOCAL", "did not go through Farcall"
         else:
             outcome.verdict = "same"
         print(outcome.row(), flush=True)

@@ -64,7 +64,9 @@ std::vector<std::string> command(const TestPool& pool, std::vector<std::string> 
                                     "--ca",
                                     pool.server().ca_path,
                                     "--listen",
-                                    "127.0.0.1:0"};
+                                    "127.0.0.1:0",
+                                    "--module-cache",
+                                    "off"};
   words.insert(words.end(), more.begin(), more.end());
   return words;
 }
@@ -93,6 +95,7 @@ TEST_CASE("SIGTERM takes the server down cleanly, SIGHUP does not") {
   // The file appears whole, and appears only when clients can connect.
   std::int64_t until = now_ms() + 10'000;
   while (contents(port_file).empty() && now_ms() < until) ::poll(nullptr, 0, 5);
+  REQUIRE_FALSE(contents(port_file).empty());
   auto port = static_cast<std::uint16_t>(std::stoi(contents(port_file)));
   REQUIRE(::kill(server.pid, SIGHUP) == 0);
   auto session = dial(port, pool.client());

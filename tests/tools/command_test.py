@@ -23,13 +23,17 @@ def farcall(*words, code=0, folder=None):
 
 def main():
     assert "run" in farcall("--help") and "demo" in farcall("--help")
-    for command in ("run", "gpus", "demo"):
-        assert "Example" in farcall(command, "--help") or command == "gpus"
+    for command in ("run", "gpus", "demo", "ca", "netperf", "explain"):
+        assert "Example" in farcall(command, "--help"), command
     assert "API table" in farcall("version")
     farcall(code=2)
     farcall("fly", code=2)
     farcall("demo", "--gpus", "0", code=2)
+    farcall("demo", "--gpus", "17", code=2)
     assert "--server" in farcall("run", "--", "true", code=125)
+    assert "known are spin" in farcall("run", "--off", "nonsense", "--", "true", code=2)
+    assert "LEVEL" in farcall("run", "--log", "loud", "--", "true", code=2)
+    assert "0.5ms" in farcall("explain", "none", "--rtt", "soon", code=2)
 
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
@@ -38,7 +42,7 @@ def main():
         farcall("ca", "init", "--pool", "lab", code=125, folder=folder)  # never replaces a key
         farcall("ca", "issue", "--server", "gpu1.lab.example", "--out", "gpu1", folder=folder)
         farcall("ca", "issue", "--tenant", "vision", "--user", "ana", folder=folder)
-        assert "say for whom" in farcall("ca", "issue", code=125, folder=folder)
+        assert "say for whom" in farcall("ca", "issue", code=2, folder=folder)
         shown = farcall("ca", "show", "ana.crt", folder=folder)
         assert "spiffe://lab/tenant/vision/user/ana" in shown and "client" in shown, shown
         assert "server" in farcall("ca", "show", "gpu1.crt", folder=folder)

@@ -10,15 +10,6 @@
 namespace farcall::cli {
 namespace {
 
-std::string date_of(std::int64_t seconds) {
-  const std::time_t time = seconds;
-  std::tm utc{};
-  ::gmtime_r(&time, &utc);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", &utc);
-  return text;
-}
-
 std::string certificate_of(const std::string& folder) { return folder + "/ca.crt"; }
 std::string key_of(const std::string& folder) { return folder + "/ca.key"; }
 
@@ -42,7 +33,8 @@ int ca_init(const CaInitOptions& options) {
 int ca_issue(const CaIssueOptions& options) {
   const bool for_server = !options.server.empty();
   if (for_server == (!options.tenant.empty() || !options.user.empty())) {
-    return fail("say for whom: --server HOST, or --tenant NAME --user NAME");
+    fail("say for whom: --server HOST, or --tenant NAME --user NAME");
+    return kExitUsage;
   }
   if (!std::filesystem::exists(certificate_of(options.folder))) {
     return fail("no authority in " + options.folder + ": make one with 'farcall ca init --dir " +
@@ -78,8 +70,8 @@ int ca_show(const std::string& certificate_path) {
   std::printf("purpose      %s\n", it.for_server   ? "server"
                                    : it.for_client ? "client"
                                                    : "authority");
-  std::printf("valid from   %s\n", date_of(it.not_before).c_str());
-  std::printf("valid until  %s%s\n", date_of(it.not_after).c_str(),
+  std::printf("valid from   %s\n", security::date_text(it.not_before).c_str());
+  std::printf("valid until  %s%s\n", security::date_text(it.not_after).c_str(),
               it.not_after < std::time(nullptr) ? "  (expired)" : "");
   std::printf("issued by    %s\n", it.issuer.c_str());
   std::printf("serial       %s\n", it.who.serial.c_str());

@@ -13,6 +13,7 @@
 
 namespace farcall::cli {
 
+inline constexpr int kExitUsage = 2;
 inline constexpr int kExitFarcall = 125;
 inline constexpr int kExitNotExecutable = 126;
 inline constexpr int kExitNotFound = 127;

@@ -6,7 +6,6 @@
 
 #include "tools/cli/places.h"
 #include "transport/api/dispatch.h"
-#include "transport/base/switches.h"
 
 namespace farcall::cli {
 namespace {
@@ -85,7 +84,6 @@ Result<std::unique_ptr<link::Session>> connect(const Connection& connection,
                                                link::HelloInfo* hello) {
   link::DialOptions options;
   FARCALL_TRY(link::parse_server(connection.server, &options));
-  FARCALL_TRY(turn_off_from_environment());
   options.certificate_path = connection.certificate;
   options.key_path = connection.key;
   options.ca_path = connection.ca;
@@ -107,8 +105,9 @@ Status try_connection(const Connection& connection) {
 }
 
 void export_environment(const Connection& connection, const std::string& shim) {
+  // A variable of the user's own must not complete a connection that lacks the value on purpose.
   const auto set = [](const char* name, const std::string& value) {
-    if (!value.empty()) ::setenv(name, value.c_str(), 1);
+    value.empty() ? ::unsetenv(name) : ::setenv(name, value.c_str(), 1);
   };
   const auto absolute = [](const std::string& path) {
     std::error_code error;

@@ -20,8 +20,7 @@ namespace farcall::cli {
 // text names flag, variable and file).
 Status complete(Connection* connection);
 
-// A session to the server, without the optimisations that FARCALL_OFF names. hello: may be null.
-// Errors: as link::dial, beginning "cannot connect"; kUnsupported for an unknown optimisation.
+// A session to the server. hello: may be null.  Errors: as link::dial, beginning "cannot connect".
 Result<std::unique_ptr<link::Session>> connect(const Connection& connection,
                                                link::HelloInfo* hello);
 

@@ -59,11 +59,13 @@ int write(const std::string& path, const std::string& text) {
 int explain_trace(const ExplainOptions& options) {
   LinkFigures asked;
   if (!parse(options.rtt, kTimes, &asked.rtt_s)) {
-    return fail("--rtt " + options.rtt + " is no time; write for instance 0.5ms or 200us");
+    fail("--rtt " + options.rtt + " is no time; write for instance 0.5ms or 200us");
+    return kExitUsage;
   }
   if (!parse(options.bandwidth, kSpeeds, &asked.bytes_per_s)) {
-    return fail("--bandwidth " + options.bandwidth +
-                " is no bandwidth; write for instance 10Gbit or 1.2GB/s");
+    fail("--bandwidth " + options.bandwidth +
+         " is no bandwidth; write for instance 10Gbit or 1.2GB/s");
+    return kExitUsage;
   }
   auto trace = read_trace(options.trace_file);
   if (!trace.ok()) return fail(trace.status());

@@ -5,6 +5,7 @@
 #include "tools/cli/commands.h"
 #include "transport/api/dispatch.h"
 #include "transport/base/log.h"
+#include "transport/base/switches.h"
 
 namespace farcall::cli {
 
@@ -19,8 +20,6 @@ int fail(const Status& status) {
 
 namespace {
 
-constexpr int kExitUsage = 2;
-
 void add_connection(CLI::App* command, Connection* to) {
   command->add_option("--server", to->server,
                       "GPU server, HOST:PORT; tcp://, shm:// or rdma:// before it insists on that\n"
@@ -32,6 +31,18 @@ void add_connection(CLI::App* command, Connection* to) {
                       "name the server's certificate carries, if not HOST [FARCALL_SERVER_NAME]");
 }
 
+// Checks of CLI11: what is wrong with the text, or nothing.
+std::string is_off_list(const std::string& text) {
+  Status done = turn_off(text);
+  return done.ok() ? std::string() : done.text();
+}
+
+std::string is_log_setting(const std::string& text) {
+  LogLevel level;
+  if (parse_log_level(text.substr(0, text.find(':')).c_str(), &level)) return {};
+  return "\"" + text + "\" is no LEVEL[:FILE]; levels are off, error, warn, info, debug, trace";
+}
+
 void add_run(CLI::App& app, RunOptions* options) {
   auto* run = app.add_subcommand("run", "Run a program with its GPU on a server");
   add_connection(run, &options->connection);
@@ -41,11 +52,13 @@ void add_run(CLI::App& app, RunOptions* options) {
       "--trace", options->trace_file,
       "record every call in this file, replacing it, for farcall explain [FARCALL_TRACE]");
   run->add_option("--log", options->log,
-                  "let the client library log: LEVEL[:FILE], error to trace [FARCALL_LOG]");
+                  "let the client library log: LEVEL[:FILE], error to trace [FARCALL_LOG]")
+      ->check(is_log_setting);
   run->add_flag("--strict", options->strict,
                 "make every call wait for its own result, as on a local GPU [FARCALL_STRICT]");
   run->add_option("--off", options->off,
-                  "optimisations to do without, for instance spin,gather or all [FARCALL_OFF]");
+                  "optimisations to do without, for instance spin,gather or all [FARCALL_OFF]")
+      ->check(is_off_list);
   run->add_flag("!--no-check", options->check, "do not try the server before the program starts");
   run->add_option("command", options->command, "the program and its arguments, after --")
       ->required();
@@ -54,7 +67,10 @@ void add_run(CLI::App& app, RunOptions* options) {
       "Example:\n  farcall run --server gpu1:7717 --cert ana.crt --key ana.key --ca ca.crt "
       "-- python train.py\n\nSettings not given as flags come from the variables in "
       "brackets, then from\n~/.config/farcall/config.toml (server, cert, key, ca, name).\n"
-      "The exit code is the program's; 125 when Farcall could not start it.");
+      "The exit code is the program's; 2 for wrong arguments, 125 when Farcall could not start\n"
+      "it, 126 when it cannot be executed, 127 when it is not found.\n\n"
+      "What --off knows, and what each is there for:\n" +
+      switches_help());
 }
 
 void add_gpus(CLI::App& app, GpusOptions* options) {
@@ -64,6 +80,7 @@ void add_gpus(CLI::App& app, GpusOptions* options) {
           "-o,--output", [options](const std::string& form) { options->json = form == "json"; },
           "table (default) or json")
       ->check(CLI::IsMember({"table", "json"}));
+  gpus->footer("Example:\n  farcall gpus --server gpu1:7717 -o json");
 }
 
 void add_explain(CLI::App& app, ExplainOptions* options) {
@@ -104,6 +121,8 @@ struct CaOptions {
 
 void add_ca(CLI::App& app, CaOptions* options) {
   auto* ca = app.add_subcommand("ca", "The pool's certificate authority");
+  ca->footer(
+      "Examples:\n  farcall ca init --pool lab\n  farcall ca issue --server gpu1.lab.example");
   ca->require_subcommand(1);
   auto* init = ca->add_subcommand("init", "Make an authority: ca.crt and ca.key");
   init->add_option("--dir", options->init.folder, "folder for it")->capture_default_str();
@@ -134,8 +153,8 @@ void add_demo(CLI::App& app, DemoOptions* options) {
   demo->add_option("--driver", options->driver,
                    "serve this libcuda.so.1 instead of the software GPU")
       ->check(CLI::ExistingFile);
-  demo->add_option("--gpus", options->gpus, "number of devices")
-      ->check(CLI::Range(1, 64))
+  demo->add_option("--gpus", options->gpus, "number of software GPUs, up to 16")
+      ->check(CLI::Range(1, 16))
       ->capture_default_str();
   demo->add_flag("--keep", options->keep, "leave certificates, server log and figures behind");
   demo->add_flag("!--no-summary", options->summary, "do not print the session's figures");
@@ -192,5 +211,8 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   farcall::set_log_name("farcall");
   farcall::log_from_environment(farcall::LogLevel::kWarn);
+  if (farcall::Status done = farcall::turn_off_from_environment(); !done.ok()) {
+    return farcall::cli::fail("FARCALL_OFF: " + done.text());
+  }
   return farcall::cli::run(argc, argv);
 }

@@ -10,6 +10,18 @@
 #include "tools/cli/places.h"
 
 namespace farcall::cli {
+namespace {
+
+// LEVEL[:FILE] with FILE from the root on: the program may go elsewhere before it logs.
+std::string absolute_log(const std::string& log) {
+  const std::size_t colon = log.find(':');
+  if (colon == std::string::npos) return log;
+  std::error_code error;
+  return log.substr(0, colon + 1) +
+         std::filesystem::absolute(log.substr(colon + 1), error).string();
+}
+
+}  // namespace
 
 int run_program(const RunOptions& options) {
   Connection connection = options.connection;
@@ -32,7 +44,7 @@ int run_program(const RunOptions& options) {
   if (!options.trace_file.empty()) {
     ::setenv("FARCALL_TRACE", std::filesystem::absolute(options.trace_file, error).c_str(), 1);
   }
-  if (!options.log.empty()) ::setenv("FARCALL_LOG", options.log.c_str(), 1);
+  if (!options.log.empty()) ::setenv("FARCALL_LOG", absolute_log(options.log).c_str(), 1);
   if (!options.off.empty()) ::setenv("FARCALL_OFF", options.off.c_str(), 1);
   if (options.strict) ::setenv("FARCALL_STRICT", "1", 1);
 

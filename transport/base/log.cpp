@@ -42,7 +42,7 @@ void set_log(LogLevel level, int fd) {
 void set_log_name(const char* program) { std::snprintf(g_name, sizeof g_name, "%s", program); }
 
 void log_from_environment(LogLevel fallback) {
-  const char* wish = std::getenv("FARCALL_LOG");
+  const char* wish = ::secure_getenv("FARCALL_LOG");
   LogLevel level = fallback;
   int fd = STDERR_FILENO;
   if (wish != nullptr && *wish != 0) {

@@ -57,7 +57,7 @@ Status turn_off(std::string_view names) {
 }
 
 Status turn_off_from_environment() {
-  const char* names = std::getenv("FARCALL_OFF");
+  const char* names = ::secure_getenv("FARCALL_OFF");
   return names == nullptr ? ok() : turn_off(names);
 }
 

@@ -10,14 +10,19 @@
 #include <system_error>
 
 #include "transport/base/limits.h"
+#include "transport/base/log.h"
 
 namespace farcall::link {
 namespace {
 
 unsigned threads_for_this_machine() {
-  if (const char* asked = std::getenv("FARCALL_CRYPTO_THREADS")) {
-    const long threads = std::strtol(asked, nullptr, 10);
-    return static_cast<unsigned>(std::clamp(threads, 0L, long{limits::kCryptoThreadsMax}));
+  if (const char* asked = ::secure_getenv("FARCALL_CRYPTO_THREADS"); asked && *asked != 0) {
+    char* end = nullptr;
+    const long threads = std::strtol(asked, &end, 10);
+    if (*end == 0) {
+      return static_cast<unsigned>(std::clamp(threads, 0L, long{limits::kCryptoThreadsMax}));
+    }
+    FARCALL_LOG_WARN("FARCALL_CRYPTO_THREADS=%s is no number; using this machine's", asked);
   }
   const unsigned cores = std::thread::hardware_concurrency();
   return cores >= 8 ? 2 : cores >= 3 ? 1 : 0;

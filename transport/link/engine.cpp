@@ -101,7 +101,7 @@ Engine fastest_engine() {
 }
 
 Engine decide() {
-  const char* asked = std::getenv("FARCALL_ENGINE");
+  const char* asked = ::secure_getenv("FARCALL_ENGINE");
   const std::string word = asked == nullptr ? "auto" : asked;
   if (word == "evp") return Engine::kEvp;
   if (word == "ipsec-mb") {

@@ -75,7 +75,7 @@ CUresult cuModuleUnload(CUmodule hmod) {
 CUresult cuModuleGetLoadingMode(CUmoduleLoadingMode* mode) {
   if (CUresult failed = require_driver()) return failed;
   if (mode == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  const char* wish = std::getenv("CUDA_MODULE_LOADING");
+  const char* wish = ::secure_getenv("CUDA_MODULE_LOADING");
   const bool eager = wish != nullptr && std::strcmp(wish, "EAGER") == 0;
   *mode = eager ? CU_MODULE_EAGER_LOADING : CU_MODULE_LAZY_LOADING;
   return CUDA_SUCCESS;
