@@ -1,7 +1,7 @@
 // Contexts: what is known of every CUcontext of the session, so that the context functions, which
 // CUDA programs call all the time, are answered here.
 //
-//   contexts.add(context, {ordinal, flags, kApiVersion});
+//   contexts.add(context, {ordinal, flags, is_primary});
 //   std::optional<ContextFacts> facts = contexts.find(context);
 //   bool first = contexts.retain_primary(ordinal);          // true: the server must be asked
 //

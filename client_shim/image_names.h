@@ -27,7 +27,8 @@ namespace farcall::shim {
 class ImageNames {
  public:
   // Errors: kUnsupported when images are not to be named here (small, switched off, the server has
-  // no cache); kSystem when the private key cannot be read, which is logged once.
+  // no cache); kSystem or kOverQuota (over 64 KiB) when the private key
+  // cannot be read, which is logged once.
   Result<api::hand::ImageName> of(const cuda::PackedImage& image, const Settings& settings);
   // The server said that it keeps nothing: no image is named from here on.
   void give_up() { given_up_.store(true, std::memory_order_relaxed); }

@@ -1,7 +1,7 @@
 // LaunchPlan: what a launch must check and send of a kernel, remembered by the thread that launches
 // it, so that launching it again takes no lock and looks nothing up.
 //
-//   LaunchPlan& plan = thread.launch_plans().slot(function);
+//   LaunchPlan& plan = plans->slot(function);               // the thread's own
 //   if (!plan.holds(function, context, versions)) …make it anew…
 //
 // A plan holds while nothing was changed about any kernel or context of the session: two counters

@@ -3,7 +3,7 @@
 //
 //   stats.count(CallKind::kAsked, "cuMemAlloc_v2", id);
 //   stats.waited(nanoseconds);
-//   write_stats(path, stats, session_stats, …);
+//   write_report(path, stats.report(…));
 //
 // Owner: one per client.  Threads: any; counting is one relaxed increment and costs nothing when
 // nobody asked for figures.  Names of kernels and sizes of data never get in.

@@ -16,7 +16,7 @@ namespace farcall::shim {
 
 // A fresh file with its header, locked (flock) for as long as it is open. An older file of that
 // name is replaced, one that another process is writing is not: then it is PATH.<pid>. Errors:
-// kSystem.
+// kUnsupported (not a regular file), kBusy (another process writes PATH.<pid> too), kSystem.
 Result<Fd> open_trace_file(const std::string& path);
 
 // Returns how many bytes the file has grown by.  Errors: kSystem.

@@ -1,9 +1,8 @@
 // Where images are kept between sessions: one folder per tenant below the one the operator names.
 //
 //   Result<CacheRoot> root = CacheRoot::open({"/var/cache/farcall/modules", 4 << 30});
-//   Result<Fd> folder = root->tenant(peer);      // for the worker of that tenant, which gets no
-//   path root->make_room();                           // after a session: the whole keeps to its
-//   size
+//   Result<Fd> folder = root->tenant(peer);   // for that tenant's worker, which gets no path
+//   root->make_room();                        // after a session: the whole keeps to its size
 //
 // The supervisor opens folders and removes files; it has no key to any of them. A worker reaches
 // its own tenant's folder only, by descriptor (module_cache.h).

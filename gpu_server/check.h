@@ -15,7 +15,7 @@ namespace farcall::server {
 Status parse_address(const std::string& text, SupervisorOptions* options);
 
 // Fills in farcall-worker beside the running program when no path is given, and checks that it can
-// be run. Errors: kNotFound.
+// be run. Errors: kNotFound, kSystem.
 Status find_worker(WorkerProcess::Command* command);
 
 // The port and a line feed, all at once: whoever sees the file sees the whole port.

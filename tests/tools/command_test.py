@@ -31,7 +31,7 @@ def main():
     farcall("demo", "--gpus", "0", code=2)
     farcall("demo", "--gpus", "17", code=2)
     assert "--server" in farcall("run", "--", "true", code=125)
-    assert "known are spin" in farcall("run", "--off", "nonsense", "--", "true", code=2)
+    assert "known are all, spin" in farcall("run", "--off", "nonsense", "--", "true", code=2)
     assert "LEVEL" in farcall("run", "--log", "loud", "--", "true", code=2)
     assert "0.5ms" in farcall("explain", "none", "--rtt", "soon", code=2)
 

@@ -2,7 +2,7 @@
 // the shim, the software GPU, NVIDIA's.
 //
 //   Driver cuda = open_driver();
-//   check(cuda.mem_alloc(&memory, bytes), "cuMemAlloc");
+//   check(cuda.allocate(&memory, bytes), "cuMemAlloc");
 //
 // Ends the program with a message when something fails: a benchmark of errors is of no use.
 // Owner: plain values; the library stays loaded.  Threads: any.

@@ -3,8 +3,8 @@
 //   Result<Child> server = Child::start({places.server, "--listen", "127.0.0.1:0"}, "server.log");
 //   int code = program.value().wait();        // 0 … 255, 128 + signal
 //
-// Owner: the object; its destructor ends the process (SIGTERM, then SIGKILL after end_ms).
-// A child also ends when this process dies.  Threads: one.
+// Owner: the object; its destructor ends the process (SIGTERM, then SIGKILL when that takes too
+// long). A child also ends when this process dies.  Threads: one.
 #pragma once
 #include <sys/types.h>
 

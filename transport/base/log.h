@@ -5,9 +5,9 @@
 //   if (limit.allow()) FARCALL_LOG_WARN("peer sent a frame of %u bytes", bytes);
 //
 // error = cannot go on; warn = odd but goes on; info per session; debug per object; trace per call.
-// Programs log to stderr at info. The shim is silent unless FARCALL_LOG=level[:file] is set.
-// Threads: any; one write(2) per line.  Never log payloads, keys or tokens; kernel names at debug
-// only.
+// Servers log to stderr at info, commands at warn. The shim is silent unless
+// FARCALL_LOG=level[:file] is set. Threads: any; one write(2) per line.  Never log payloads, keys
+// or tokens; kernel names at debug only.
 #pragma once
 #include <atomic>
 #include <cstdint>

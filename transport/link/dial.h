@@ -2,7 +2,7 @@
 //
 //   DialOptions options;
 //   FARCALL_TRY(parse_server("gpu1.example:7717", &options));
-//   options.certificate_path = …;  options.table_fingerprint = api::kFingerprint;
+//   options.certificate_path = …;  options.table_fingerprint = api::table_fingerprint();
 //   Result<std::unique_ptr<Session>> session = dial(options, nullptr);
 //
 // TCP, mutual TLS 1.3, hello, keys by the TLS exporter, two lanes over the carrier that both ends
@@ -54,7 +54,8 @@ Status parse_server(std::string_view text, DialOptions* options);
 
 // out: may be null; filled on success only.
 // Errors, each with its cause and what to do: kDenied (certificates, refusal by the server, table
-// mismatch), kTimeout, kClosed, kSystem, kMalformed, kNotFound (no such file or host).
+// mismatch, no carrier in common), kTimeout, kClosed, kSystem, kMalformed, kNotFound (no such file
+// or host), kUnsupported (rdma insisted on, where there is none).
 Result<std::unique_ptr<Session>> dial(const DialOptions& options, HelloInfo* out);
 
 }  // namespace farcall::link

@@ -4,8 +4,8 @@
 //
 //   worker:  Result<std::unique_ptr<RdmaListener>> listener = RdmaListener::open("10.0.0.2");
 //            Result<RdmaLane> lane = listener.value()->accept(deadline);
-//   client:  Result<std::unique_ptr<Carrier>> lane = connect_rdma(place, hello, control_fd,
-//   deadline);
+//   client:  Result<std::unique_ptr<Carrier>> lane =
+//                connect_rdma(place, hello, control_fd, deadline);
 //
 // Threads: rdma_available and connect_rdma any; a listener one.
 #pragma once
@@ -35,7 +35,8 @@ struct RdmaLane {
 class RdmaListener {
  public:
   // address: host or IP of an RDMA interface, with ":port" or without (the kernel chooses then).
-  // Loads the plugin.  Errors: kUnsupported (no plugin, no device), kSystem.
+  // Loads the plugin.  Errors: kUnsupported (no plugin, no device), kNotFound (no such
+  // address), kSystem.
   static Result<std::unique_ptr<RdmaListener>> open(const std::string& address);
   virtual ~RdmaListener() = default;             // stops listening; lanes already accepted live on
   virtual const std::string& place() const = 0;  // "10.0.0.2:41234", ≤ kPlaceBytesMax

@@ -1,7 +1,6 @@
 // A ring of records in memory that two processes share, and neither trusts.
 //
-//   writer:  Result<std::span<std::byte>> slot = writer.reserve(bytes);   // empty: the ring is
-//   full
+//   writer:  Result<std::span<std::byte>> slot = writer.reserve(bytes);   // empty: it is full
 //            …seal into it…  if (writer.publish(bytes)) wake the reader
 //   reader:  Result<std::span<const std::byte>> record = reader.peek();   // empty: nothing yet
 //            …open it…       if (reader.release()) wake the writer

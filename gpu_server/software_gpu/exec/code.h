@@ -14,7 +14,7 @@ namespace farcall::softgpu {
 
 struct Warp;
 struct Ins;
-// Executes `i` for the running group and returns the next instruction, or kStop when the scheduler
+// Executes `i` for the running group and returns the next instruction, or null when the scheduler
 // must look (divergence, barrier, exit, fault …).
 using Handler = const Ins* (*)(Warp& warp, const Ins* i, std::byte* frame);
 
