@@ -7,6 +7,7 @@
 //                        without it there is no device
 //   FARCALL_CERT, FARCALL_KEY, FARCALL_CA    PEM files: own certificate, own key, the pool's CA
 //   FARCALL_SERVER_NAME  name the server's certificate must carry; default: the host
+//   FARCALL_LANES        connections that payloads are spread over, 1 to 8; default: by distance
 //   FARCALL_STRICT       1: every call waits for its own result
 //   FARCALL_STATS        file for the figures of the session, written when the program ends
 //   FARCALL_TRACE        file for a record of every call, for `farcall explain`; see trace.h
@@ -30,6 +31,7 @@ struct Settings {
   std::string key;
   std::string ca;
   std::string server_name;
+  std::string lanes;
   std::string stats_file;
   std::string trace_file;
   bool strict = false;

@@ -84,6 +84,9 @@ std::string Stats::report(const About& about, const link::LinkStats& link) const
   number(out, "wire_bytes_in", link.bytes_in);
   number(out, "bulk_bytes_out", link.bulk_bytes_out);
   number(out, "bulk_bytes_in", link.bulk_bytes_in);
+  number(out, "bulk_wire_bytes_out", link.bulk_wire_bytes_out);
+  number(out, "bulk_wire_bytes_in", link.bulk_wire_bytes_in);
+  number(out, "bulk_connections", link.bulk_connections);
   out += "  \"calls\": {";
   for (std::size_t kind = 0; kind < kCallKinds; ++kind) {
     out += std::string(kind == 0 ? "\n    " : ",\n    ") + quoted(kKindNames[kind]) +

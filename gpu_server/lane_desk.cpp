@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 
 namespace farcall::server {
 namespace {
@@ -11,20 +12,21 @@ constexpr int kLookMs = 100;
 
 }  // namespace
 
-void LaneDesk::expect(const link::SessionId& id, link::CarrierKind kind) {
+void LaneDesk::expect(const link::SessionId& id, link::CarrierKind kind, std::size_t stripes) {
+  Lanes lanes{kind, std::vector<Fd>(link::kFirstBulkConnection + stripes)};
   std::lock_guard lock(mutex_);
-  state_.expected.try_emplace(id.bytes).first->second.kind = kind;
+  state_.expected.insert_or_assign(id.bytes, std::move(lanes));
 }
 
 Status LaneDesk::deliver(const link::LaneHello& hello, link::CarrierKind kind, Fd socket) {
   {
     std::lock_guard lock(mutex_);
     auto found = state_.expected.find(hello.session_id.bytes);
-    if (found == state_.expected.end() || hello.lane >= link::kLanes ||
+    if (found == state_.expected.end() || hello.connection >= found->second.sockets.size() ||
         found->second.kind != kind) {
       return Status(Code::kNotFound, "no session expects this lane");
     }
-    Fd& lane = found->second.sockets[hello.lane];
+    Fd& lane = found->second.sockets[hello.connection];
     // The first one stays: who comes second may be an impostor, and so may the first, but a session
     // that is disturbed once is not disturbed more by keeping it.
     if (lane) return Status(Code::kNotFound, "the session has this lane already");
@@ -34,29 +36,35 @@ Status LaneDesk::deliver(const link::LaneHello& hello, link::CarrierKind kind, F
   return ok();
 }
 
-Result<LanePair> LaneDesk::await(const link::SessionId& id, Deadline deadline,
-                                 FunctionRef<bool()> gone) {
+Result<LaneSockets> LaneDesk::await(const link::SessionId& id, Deadline deadline,
+                                    FunctionRef<bool()> gone) {
   std::unique_lock lock(mutex_);
-  bool given_up = false;
-  auto complete = [&] {
-    auto& lanes = state_.expected[id.bytes].sockets;
-    return state_.stopped || (lanes[link::kLaneCalls] && lanes[link::kLaneBulk]);
+  std::vector<Fd>& lanes = state_.expected[id.bytes].sockets;  // a map's values stay where they are
+  const auto complete = [&] {
+    return !lanes.empty() &&
+           std::all_of(lanes.begin(), lanes.end(), [](const Fd& lane) { return bool(lane); });
   };
-  while (!complete() && !given_up && !deadline.passed()) {
+  bool given_up = false;
+  while (!complete() && !state_.stopped && !given_up && !deadline.passed()) {
     const int nap_ms = std::min(deadline.left_ms(), kLookMs);
     changed_.wait_for(lock, std::chrono::milliseconds(nap_ms));
     lock.unlock();
     given_up = gone();
     lock.lock();
   }
-  std::array<Fd, link::kLanes> lanes = std::move(state_.expected[id.bytes].sockets);
+  const bool all_there = complete();
+  std::vector<Fd> taken = std::move(lanes);
   state_.expected.erase(id.bytes);
   if (state_.stopped) return Status(Code::kClosed, "the server is shutting down");
   if (given_up) return Status(Code::kClosed, "the client left before its data connections came");
-  if (!lanes[link::kLaneCalls] || !lanes[link::kLaneBulk]) {
+  if (!all_there) {
     return Status(Code::kTimeout, "the client did not open its data connections in time");
   }
-  return LanePair{std::move(lanes[link::kLaneCalls]), std::move(lanes[link::kLaneBulk])};
+  LaneSockets sockets;
+  sockets.calls = std::move(taken[link::kCallsConnection]);
+  std::move(taken.begin() + link::kFirstBulkConnection, taken.end(),
+            std::back_inserter(sockets.bulk));
+  return sockets;
 }
 
 void LaneDesk::stop() {

@@ -1,8 +1,8 @@
-// LaneDesk: where a session's two data connections find it.
+// LaneDesk: where a session's data connections find it.
 //
-//   lanes.expect(id, CarrierKind::kTcp);           // the session's thread, before it grants
+//   lanes.expect(id, CarrierKind::kTcp, stripes);  // the session's thread, before it grants
 //   lanes.deliver(hello, kTcp, std::move(socket)); // a connection's thread
-//   Result<LanePair> pair = lanes.await(id, deadline, gone);
+//   Result<LaneSockets> all = lanes.await(id, deadline, gone);
 //
 // A lane names its session in the clear, so anybody may claim to be one. That is enough to be
 // handed on and no more: the worker believes a lane when its first sealed record opens. Threads:
@@ -11,6 +11,7 @@
 #include <array>
 #include <condition_variable>
 #include <map>
+#include <vector>
 
 #include "transport/base/clock.h"
 #include "transport/base/function_ref.h"
@@ -21,29 +22,30 @@
 
 namespace farcall::server {
 
-struct LanePair {
+struct LaneSockets {
   Fd calls;
-  Fd bulk;
+  std::vector<Fd> bulk;  // by number
 };
 
 class LaneDesk {
  public:
   // kind: what the session was told its lanes run over; kTcp or kShm
-  void expect(const link::SessionId& id, link::CarrierKind kind);
+  // stripes: connections for payloads that it was told to open; 1 … limits::kStripesMax
+  void expect(const link::SessionId& id, link::CarrierKind kind, std::size_t stripes);
   // kind: what the socket is for by the way it came in
   // Errors: kNotFound when nobody expects this lane (any more); the socket is closed then.
   Status deliver(const link::LaneHello& hello, link::CarrierKind kind, Fd socket);
-  // Waits for both lanes; the session is no longer expected afterwards, whatever happened.
+  // Waits for all of them; the session is no longer expected afterwards, whatever happened.
   //   gone  asked now and then whether the client has given up; must not block
   // Errors: kTimeout, kClosed when the client gave up or stop() was called.
-  Result<LanePair> await(const link::SessionId& id, Deadline deadline, FunctionRef<bool()> gone);
+  Result<LaneSockets> await(const link::SessionId& id, Deadline deadline, FunctionRef<bool()> gone);
   // Every await() returns.
   void stop();
 
  private:
   struct Lanes {
     link::CarrierKind kind = link::CarrierKind::kTcp;
-    std::array<Fd, link::kLanes> sockets;
+    std::vector<Fd> sockets;  // as many as are to come, by the number in their hello
   };
   struct State {
     std::map<std::array<std::byte, 16>, Lanes> expected;

@@ -53,6 +53,11 @@ void declare(CLI::App& app, Arguments& a) {
       ->capture_default_str();
   app.add_option("--rdma-address", a.server.worker.rdma_address,
                  "address of the RDMA interface to listen on, one port per session; adds rdma");
+  app.add_option("--lanes-max", a.server.stripes_max,
+                 "TCP connections that one session's payloads may be spread over, where its client "
+                 "is far away")
+      ->check(CLI::Range(std::size_t{1}, limits::kStripesMax))
+      ->capture_default_str();
   app.add_option("--module-cache", a.module_cache,
                  "DIR[:SIZE] or off: keep images there, encrypted, from one session to the next; "
                  "default: " +

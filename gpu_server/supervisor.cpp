@@ -7,6 +7,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "transport/base/log.h"
@@ -260,6 +261,18 @@ Result<WorkerProcess> Supervisor::spawn_worker(WorkerProcess::Command command,
   return WorkerProcess::spawn(command);
 }
 
+link::CarrierOffer Supervisor::offer_of(link::CarrierKind kind,
+                                        const link::ClientHello& client) const {
+  link::CarrierOffer offer;
+  offer.kind = kind;
+  if (kind == link::CarrierKind::kShm) offer.place = local_name_;
+  if (kind == link::CarrierKind::kTcp && is_on(Switch::kStripes)) {
+    offer.stripes =
+        static_cast<std::uint8_t>(std::clamp<std::size_t>(client.stripes, 1, options_.stripes_max));
+  }
+  return offer;
+}
+
 Result<WorkerProcess> Supervisor::start_worker(const link::ControlConnection& control,
                                                link::CarrierOffer* offer) {
   const link::CarrierSet wanted = control.hello().carriers;
@@ -276,8 +289,7 @@ Result<WorkerProcess> Supervisor::start_worker(const link::ControlConnection& co
     FARCALL_LOG_ERROR("%s", worker.status().text().c_str());
     return Status(Code::kSystem, "the server could not start a worker");
   }
-  offer->kind = *best;
-  if (*best == link::CarrierKind::kShm) offer->place = local_name_;
+  *offer = offer_of(*best, control.hello());
   if (*best != link::CarrierKind::kRdma) return worker;
   Result<std::string> place = link::receive_place(
       worker.value().socket(), Deadline::after(system_clock(), options_.handshake_ms));
@@ -289,8 +301,7 @@ Result<WorkerProcess> Supervisor::start_worker(const link::ControlConnection& co
   FARCALL_LOG_WARN("rdma: %s%s", place.status().text().c_str(),
                    best ? "; the session gets another carrier" : "");
   if (!best) return Status(Code::kUnsupported, "no rdma: " + place.status().text());
-  offer->kind = *best;
-  if (*best == link::CarrierKind::kShm) offer->place = local_name_;
+  *offer = offer_of(*best, control.hello());
   return worker;
 }
 
@@ -302,7 +313,7 @@ Status Supervisor::give(link::ControlConnection& control, const link::CarrierOff
   gift.strict = control.hello().strict;
   gift.carrier = offer.kind;
   const bool by_us = offer.kind != link::CarrierKind::kRdma;  // lanes come to this process
-  if (by_us) lanes_.expect(id, offer.kind);
+  if (by_us) lanes_.expect(id, offer.kind, offer.stripes);
   Result<link::SessionKeys> keys = control.grant(id, offer);
   if (by_us) {
     const int patience_ms = keys.ok() ? options_.handshake_ms : 0;
@@ -310,7 +321,8 @@ Status Supervisor::give(link::ControlConnection& control, const link::CarrierOff
       pollfd look{.fd = control.fd(), .events = POLLIN, .revents = 0};
       return ::poll(&look, 1, 0) > 0;
     };
-    Result<LanePair> lanes = lanes_.await(id, Deadline::after(system_clock(), patience_ms), gone);
+    Result<LaneSockets> lanes =
+        lanes_.await(id, Deadline::after(system_clock(), patience_ms), gone);
     if (!keys.ok()) return keys.status();
     if (!lanes.ok()) return lanes.status();
     gift.calls = std::move(lanes.value().calls);

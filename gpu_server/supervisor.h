@@ -37,6 +37,8 @@ struct SupervisorOptions {
   link::LocalHello hello;
   // What sessions may run over; rdma only with worker.rdma_address.
   link::CarrierSet carriers = link::only(link::CarrierKind::kTcp);
+  // Connections that a session's payloads may be spread over, where the client is far away.
+  std::size_t stripes_max = limits::kStripesMax;
   CacheSettings module_cache;  // where images are kept from session to session; nowhere by default
   std::size_t sessions_max = limits::kSessionsMax;
   std::size_t strangers_max = limits::kUnauthenticatedConnectionsMax;
@@ -79,6 +81,8 @@ class Supervisor {
   void serve_connection(Fd socket, link::CarrierKind kind, std::uint64_t number);
   void serve_client(Fd socket, const std::string& from, std::uint64_t number);
   void serve_session(link::ControlConnection& control, const std::string& from);
+  // What a session over `kind` is told of its lanes; an RDMA worker's place is not known yet.
+  link::CarrierOffer offer_of(link::CarrierKind kind, const link::ClientHello& client) const;
   // Starts the session's worker and says what its lanes run over.
   Result<WorkerProcess> start_worker(const link::ControlConnection& control,
                                      link::CarrierOffer* offer);

@@ -31,7 +31,8 @@ void client(std::span<const std::byte> bytes) {
   Result<ClientHello> back = parse_client_hello(std::span(room).first(again.value()));
   require(back.ok() && back->version == hello->version && back->strict == hello->strict &&
           back->table_fingerprint == hello->table_fingerprint && back->pid == hello->pid);
-  require(hello->protocol != kProtocolVersion || back->carriers == hello->carriers);
+  require(hello->protocol != kProtocolVersion ||
+          (back->carriers == hello->carriers && back->stripes == hello->stripes));
 }
 
 void server(std::span<const std::byte> bytes) {
@@ -43,7 +44,8 @@ void server(std::span<const std::byte> bytes) {
   Result<ServerHello> back = parse_server_hello(std::span(room).first(again.value()));
   require(back.ok() && back->granted == hello->granted && back->session_id == hello->session_id &&
           back->refusal.text() == hello->refusal.text());
-  require(back->offer.kind == hello->offer.kind && back->offer.place == hello->offer.place);
+  require(back->offer.kind == hello->offer.kind && back->offer.place == hello->offer.place &&
+          back->offer.stripes == hello->offer.stripes);
 }
 
 }  // namespace

@@ -19,7 +19,7 @@
 
 #include "transport/link/carrier.h"
 #include "transport/link/record.h"
-#include "transport/link/session.h"
+#include "transport/link/session_parts.h"
 
 using namespace farcall;
 using namespace farcall::link;

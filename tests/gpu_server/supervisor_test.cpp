@@ -2,6 +2,7 @@
 // nothing behind it. The program farcall-server: server_program_test.cpp.
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -41,6 +42,7 @@ class RunningServer {
     std::size_t strangers = 4;
     link::CarrierSet carriers = link::only(link::CarrierKind::kTcp);
     int handshake_ms = 10'000;
+    std::size_t stripes = limits::kStripesMax;
   };
   explicit RunningServer(const TestPool& pool) : RunningServer(pool, Limits{}) {}
   RunningServer(const TestPool& pool, const Limits& limits) {
@@ -52,6 +54,7 @@ class RunningServer {
     options.strangers_max = limits.strangers;
     options.handshake_ms = limits.handshake_ms;
     options.carriers = limits.carriers;
+    options.stripes_max = limits.stripes;
     auto opened = Supervisor::open(options);
     REQUIRE_MESSAGE(opened.ok(), opened.status().to_string());
     server_ = std::move(opened).value();
@@ -176,6 +179,68 @@ TEST_CASE("a client that insists on a carrier this server lacks is told what the
   CHECK_MESSAGE(
       refused.text().find("the client takes shm, this server offers tcp") != std::string::npos,
       refused.text());
+}
+
+TEST_CASE("a session gets the connections it asks for, as far as the server allows") {
+  Switched all_on("");
+  TestPool pool;
+  RunningServer server(pool, {.strangers = 16, .stripes = 3});
+  struct {
+    std::size_t asked, granted;
+  } const cases[] = {{1, 1}, {2, 2}, {8, 3}};
+  for (const auto& [asked, granted] : cases) {
+    link::DialOptions options = options_for(server->port(), pool.client());
+    options.stripes = asked;
+    auto session = link::dial(options, nullptr);
+    REQUIRE_MESSAGE(session.ok(), session.status().to_string());
+    CHECK(session.value()->stats().bulk_connections == granted);
+    open(*session.value());
+    Bytes address;
+    REQUIRE(ask(*session.value(), row::cuMemAlloc_v2::info().id, body(std::uint64_t{1} << 20),
+                &address) == CUDA_SUCCESS);
+  }
+}
+
+TEST_CASE("a server without stripes grants one connection") {
+  TestPool pool;
+  RunningServer server(pool, {.stripes = 1});
+  link::DialOptions options = options_for(server->port(), pool.client());
+  options.stripes = 8;
+  auto session = link::dial(options, nullptr);
+  REQUIRE_MESSAGE(session.ok(), session.status().to_string());
+  CHECK(session.value()->stats().bulk_connections == 1);
+}
+
+TEST_CASE("a lane desk takes each connection once, and only those it expects") {
+  LaneDesk desk;
+  const link::SessionId id = link::make_session_id();
+  const auto deliver = [&](std::uint8_t connection, link::CarrierKind kind) {
+    return desk.deliver({connection, id}, kind, Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC)))
+        .code();
+  };
+  const auto here = [] { return false; };
+  CHECK(deliver(0, link::CarrierKind::kTcp) == Code::kNotFound);
+  desk.expect(id, link::CarrierKind::kTcp, 2);
+  CHECK(deliver(3, link::CarrierKind::kTcp) == Code::kNotFound);
+  CHECK(deliver(1, link::CarrierKind::kShm) == Code::kNotFound);
+  for (const auto connection : {std::uint8_t{2}, std::uint8_t{0}}) {
+    CHECK(deliver(connection, link::CarrierKind::kTcp) == Code::kOk);
+    CHECK(deliver(connection, link::CarrierKind::kTcp) == Code::kNotFound);
+  }
+  SUBCASE("all but one are not enough") {
+    CHECK(desk.await(id, Deadline::after(system_clock(), 1), here).status().code() ==
+          Code::kTimeout);
+  }
+  SUBCASE("all of them are a session") {
+    CHECK(deliver(1, link::CarrierKind::kTcp) == Code::kOk);
+    auto all = desk.await(id, Deadline::after(system_clock(), 10'000), here);
+    REQUIRE(all.ok());
+    CHECK(all.value().calls);
+    CHECK(all.value().bulk.size() == 2);
+  }
+  // Either way the session is not expected any more.
+  CHECK(deliver(1, link::CarrierKind::kTcp) == Code::kNotFound);
+  CHECK(desk.await(id, Deadline::after(system_clock(), 1), here).status().code() == Code::kTimeout);
 }
 
 TEST_CASE("a client that leaves before its lanes came is not waited for") {

@@ -8,7 +8,7 @@
 
 #include "tests/rdma/fabric.h"
 #include "transport/link/record.h"
-#include "transport/link/session.h"
+#include "transport/link/session_parts.h"
 
 using namespace farcall;
 using namespace farcall::link;

@@ -15,7 +15,7 @@
 
 namespace farcall::cli {
 
-// The configuration file's keys are server, cert, key, ca and name, all strings.
+// The configuration file's keys are server, cert, key, ca, name and lanes, all strings.
 // Errors: kUnsupported (unreadable file, unknown key), kNotFound (a setting is still missing; the
 // text names flag, variable and file).
 Status complete(Connection* connection);

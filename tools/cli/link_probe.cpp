@@ -21,8 +21,9 @@ constexpr std::size_t kEchoBytes = 64;
 constexpr std::size_t kRoundTripsMax = 4000;
 constexpr std::size_t kQueuedCalls = 20'000;  // of kQueuedBytes: a small launch
 constexpr std::size_t kQueuedBytes = 128;
-constexpr double kEachSeconds = 0.4;                 // for each kind of question
-constexpr std::uint64_t kFirstPayload = 256 * 1024;  // tells how large the others may be
+constexpr double kEachSeconds = 0.4;  // for each kind of question
+constexpr std::uint64_t kFirstPayload = 256 * 1024;
+constexpr double kPayloadGrowth = 16;  // a step that misjudges costs so much more than it should
 constexpr std::uint64_t kPayloadMax = std::uint64_t{64} << 20;
 constexpr std::int64_t kAnswerMs = 60'000;
 static_assert(kPayloadMax <= limits::kProbePayloadBytesMax);
@@ -156,21 +157,25 @@ Status Probe::copy(bool to_server, std::span<std::byte> payload, double* seconds
   return ok();
 }
 
-// A first small payload tells how large the three that count may be.
+// Payloads grow until one takes its share of the time: on a far link a small one measures the
+// distance.
 Status Probe::bandwidth(bool to_server, double* gb_s) {
+  constexpr int kCopies = 3;
   std::vector<std::byte> room(kFirstPayload, std::byte{1});  // nobody's bytes
   double seconds = 0;
   FARCALL_TRY(copy(to_server, room, &seconds));
-  FARCALL_TRY(copy(to_server, room, &seconds));
-  constexpr int kCopies = 3;
-  const double fits = static_cast<double>(kFirstPayload) * kEachSeconds / kCopies / seconds;
-  const auto bytes =
-      static_cast<std::size_t>(std::clamp(fits, double{kFirstPayload}, double{kPayloadMax}));
-  room.assign(bytes, std::byte{1});
+  for (;;) {
+    FARCALL_TRY(copy(to_server, room, &seconds));
+    const double now = static_cast<double>(room.size());
+    const double fits = now * kEachSeconds / kCopies / seconds;
+    const double next = std::min({fits, now * kPayloadGrowth, double{kPayloadMax}});
+    if (next < now * 2) break;
+    room.assign(static_cast<std::size_t>(next), std::byte{1});
+  }
   std::vector<double> each;
   for (int i = 0; i < kCopies; ++i) {
     FARCALL_TRY(copy(to_server, room, &seconds));
-    each.push_back(static_cast<double>(bytes) / seconds / 1e9);
+    each.push_back(static_cast<double>(room.size()) / seconds / 1e9);
   }
   *gb_s = median_of(each);
   return ok();

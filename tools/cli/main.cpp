@@ -6,6 +6,7 @@
 #include "transport/api/dispatch.h"
 #include "transport/base/log.h"
 #include "transport/base/switches.h"
+#include "transport/link/dial.h"
 
 namespace farcall::cli {
 
@@ -20,17 +21,6 @@ int fail(const Status& status) {
 
 namespace {
 
-void add_connection(CLI::App* command, Connection* to) {
-  command->add_option("--server", to->server,
-                      "GPU server, HOST:PORT; tcp://, shm:// or rdma:// before it insists on that\n"
-                      "carrier [FARCALL_SERVER]");
-  command->add_option("--cert", to->certificate, "your certificate, PEM [FARCALL_CERT]");
-  command->add_option("--key", to->key, "its private key, PEM [FARCALL_KEY]");
-  command->add_option("--ca", to->ca, "the pool's authority, PEM [FARCALL_CA]");
-  command->add_option("--name", to->server_name,
-                      "name the server's certificate carries, if not HOST [FARCALL_SERVER_NAME]");
-}
-
 // Checks of CLI11: what is wrong with the text, or nothing.
 std::string is_off_list(const std::string& text) {
   Status done = turn_off(text);
@@ -41,6 +31,27 @@ std::string is_log_setting(const std::string& text) {
   LogLevel level;
   if (parse_log_level(text.substr(0, text.find(':')).c_str(), &level)) return {};
   return "\"" + text + "\" is no LEVEL[:FILE]; levels are off, error, warn, info, debug, trace";
+}
+
+std::string is_number_of_lanes(const std::string& text) {
+  link::DialOptions unused;
+  return link::parse_stripes(text, &unused).text();
+}
+
+void add_connection(CLI::App* command, Connection* to) {
+  command->add_option("--server", to->server,
+                      "GPU server, HOST:PORT; tcp://, shm:// or rdma:// before it insists on that\n"
+                      "carrier [FARCALL_SERVER]");
+  command->add_option("--cert", to->certificate, "your certificate, PEM [FARCALL_CERT]");
+  command->add_option("--key", to->key, "its private key, PEM [FARCALL_KEY]");
+  command->add_option("--ca", to->ca, "the pool's authority, PEM [FARCALL_CA]");
+  command->add_option("--name", to->server_name,
+                      "name the server's certificate carries, if not HOST [FARCALL_SERVER_NAME]");
+  command
+      ->add_option("--lanes", to->lanes,
+                   "TCP connections to spread payloads over, 1 to 8; auto: one nearby, more the\n"
+                   "farther the server is [FARCALL_LANES]")
+      ->check(is_number_of_lanes);
 }
 
 void add_run(CLI::App& app, RunOptions* options) {
@@ -66,7 +77,7 @@ void add_run(CLI::App& app, RunOptions* options) {
   run->footer(
       "Example:\n  farcall run --server gpu1:7717 --cert ana.crt --key ana.key --ca ca.crt "
       "-- python train.py\n\nSettings not given as flags come from the variables in "
-      "brackets, then from\n~/.config/farcall/config.toml (server, cert, key, ca, name).\n"
+      "brackets, then from\n~/.config/farcall/config.toml (server, cert, key, ca, name, lanes).\n"
       "The exit code is the program's; 2 for wrong arguments, 125 when Farcall could not start\n"
       "it, 126 when it cannot be executed, 127 when it is not found.\n\n"
       "What --off knows, and what each is there for:\n" +

@@ -21,6 +21,14 @@ inline constexpr std::size_t kHelpedBytesMin = 1 << 20;
 inline constexpr unsigned kCryptoThreadsMax = 4;
 // A call-lane record: frames gather here until they are flushed.
 inline constexpr std::size_t kCallRecordBytesMax = 64 * 1024;
+// Connections that the payloads of a session are spread over. Eight windows of kLaneWindowBytes
+// fill 10 Gbit/s over 13 ms; each more costs both ends a socket and the server a descriptor.
+inline constexpr std::size_t kStripesMax = 8;
+// Their records are short, so that even a small payload is on all of them at once, and a connection
+// whose socket buffer is full keeps the others waiting for one record at most.
+inline constexpr std::size_t kStripedRecordBytes = 64 * 1024;
+// What one connection carries in a round trip: the socket buffers we ask for (link/socket.cpp).
+inline constexpr std::size_t kLaneWindowBytes = 2 << 20;
 
 // --- frames --------------------------------------------------------------------------------------
 inline constexpr std::size_t kFrameHeaderBytes = 16;
@@ -93,7 +101,9 @@ inline constexpr std::size_t kCachedImagesMax = kModuleCacheBytes / kCachedImage
 // --- handshake -----------------------------------------------------------------------------------
 inline constexpr int kHandshakeMs = 10'000;  // TLS, hello and lanes, all of it
 inline constexpr std::size_t kHelloBytesMax = 4096;
-inline constexpr std::size_t kUnauthenticatedConnectionsMax = 64;
+// Connections that have not said who they are, a thread each. Eight ranks of a job that start at
+// once open nine apiece, and strangers must not be able to keep them out easily.
+inline constexpr std::size_t kUnauthenticatedConnectionsMax = 256;
 // Client processes one server serves at a time; each has a worker process.
 inline constexpr std::size_t kSessionsMax = 256;
 // Calls of one client that wait for the GPU at the same time; more are carried out in order.
@@ -144,10 +154,13 @@ static_assert(kAnswerBytesMax + 8192 <= kFrameBodyBytesMax, "an array answer fit
 static_assert(kFrameBodyBytesMax + 3 * kAnswerBytesMax <= kScratchBytes, "a call fits its scratch");
 static_assert(kArrayItemsMax * 8 <= kFrameBodyBytesMax, "an array fits its frame");
 static_assert(kCallRecordBytesMax <= kRecordBytesMax, "one record limit holds for both lanes");
+static_assert(8 * (kStripesMax + 1) < kUnauthenticatedConnectionsMax,
+              "the ranks of a job may connect at once");
 static_assert(kTraceSitesMax < 65536, "a site fits its field");
 static_assert(kLateCopyBytesMax % kLateGranuleBytes == 0, "a chunk of staging is whole granules");
 static_assert(kLateBytesMax + kLateCopyBytesMax <= kLateStagingBytesMax,
               "what a client may have under way fits, and the copy that is just leaving");
 static_assert(kBulkFirstRecordBytes <= kRecordBytesMax, "the first record is no larger");
+static_assert(kStripedRecordBytes <= kRecordBytesMax && kStripesMax > 0, "stripes carry records");
 
 }  // namespace farcall::limits

@@ -6,8 +6,9 @@
 namespace farcall::link {
 namespace {
 
-std::size_t piece(std::uint64_t left, bool first) {
-  const std::size_t most = first ? limits::kBulkFirstRecordBytes : limits::kRecordBytesMax;
+// Of a payload of which `left` bytes are to go: its next record.
+std::size_t piece(std::uint64_t left, bool first, std::size_t most) {
+  if (first) most = limits::kBulkFirstRecordBytes;
   return static_cast<std::size_t>(std::min<std::uint64_t>(left, most));
 }
 
@@ -31,7 +32,7 @@ Status BulkSender::send(std::span<const std::byte> payload) {
   const bool helped = Lane::helps(payload.size());
   Status sent;
   for (bool first = true; sent.ok() && !payload.empty(); first = false) {
-    const std::size_t bytes = piece(payload.size(), first);
+    const std::size_t bytes = piece(payload.size(), first, lane_.payload_record_bytes());
     sent = send_piece(payload.first(bytes), helped);
     payload = payload.subspan(bytes);
   }
@@ -53,7 +54,7 @@ Status BulkSender::send_from(std::uint64_t bytes, Session::Fill fill, bool* fill
   Status sent;
   std::size_t slot = 0;
   for (std::uint64_t at = 0; sent.ok() && at < bytes; slot = (slot + 1) % slots) {
-    const std::size_t next = piece(bytes - at, at == 0);
+    const std::size_t next = piece(bytes - at, at == 0, lane_.payload_record_bytes());
     std::span<std::byte> room = staging_.bytes().subspan(slot * limits::kRecordBytesMax, next);
     if (Status filled = fill(room); !filled.ok()) {
       FARCALL_TRY(call_off(filled, helped));

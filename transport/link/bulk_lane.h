@@ -4,7 +4,7 @@
 //   FARCALL_TRY(receiver.read(destination));
 //
 // The first record of a payload is short (limits::kBulkFirstRecordBytes), so that the far end
-// starts early; the rest are of limits::kRecordBytesMax. Records are opened straight into the
+// starts early; the rest are as long as suits the lane. Records are opened straight into the
 // destination where they fit whole, else through a buffer of one record.
 // Owner: a Session.  Threads: BulkSender under turn(); BulkReceiver one at a time.
 #pragma once

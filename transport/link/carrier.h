@@ -56,6 +56,8 @@ class Carrier {
   // For the child of a fork: closes descriptors; no lock, no byte to the peer.
   virtual void abandon() = 0;
   virtual std::string describe() const = 0;  // "tcp 10.0.0.2:7717"
+  // Connections below it that records take in turn, the first record the first (stripes.h).
+  virtual std::size_t connections() const { return 1; }
 };
 
 // A pair that is joined in this process, for tests. Holds up to 64 MiB of unread records each way;

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -13,7 +14,9 @@
 #include "transport/link/hello_io.h"
 #include "transport/link/lanes.h"
 #include "transport/link/rdma.h"
+#include "transport/link/session_parts.h"
 #include "transport/link/socket.h"
+#include "transport/link/stripes.h"
 
 namespace farcall::link {
 namespace {
@@ -41,9 +44,17 @@ Result<std::unique_ptr<security::TlsChannel>> open_control(const DialOptions& op
   return security::TlsChannel::connect(std::move(socket).value(), tls.value(), name, deadline);
 }
 
+// How many connections to ask for, for payloads.
+std::uint8_t wanted_stripes(const DialOptions& options, std::int64_t round_trip_us) {
+  if (!is_on(Switch::kStripes)) return 1;
+  const std::size_t wanted = options.stripes != 0 ? options.stripes : stripes_for(round_trip_us);
+  return static_cast<std::uint8_t>(std::min(wanted, limits::kStripesMax));
+}
+
 Result<ServerHello> exchange_hellos(const DialOptions& options, CarrierSet carriers,
                                     security::TlsChannel& control, Deadline deadline) {
   ClientHello mine;
+  mine.stripes = wanted_stripes(options, round_trip_us(control.fd()));
   mine.strict = options.strict;
   mine.table_fingerprint = options.table_fingerprint;
   mine.pid = static_cast<std::uint32_t>(::getpid());
@@ -67,6 +78,9 @@ Result<ServerHello> exchange_hellos(const DialOptions& options, CarrierSet carri
   if (!has(carriers, hello->offer.kind)) {
     return Status(Code::kMalformed, std::string("the server chose ") + name_of(hello->offer.kind) +
                                         ", which this client did not offer");
+  }
+  if (hello->offer.stripes > mine.stripes) {
+    return Status(Code::kMalformed, "the server chose more connections than this client offered");
   }
   return hello;
 }
@@ -119,8 +133,9 @@ Result<std::unique_ptr<Session>> dial_once(const DialOptions& options, CarrierSe
   info->session_id = hello->session_id;
   info->tls = control.value()->describe();
   info->carrier = hello->offer.kind;
-  Result<LaneCarriers> lanes = dial_lanes({options.host, options.port, hello->offer, control_fd},
-                                          hello->session_id, deadline);
+  info->stripes = hello->offer.stripes;
+  info->round_trip_us = round_trip_us(control_fd);
+  Result<LaneCarriers> lanes = dial_lanes({hello->offer, control_fd}, hello->session_id, deadline);
   if (!lanes.ok()) {
     *unreachable = hello->offer.kind;
     return lanes.status();
@@ -159,6 +174,21 @@ Status parse_server(std::string_view text, DialOptions* options) {
   }
   options->host = host;
   options->port = number;
+  return ok();
+}
+
+Status parse_stripes(std::string_view text, DialOptions* options) {
+  options->stripes = 0;
+  if (text.empty() || text == "auto") return ok();
+  std::size_t number = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), number);
+  const bool whole = parsed.ec == std::errc() && parsed.ptr == text.data() + text.size();
+  if (!whole || number == 0 || number > limits::kStripesMax) {
+    return {Code::kUnsupported, "\"" + std::string(text) +
+                                    "\" is no number of lanes: it is auto, or 1 to " +
+                                    std::to_string(limits::kStripesMax)};
+  }
+  options->stripes = number;
   return ok();
 }
 

@@ -6,7 +6,8 @@
 //   Result<std::unique_ptr<Session>> session = dial(options, nullptr);
 //
 // TCP, mutual TLS 1.3, hello, keys by the TLS exporter, two lanes over the carrier that both ends
-// can and like best, a sealed confirmation each way.
+// can and like best, the one for payloads over several connections where the server is far away, a
+// sealed confirmation each way.
 // transport/README.md has the bytes.  Threads: any; blocks until done or timeout_ms have passed.
 #pragma once
 #include <cstdint>
@@ -19,6 +20,7 @@
 #include "transport/base/limits.h"
 #include "transport/base/status.h"
 #include "transport/link/carrier_kind.h"
+#include "transport/link/keys.h"
 #include "transport/link/session.h"
 
 namespace farcall::link {
@@ -35,6 +37,9 @@ struct DialOptions {
   std::uint64_t table_fingerprint = 0;
   std::string version;  // of the program, for error texts; up to 64 bytes
   bool strict = false;  // FARCALL_STRICT=1, told to the server
+  // Connections for payloads, 1 … limits::kStripesMax; 0: by the distance of the server, see
+  // stripes.h. The server may allow fewer, and other carriers than tcp have one.
+  std::size_t stripes = 0;
   std::int64_t timeout_ms = limits::kHandshakeMs;
 };
 
@@ -44,13 +49,19 @@ struct HelloInfo {
   SessionId session_id;
   std::string tls;  // "TLSv1.3, TLS_AES_256_GCM_SHA384"
   CarrierKind carrier = CarrierKind::kTcp;
-  std::string carrier_reason;  // "no shm: …" when a better one could not be had; else empty
+  std::size_t stripes = 1;         // connections for payloads
+  std::int64_t round_trip_us = 0;  // of the control connection, as the kernel saw it
+  std::string carrier_reason;      // "no shm: …" when a better one could not be had; else empty
 };
 
 // "gpu1:7717", "10.0.0.2:7717", "[::1]:7717" into host and port; before it may stand the carrier to
 // insist on: "tcp://", "shm://", "rdma://".
 // Errors: kUnsupported with what is wrong.
 Status parse_server(std::string_view text, DialOptions* options);
+
+// "auto", "", or how many connections payloads are to have: what FARCALL_LANES and --lanes take.
+// Errors: kUnsupported with what is wrong.
+Status parse_stripes(std::string_view text, DialOptions* options);
 
 // out: may be null; filled on success only.
 // Errors, each with its cause and what to do: kDenied (certificates, refusal by the server, table

@@ -19,8 +19,8 @@ namespace {
 
 // Always this long, so that one receive takes exactly one message from any kind of Unix socket.
 constexpr std::size_t kMessageBytes = 768;
-constexpr std::uint32_t kMagic = 0x324f4846;  // "FHO2"
-constexpr std::size_t kDescriptorsMax = 2;
+constexpr std::uint32_t kMagic = 0x334f4846;  // "FHO3"
+constexpr std::size_t kDescriptorsMax = 1 + limits::kStripesMax;
 constexpr std::size_t kTextBytesMax = 64;
 // A worker's place or its reason for having none; always this long too.
 constexpr std::size_t kPlaceTextBytesMax = 509;
@@ -46,7 +46,14 @@ std::string get_text(wire::Reader& in) {
   return std::string(reinterpret_cast<const char*>(text.data()), text.size());
 }
 
+std::size_t descriptors_of(const Handover& gift) {
+  return gift.carrier == CarrierKind::kRdma ? 0 : 1 + gift.bulk.size();
+}
+
 Status encode(const Handover& gift, Message& message) {
+  if (descriptors_of(gift) > kDescriptorsMax) {
+    return {Code::kOverQuota, "a session of too many lanes to hand over"};
+  }
   wire::Writer out(message.bytes);
   out.put(kMagic);
   out.put(gift.session_id.bytes);
@@ -54,6 +61,7 @@ Status encode(const Handover& gift, Message& message) {
   if (keys.size() == SessionKeys::kBytes) gift.keys.save(keys.first<SessionKeys::kBytes>());
   out.put(static_cast<std::uint8_t>(gift.strict ? 1 : 0));
   out.put(static_cast<std::uint8_t>(gift.carrier));
+  out.put(static_cast<std::uint8_t>(descriptors_of(gift)));
   out.put(static_cast<std::uint8_t>(gift.peer.kind));
   out.put(gift.peer.not_after);
   for (const std::string* text :
@@ -63,7 +71,8 @@ Status encode(const Handover& gift, Message& message) {
   return out.ok() ? ok() : Status(Code::kOverQuota, "an identity too long to hand over");
 }
 
-Status decode(const Message& message, Handover* gift) {
+// descriptors: how many came along
+Status decode(const Message& message, std::size_t descriptors, Handover* gift) {
   wire::Reader in(message.bytes);
   const auto magic = in.get<std::uint32_t>();
   gift->session_id.bytes = in.get<std::array<std::byte, 16>>();
@@ -73,6 +82,7 @@ Status decode(const Message& message, Handover* gift) {
   }
   gift->strict = in.get<std::uint8_t>() != 0;
   const auto carrier = in.get<std::uint8_t>();
+  const auto descriptors_sent = in.get<std::uint8_t>();
   const auto kind = in.get<std::uint8_t>();
   gift->peer.not_after = in.get<std::int64_t>();
   for (std::string* text : {&gift->peer.pool, &gift->peer.tenant, &gift->peer.user,
@@ -84,12 +94,12 @@ Status decode(const Message& message, Handover* gift) {
     return {Code::kMalformed, "what arrived is no session"};
   }
   gift->carrier = static_cast<CarrierKind>(carrier);
+  const bool has_lanes = gift->carrier != CarrierKind::kRdma;
+  if (descriptors != descriptors_sent || (has_lanes ? descriptors < 2 : descriptors != 0)) {
+    return {Code::kMalformed, "a session arrived without its lanes"};
+  }
   gift->peer.kind = static_cast<security::IdentityKind>(kind);
   return ok();
-}
-
-std::size_t descriptors_of(const Handover& gift) {
-  return gift.carrier == CarrierKind::kRdma ? 0 : kDescriptorsMax;
 }
 
 // Takes the descriptors out of a received message; whatever is not expected is closed.
@@ -103,7 +113,7 @@ Status adopt(msghdr& header, Handover* gift, std::size_t* descriptors) {
       std::memcpy(&number, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
       Fd fd(number);
       if (taken == 0) gift->calls = std::move(fd);
-      if (taken == 1) gift->bulk = std::move(fd);
+      if (taken != 0) gift->bulk.push_back(std::move(fd));
       ++taken;
     }
   }
@@ -122,15 +132,17 @@ Status send_session(int socket, const Handover& gift) {
   msghdr header{};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
-  if (descriptors_of(gift) != 0) {
-    const int descriptors[kDescriptorsMax] = {gift.calls.get(), gift.bulk.get()};
+  if (const std::size_t count = descriptors_of(gift); count != 0) {
+    std::array<int, kDescriptorsMax> descriptors{gift.calls.get()};
+    std::transform(gift.bulk.begin(), gift.bulk.end(), descriptors.begin() + 1,
+                   [](const Fd& fd) { return fd.get(); });
     header.msg_control = room.data();
-    header.msg_controllen = room.size();
+    header.msg_controllen = CMSG_SPACE(count * sizeof(int));
     cmsghdr* rights = CMSG_FIRSTHDR(&header);
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(descriptors));
-    std::memcpy(CMSG_DATA(rights), descriptors, sizeof(descriptors));
+    rights->cmsg_len = CMSG_LEN(count * sizeof(int));
+    std::memcpy(CMSG_DATA(rights), descriptors.data(), count * sizeof(int));
   }
   ssize_t sent = -1;
   do {
@@ -149,7 +161,7 @@ Result<Handover> receive_session(int socket, Deadline deadline) {
   if (Status waited = wait_readable(socket, deadline); !waited.ok()) return waited;
   Message message;
   iovec part{message.bytes.data(), message.bytes.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(8 * sizeof(int))> room{};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kDescriptorsMax * sizeof(int))> room{};
   msghdr header{};
   header.msg_iov = &part;
   header.msg_iovlen = 1;
@@ -168,10 +180,7 @@ Result<Handover> receive_session(int socket, Deadline deadline) {
     adopted = Status(Code::kMalformed, "a session arrived in part");
   }
   if (!adopted.ok()) return adopted;
-  if (Status sound = decode(message, &gift); !sound.ok()) return sound;
-  if (descriptors != descriptors_of(gift)) {
-    return Status(Code::kMalformed, "a session arrived without its two lanes");
-  }
+  if (Status sound = decode(message, descriptors, &gift); !sound.ok()) return sound;
   return gift;
 }
 

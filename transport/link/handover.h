@@ -6,9 +6,10 @@
 //
 // Before that, a worker that listens for RDMA says where: send_place(), receive_place().
 // One message over a Unix socket pair (SOCK_STREAM or SOCK_SEQPACKET): keys and identity as bytes,
-// the two lanes' descriptors by SCM_RIGHTS.  Threads: one.
+// the connections' descriptors by SCM_RIGHTS.  Threads: one.
 #pragma once
 #include <string>
+#include <vector>
 
 #include "security/identity.h"
 #include "transport/base/clock.h"
@@ -23,13 +24,15 @@ struct Handover {
   SessionId session_id;
   SessionKeys keys;
   CarrierKind carrier = CarrierKind::kTcp;
-  Fd calls;  // TCP or Unix sockets; none for rdma, whose lanes come to the worker by themselves
-  Fd bulk;
+  // TCP or Unix sockets; none for rdma, whose lanes come to the worker by themselves.
+  Fd calls;
+  std::vector<Fd> bulk;         // 1 … limits::kStripesMax, in the order of their numbers
   security::PeerIdentity peer;  // the client's, proven
   bool strict = false;
 };
 
 // Descriptors are duplicated by the kernel; `gift` keeps its own and closes them when it dies.
+// Errors: kClosed, kSystem, kOverQuota (too many lanes, or an identity that is too long).
 Status send_session(int socket, const Handover& gift);
 // Errors: kClosed, kTimeout, kMalformed, kSystem.
 Result<Handover> receive_session(int socket, Deadline deadline);

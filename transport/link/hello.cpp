@@ -55,6 +55,7 @@ Result<std::size_t> encode(const ClientHello& hello, std::span<std::byte> room) 
   out.put(static_cast<std::uint16_t>(hello.version.size()));
   out.bytes(hello.version.data(), hello.version.size());
   out.put(hello.carriers);
+  out.put(hello.stripes);
   if (!out.ok()) return Status(Code::kOverQuota, "no room for the hello");
   return out.size();
 }
@@ -75,12 +76,16 @@ Result<ClientHello> parse_client_hello(std::span<const std::byte> bytes) {
   // Another protocol may say other things behind this; all that is asked of it is to be told apart.
   if (hello.protocol != kProtocolVersion) return hello;
   hello.carriers = in.get<CarrierSet>();
+  hello.stripes = in.get<std::uint8_t>();
   if (in.failed()) return malformed("a client's hello is cut short");
   if (!in.done() || (flags & ~kStrict) != 0) {
     return malformed("a client's hello says more than this protocol knows");
   }
   if (hello.carriers == 0 || (hello.carriers & ~kAllCarriers) != 0) {
     return malformed("a client wants carriers this protocol does not know");
+  }
+  if (hello.stripes == 0 || hello.stripes > limits::kStripesMax) {
+    return malformed("a client wants more connections than this protocol knows, or none");
   }
   return hello;
 }
@@ -107,6 +112,7 @@ Result<std::size_t> encode(const ServerHello& hello, std::span<std::byte> room) 
   out.put(static_cast<std::uint8_t>(hello.offer.kind));
   out.put(static_cast<std::uint16_t>(hello.offer.place.size()));
   out.bytes(hello.offer.place.data(), hello.offer.place.size());
+  out.put(hello.offer.stripes);
   if (!out.ok()) return Status(Code::kOverQuota, "no room for the hello");
   return out.size();
 }
@@ -119,10 +125,15 @@ Status parse_offer(wire::Reader& in, bool granted, CarrierOffer* offer) {
   const auto place_bytes = in.get<std::uint16_t>();
   if (place_bytes > kPlaceBytesMax) return malformed("a place of the lanes that long");
   std::span<const std::byte> place = in.bytes(place_bytes);
+  offer->stripes = in.get<std::uint8_t>();
   if (in.failed()) return malformed("a server's hello is cut short");
   offer->place.assign(reinterpret_cast<const char*>(place.data()), place.size());
   if (kind >= kCarrierKinds) return malformed("a server offers a carrier of an unknown kind");
   offer->kind = static_cast<CarrierKind>(kind);
+  const std::size_t stripes_max = offer->kind == CarrierKind::kTcp ? limits::kStripesMax : 1;
+  if (offer->stripes == 0 || offer->stripes > stripes_max) {
+    return malformed("a server offers more connections than its carrier has, or none");
+  }
   const bool needs_place = granted && offer->kind != CarrierKind::kTcp;
   // A place is dialled, not only shown, so what is not printable is refused and not replaced.
   if (!in.done() || !is_printable(offer->place) || needs_place == offer->place.empty()) {
@@ -183,7 +194,7 @@ void encode(const LaneHello& hello, std::span<std::byte, kLaneHelloBytes> room) 
   wire::Writer out(room);
   out.put(kLaneMagic);
   out.put(kLaneVersion);
-  out.put(hello.lane);
+  out.put(hello.connection);
   out.put(hello.session_id.bytes);
 }
 
@@ -192,11 +203,13 @@ Result<LaneHello> parse_lane_hello(std::span<const std::byte> bytes) {
   if (in.get<std::array<char, 4>>() != kLaneMagic) return malformed("this is no lane's hello");
   const auto version = in.get<std::uint8_t>();
   LaneHello hello;
-  hello.lane = in.get<std::uint8_t>();
+  hello.connection = in.get<std::uint8_t>();
   hello.session_id.bytes = in.get<std::array<std::byte, 16>>();
   if (!in.done()) return malformed("a lane's hello is of the wrong length");
   if (version != kLaneVersion) return malformed("a lane of another version");
-  if (hello.lane >= kLanes) return malformed("a lane of an unknown number");
+  if (hello.connection >= kFirstBulkConnection + limits::kStripesMax) {
+    return malformed("a lane of an unknown number");
+  }
   return hello;
 }
 

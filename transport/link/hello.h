@@ -19,7 +19,7 @@
 namespace farcall::link {
 
 // Changes whenever hello, lanes or records change. The table of calls has its own fingerprint.
-inline constexpr std::uint16_t kProtocolVersion = 2;
+inline constexpr std::uint16_t kProtocolVersion = 3;
 inline constexpr std::size_t kVersionBytesMax = 64;
 inline constexpr std::size_t kRefusalBytesMax = 1024;
 inline constexpr std::size_t kPlaceBytesMax = 256;
@@ -31,6 +31,7 @@ struct ClientHello {
   std::uint32_t pid = 0;                          // as the client sees it; for logs
   std::string version;                            // printable, ≤ kVersionBytesMax
   CarrierSet carriers = only(CarrierKind::kTcp);  // what the client can and wants; never empty
+  std::uint8_t stripes = 1;  // connections for payloads it would like, 1 … limits::kStripesMax
 };
 
 // What the lanes run over, and where the client finds them.
@@ -39,6 +40,7 @@ struct CarrierOffer {
   // Printable, ≤ kPlaceBytesMax. tcp: empty, the lanes come to the port of the control connection.
   // shm: "@name", an abstract Unix socket. rdma: "host:port" of the worker's own listener.
   std::string place;
+  std::uint8_t stripes = 1;  // connections for payloads; more than 1 for tcp only
 };
 
 struct ServerHello {
@@ -60,10 +62,13 @@ Result<ServerHello> parse_server_hello(std::span<const std::byte> bytes);
 Status check_match(const ClientHello& client, std::uint64_t server_fingerprint,
                    const std::string& server_version);
 
-// --- lanes: {"FCL1", u8 version, u8 lane, 16 bytes session id}, in the clear ---------------------
+// --- lanes: {"FCL1", u8 version, u8 connection, 16 bytes session id}, in the clear ---------------
 inline constexpr std::size_t kLaneHelloBytes = 22;
+// A session's connections: the one for calls, then the stripes of the payload lane.
+inline constexpr std::uint8_t kCallsConnection = 0;
+inline constexpr std::uint8_t kFirstBulkConnection = 1;
 struct LaneHello {
-  std::uint8_t lane = 0;
+  std::uint8_t connection = kCallsConnection;  // … kFirstBulkConnection + limits::kStripesMax - 1
   SessionId session_id;
 };
 void encode(const LaneHello& hello, std::span<std::byte, kLaneHelloBytes> room);

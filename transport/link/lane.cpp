@@ -15,7 +15,10 @@ void add(std::atomic<std::uint64_t>& counter, std::uint64_t by) {
 }  // namespace
 
 Lane::Lane(std::unique_ptr<Carrier> carrier, RecordSealer sealer, RecordOpener opener)
-    : carrier_(std::move(carrier)), sealer_(std::move(sealer)), opener_(std::move(opener)) {}
+    : carrier_(std::move(carrier)),
+      connections_(carrier_->connections()),
+      sealer_(std::move(sealer)),
+      opener_(std::move(opener)) {}
 
 Result<std::unique_ptr<Lane>> Lane::make(std::unique_ptr<Carrier> carrier, const SessionKeys& keys,
                                          std::uint8_t lane, Role role, const RekeyLimits& rekey) {

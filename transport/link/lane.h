@@ -39,6 +39,13 @@ class Lane {
   Status send_ahead(std::span<const std::byte> plain);
   Status finish_sending();
 
+  // Connections that records take in turn, and the longest text that suits them: where they are
+  // several, a payload should reach all of them soon.
+  std::size_t connections() const { return connections_; }
+  std::size_t payload_record_bytes() const {
+    return connections_ > 1 ? limits::kStripedRecordBytes : limits::kRecordBytesMax;
+  }
+
   bool can_send() { return carrier_->tx_ready(); }  // a short record, without blocking
 
   // Blocks until a record is there; returns the bytes of text it claims (not yet authenticated).
@@ -65,6 +72,7 @@ class Lane {
  private:
   Lane(std::unique_ptr<Carrier> carrier, RecordSealer sealer, RecordOpener opener);
   std::unique_ptr<Carrier> carrier_;
+  const std::size_t connections_;
   RecordSealer sealer_;
   RecordOpener opener_;
   std::unique_ptr<SealAhead> seal_ahead_;  // made when first used

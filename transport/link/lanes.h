@@ -1,4 +1,5 @@
-// Lanes: the two carriers of a session, whatever they run over.
+// Lanes: the carriers of a session, whatever they run over: one for calls, one for payloads, which
+// may be several connections (stripes.h).
 //
 //   client:  Result<LaneCarriers> lanes = dial_lanes(where, session_id, deadline);
 //   worker:  Result<LaneCarriers> lanes = lanes_of(std::move(gift), listener.get(), deadline);
@@ -6,9 +7,7 @@
 //
 // The one place that knows how each kind of carrier is reached.  Threads: one.
 #pragma once
-#include <cstdint>
 #include <memory>
-#include <string>
 
 #include "transport/base/clock.h"
 #include "transport/base/status.h"
@@ -22,10 +21,10 @@ namespace farcall::link {
 
 // Where a client finds its lanes.
 struct LanesAt {
-  std::string host;        // of the control connection
-  std::uint16_t port = 0;  // of the control connection
   CarrierOffer offer;
-  int control_fd = -1;  // watched by the lane; borrowed for the lane's life
+  // The control connection. tcp: the lanes go where it went. Every lane watches it and borrows it
+  // for life.
+  int control_fd = -1;
 };
 
 struct LaneCarriers {
@@ -33,7 +32,7 @@ struct LaneCarriers {
   std::unique_ptr<Carrier> bulk;
 };
 
-// Opens every lane and says its hello.
+// Opens every connection, all at the same time, and says its hello.
 // Errors: kUnsupported (this kind cannot be had here), kNotFound (nobody at its place), kTimeout,
 // kClosed, kSystem, kMalformed.
 Result<LaneCarriers> dial_lanes(const LanesAt& at, const SessionId& id, Deadline deadline);

@@ -14,11 +14,12 @@
 #include "transport/link/call_lane.h"
 #include "transport/link/carrier.h"
 #include "transport/link/lane.h"
+#include "transport/link/session_parts.h"
 
 namespace farcall::link {
 namespace {
 
-// Text of the first record each way on each lane. That it opens is what proves the keys.
+// Text of the first record each way on each connection. That it opens is what proves the keys.
 constexpr std::string_view kConfirmText = "farcall lane up";
 
 }  // namespace
@@ -119,15 +120,20 @@ Result<std::unique_ptr<Session>> SessionParts::start(SessionParts parts) {
   std::unique_ptr<Session> session(new Session(std::move(state).value()));
   const auto text = std::as_bytes(std::span(kConfirmText.data(), kConfirmText.size()));
   for (Lane* lane : {session->state_->calls.get(), session->state_->bulk.get()}) {
-    if (Status sent = lane->send(RecordType::kConfirm, text); !sent.ok()) return sent;
+    // Records take a lane's connections in turn: each gets one.
+    for (std::size_t i = 0; i < lane->connections(); ++i) {
+      if (Status sent = lane->send(RecordType::kConfirm, text); !sent.ok()) return sent;
+    }
   }
   return session;
 }
 
 Status SessionParts::confirm(Session& session, Deadline deadline) {
   for (Lane* lane : {session.state_->calls.get(), session.state_->bulk.get()}) {
-    Status up = session.state_->confirm_lane(*lane, deadline);
-    if (!up.ok()) return session.state_->fail(up);
+    for (std::size_t i = 0; i < lane->connections(); ++i) {
+      Status up = session.state_->confirm_lane(*lane, deadline);
+      if (!up.ok()) return session.state_->fail(up);
+    }
   }
   return ok();
 }
@@ -219,11 +225,19 @@ LinkStats Session::stats() const {
   stats.bytes_in = calls.bytes_in + bulk.bytes_in;
   stats.bulk_bytes_out = state_->bulk_sender->bytes();
   stats.bulk_bytes_in = state_->bulk_receiver->bytes();
+  stats.bulk_wire_bytes_out = bulk.bytes_out;
+  stats.bulk_wire_bytes_in = bulk.bytes_in;
+  stats.bulk_connections = state_->bulk->connections();
   stats.round_trips = state_->call_sender->round_trips();
   return stats;
 }
 
-std::string Session::describe() const { return state_->calls->describe(); }
+std::string Session::describe() const {
+  const std::size_t connections = state_->bulk->connections();
+  std::string text = state_->calls->describe();
+  if (connections > 1) text += ", payloads over " + std::to_string(connections) + " connections";
+  return text;
+}
 
 Result<SessionPair> make_loopback_session_pair() {
   return make_loopback_session_pair(RekeyLimits::standard());

@@ -21,18 +21,10 @@
 #include "transport/base/clock.h"
 #include "transport/base/function_ref.h"
 #include "transport/base/status.h"
-#include "transport/base/unique.h"
-#include "transport/link/keys.h"
 #include "transport/wire/frame.h"
 #include "transport/wire/writer.h"
 
-namespace farcall::security {
-class TlsChannel;
-}
-
 namespace farcall::link {
-
-class Carrier;
 
 struct Frame {
   wire::FrameHeader head;           // wire::is_valid() already holds
@@ -56,7 +48,10 @@ struct LinkStats {
   std::uint64_t bytes_in = 0;
   std::uint64_t bulk_bytes_out = 0;  // payload bytes
   std::uint64_t bulk_bytes_in = 0;
-  std::uint64_t round_trips = 0;  // frames sent with kWantsReply
+  std::uint64_t bulk_wire_bytes_out = 0;  // what they took on the wire
+  std::uint64_t bulk_wire_bytes_in = 0;
+  std::uint64_t bulk_connections = 1;  // that payloads are spread over
+  std::uint64_t round_trips = 0;       // frames sent with kWantsReply
 };
 
 // When to change keys. The defaults are limits::kRekey*; both ends must agree.
@@ -138,34 +133,15 @@ class Session {
   // child does not have.
   void abandon_in_child();
 
-  LinkStats stats() const;       // Threads: any
-  std::string describe() const;  // "tcp 127.0.0.1:7717, AES-256-GCM (ipsec-mb)"
+  LinkStats stats() const;  // Threads: any
+  // "tcp 127.0.0.1:7717, AES-256-GCM (ipsec-mb)", and ", payloads over 4 connections" where so.
+  std::string describe() const;
 
  private:
   friend struct SessionParts;
   class State;
   explicit Session(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
-};
-
-// What a session is built from. `control` may be null (a worker has none); a client's session keeps
-// its TLS connection open with it, because the supervisor ends the worker when it closes.
-struct SessionParts {
-  Role role = Role::kClient;
-  std::unique_ptr<Carrier> calls;
-  std::unique_ptr<Carrier> bulk;
-  SessionKeys keys;
-  RekeyLimits rekey = RekeyLimits::standard();
-  std::unique_ptr<security::TlsChannel> control;
-
-  SessionParts();
-  SessionParts(SessionParts&&) noexcept;
-  ~SessionParts();
-
-  // Sends the sealed confirmation record on both lanes.
-  static Result<std::unique_ptr<Session>> start(SessionParts parts);
-  // Waits for the peer's. Nothing but close() may be called on the session before this is ok.
-  static Status confirm(Session& session, Deadline deadline);
 };
 
 // Both ends of one session in this process, open and confirmed. Each direction of each lane holds

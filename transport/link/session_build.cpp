@@ -6,7 +6,7 @@
 #include "security/tls_channel.h"
 #include "transport/base/secure_arena.h"
 #include "transport/link/carrier.h"
-#include "transport/link/session.h"
+#include "transport/link/session_parts.h"
 
 namespace farcall::link {
 namespace {

@@ -67,9 +67,18 @@ Status wait_for(int fd, short events, Deadline deadline) {
   }
 }
 
-Status connect_one(int fd, const addrinfo& to, Deadline deadline) {
-  if (::connect(fd, to.ai_addr, to.ai_addrlen) == 0) return ok();
-  if (errno != EINPROGRESS) return Status::system("connect");
+// Begins a connection on a new socket, which finish_connect() waits for.
+Result<Fd> start_connect(const sockaddr* to, socklen_t bytes) {
+  Fd fd(::socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return Status::system("socket");
+  tune_socket(fd.get());
+  if (::connect(fd.get(), to, bytes) != 0 && errno != EINPROGRESS) {
+    return Status::system("connect");
+  }
+  return fd;
+}
+
+Status finish_connect(int fd, Deadline deadline) {
   FARCALL_TRY(wait_for(fd, POLLOUT, deadline));
   int error = 0;
   socklen_t bytes = sizeof(error);
@@ -126,13 +135,8 @@ Result<Fd> connect_tcp(const std::string& host, std::uint16_t port, Deadline dea
   if (!addresses.ok()) return addresses.status();
   Status last(Code::kNotFound, "no address");
   for (const addrinfo* to = addresses.value().get(); to != nullptr; to = to->ai_next) {
-    Fd fd(::socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!fd) {
-      last = Status::system("socket");
-      continue;
-    }
-    tune_socket(fd.get());
-    last = connect_one(fd.get(), *to, deadline);
+    Result<Fd> fd = start_connect(to->ai_addr, to->ai_addrlen);
+    last = fd.ok() ? finish_connect(fd.value().get(), deadline) : fd.status();
     if (last.ok()) return fd;
   }
   const std::string where = host + ":" + std::to_string(port);
@@ -141,6 +145,25 @@ Result<Fd> connect_tcp(const std::string& host, std::uint16_t port, Deadline dea
                                       "machine reach it?");
   }
   return Status(last.code(), where + ": " + last.text(), last.detail());
+}
+
+Result<std::vector<Fd>> connect_beside(int connected, std::size_t count, Deadline deadline) {
+  sockaddr_storage there{};
+  socklen_t bytes = sizeof(there);
+  if (::getpeername(connected, reinterpret_cast<sockaddr*>(&there), &bytes) != 0) {
+    if (errno == ENOTCONN) return Status(Code::kClosed, "the peer closed the connection");
+    return Status::system("find the peer's address");
+  }
+  std::vector<Fd> made;
+  while (made.size() < count) {
+    Result<Fd> next = start_connect(reinterpret_cast<const sockaddr*>(&there), bytes);
+    if (!next.ok()) return next.status();
+    made.push_back(std::move(next).value());
+  }
+  for (const Fd& each : made) {
+    if (Status up = finish_connect(each.get(), deadline); !up.ok()) return up;
+  }
+  return made;
 }
 
 Result<Fd> connect_abstract(const std::string& name) {

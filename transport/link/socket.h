@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "transport/base/clock.h"
 #include "transport/base/status.h"
@@ -29,6 +30,11 @@ void set_use(int fd, SocketUse use);
 
 // Tries every address of the name in turn. Errors: kNotFound (no such name), kTimeout, kSystem.
 Result<Fd> connect_tcp(const std::string& host, std::uint16_t port, Deadline deadline);
+
+// `count` connections to the address that `connected`, a TCP socket, leads to; they are made at the
+// same time and take one round trip together.  Errors: kTimeout, kClosed when `connected` is gone,
+// kSystem.
+Result<std::vector<Fd>> connect_beside(int connected, std::size_t count, Deadline deadline);
 
 // name: "@…" as listen_abstract took it.  Errors: kNotFound when nobody listens there, kSystem.
 Result<Fd> connect_abstract(const std::string& name);

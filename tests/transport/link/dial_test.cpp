@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <string>
@@ -87,6 +88,9 @@ class TestServer {
   Status status;
   CarrierSet offered_first = 0;
   bool keep_serving = true;
+  std::uint8_t stripes = 1;        // allowed
+  std::uint8_t granted_least = 1;  // granted whatever the client asked for
+  bool swap_stripes = false;       // the worker gets two in the other order
   std::unique_ptr<ControlConnection> control;
   std::unique_ptr<Session> session;
   security::PeerIdentity handed_over;
@@ -109,10 +113,15 @@ class TestServer {
     gift.session_id = make_session_id();
     gift.peer = control->peer();
     gift.strict = control->hello().strict;
-    Result<SessionKeys> keys = control->grant(gift.session_id);
+    const std::uint8_t granted = std::min(control->hello().stripes, stripes);
+    Result<SessionKeys> keys =
+        control->grant(gift.session_id, {CarrierKind::kTcp, "", std::max(granted, granted_least)});
     if (!keys.ok()) return keys.status();
     gift.keys = std::move(keys).value();
-    for (std::size_t i = 0; i < kLanes; ++i) FARCALL_TRY(accept_lane(gift));
+    if (granted_least > granted) return ok();  // the client opens no lane then
+    gift.bulk.resize(granted);
+    for (std::size_t i = 0; i < 1 + gift.bulk.size(); ++i) FARCALL_TRY(accept_lane(gift));
+    if (swap_stripes) std::swap(gift.bulk[0], gift.bulk[1]);
     return work(gift);
   }
 
@@ -124,7 +133,9 @@ class TestServer {
     Result<LaneHello> hello = read_lane_hello(socket.value(), soon());
     if (!hello.ok()) return hello.status();
     if (hello->session_id != gift.session_id) return {Code::kDenied, "another session's lane"};
-    (hello->lane == kLaneCalls ? gift.calls : gift.bulk) = std::move(socket).value();
+    const std::size_t number = hello->connection;
+    if (number > gift.bulk.size()) return {Code::kMalformed, "a lane too many"};
+    (number == 0 ? gift.calls : gift.bulk[number - 1]) = std::move(socket).value();
     return ok();
   }
 
@@ -223,6 +234,77 @@ TEST_CASE("a client dials, is known by name, and talks to its worker") {
   worker.join();
   REQUIRE(reply.ok());
   CHECK(got == payload);
+}
+
+TEST_CASE("payloads go over as many connections as both ends want") {
+  Switched all_on("");
+  TestPool pool;
+  struct {
+    std::size_t asked;
+    std::uint8_t allowed;
+    std::size_t granted;
+  } const cases[] = {{4, 8, 4}, {8, 3, 3}, {1, 8, 1}, {0, 8, 1}};  // 0: this host is near
+  for (const auto& [asked, allowed, granted] : cases) {
+    TestServer server(pool);
+    server.stripes = allowed;
+    server.serve();
+    DialOptions options = options_for(pool, server);
+    options.carrier = CarrierKind::kTcp;
+    options.stripes = asked;
+    HelloInfo info;
+    Result<std::unique_ptr<Session>> session = dial(options, &info);
+    server.join();
+    REQUIRE_MESSAGE(session.ok(), session.status().to_string());
+    REQUIRE_MESSAGE(server.status.ok(), server.status.to_string());
+    CHECK(info.stripes == granted);
+    CHECK(session.value()->stats().bulk_connections == granted);
+    CHECK(server.session->stats().bulk_connections == granted);
+    const std::string said = "payloads over " + std::to_string(granted) + " connections";
+    CHECK((session.value()->describe().find(said) != std::string::npos) == (granted > 1));
+  }
+}
+
+TEST_CASE("a client without stripes asks for one connection, whatever it was told") {
+  Switched off("stripes");
+  TestPool pool;
+  TestServer server(pool);
+  server.stripes = 8;
+  server.serve();
+  DialOptions options = options_for(pool, server);
+  options.stripes = 4;
+  HelloInfo info;
+  Result<std::unique_ptr<Session>> session = dial(options, &info);
+  server.join();
+  REQUIRE_MESSAGE(session.ok(), session.status().to_string());
+  CHECK(info.stripes == 1);
+}
+
+TEST_CASE("a server that wants more connections than the client offered is refused") {
+  TestPool pool;
+  TestServer server(pool);
+  server.granted_least = 2;
+  server.serve();
+  DialOptions options = options_for(pool, server);
+  options.stripes = 1;
+  Status why = dial(options, nullptr).status();
+  server.join();
+  CHECK(why.code() == Code::kMalformed);
+  CHECK_MESSAGE(says(why, "more connections"), why.text());
+}
+
+TEST_CASE("connections that were swapped on their way do not open") {
+  Switched all_on("");
+  TestPool pool;
+  TestServer server(pool);
+  server.stripes = 4;
+  server.swap_stripes = true;
+  server.serve();
+  DialOptions options = options_for(pool, server);
+  options.stripes = 4;
+  Status why = dial(options, nullptr).status();
+  server.join();
+  CHECK_FALSE(why.ok());
+  CHECK(server.status.code() == Code::kDenied);
 }
 
 TEST_CASE("the supervisor sees the client end, and the worker too") {

@@ -7,6 +7,9 @@
 
 #include <array>
 #include <string>
+#include <vector>
+
+#include "transport/base/limits.h"
 
 using namespace farcall;
 using namespace farcall::link;
@@ -28,7 +31,7 @@ Handover gift_of(Pair& lanes) {
   gift.session_id = make_session_id();
   gift.keys.at(kLaneBulk, Direction::kToClient).key[31] = std::byte{0x5a};
   gift.calls = std::move(lanes.a);
-  gift.bulk = std::move(lanes.b);
+  gift.bulk.push_back(std::move(lanes.b));
   gift.peer.pool = "lab";
   gift.peer.tenant = "acme";
   gift.peer.user = "ann";
@@ -58,7 +61,7 @@ TEST_CASE("a session crosses a socket pair of either kind, descriptors and all")
     // The copies are the same sockets: what goes in at one end comes out at the other.
     REQUIRE(::write(got->calls.get(), "x", 1) == 1);
     char seen = 0;
-    REQUIRE(::read(gift.bulk.get(), &seen, 1) == 1);
+    REQUIRE(::read(gift.bulk[0].get(), &seen, 1) == 1);
     CHECK(seen == 'x');
   }
 }
@@ -84,7 +87,42 @@ TEST_CASE("a session whose lanes come by themselves crosses without descriptors"
   REQUIRE_MESSAGE(got.ok(), got.status().to_string());
   CHECK(got->carrier == CarrierKind::kRdma);
   CHECK_FALSE(got->calls);
-  CHECK_FALSE(got->bulk);
+  CHECK(got->bulk.empty());
+}
+
+TEST_CASE("as many connections as a session may have cross, in their order, and no more") {
+  Pair way = socket_pair(SOCK_STREAM);
+  Pair lanes = socket_pair(SOCK_STREAM);
+  Handover gift = gift_of(lanes);
+  std::vector<Fd> far;
+  far.emplace_back();
+  while (gift.bulk.size() < limits::kStripesMax) {
+    Pair stripe = socket_pair(SOCK_STREAM);
+    gift.bulk.push_back(std::move(stripe.a));
+    far.push_back(std::move(stripe.b));
+  }
+  REQUIRE(send_session(way.a.get(), gift).ok());
+  Result<Handover> got = receive_session(way.b.get(), soon());
+  REQUIRE_MESSAGE(got.ok(), got.status().to_string());
+  REQUIRE(got->bulk.size() == limits::kStripesMax);
+  for (std::size_t i = 1; i < far.size(); ++i) {
+    const char number = static_cast<char>(i);
+    REQUIRE(::write(got->bulk[i].get(), &number, 1) == 1);
+    char seen = 0;
+    REQUIRE(::read(far[i].get(), &seen, 1) == 1);
+    CHECK(seen == number);
+  }
+  gift.bulk.emplace_back(::dup(gift.bulk[0].get()));
+  CHECK(send_session(way.a.get(), gift).code() == Code::kOverQuota);
+}
+
+TEST_CASE("a session that says it has lanes which did not come along is refused") {
+  Pair way = socket_pair(SOCK_STREAM);
+  Pair lanes = socket_pair(SOCK_STREAM);
+  Handover gift = gift_of(lanes);
+  gift.bulk.clear();  // no payload lane
+  REQUIRE(send_session(way.a.get(), gift).ok());
+  CHECK(receive_session(way.b.get(), soon()).status().code() == Code::kMalformed);
 }
 
 TEST_CASE("a worker's place, or its reason for having none, reaches the supervisor") {

@@ -8,6 +8,7 @@
 
 #include "transport/base/limits.h"
 #include "transport/link/dial.h"
+#include "transport/link/stripes.h"
 
 using namespace farcall;
 using namespace farcall::link;
@@ -16,6 +17,9 @@ namespace {
 
 using Room = std::array<std::byte, limits::kHelloBytesMax>;
 
+// Bytes of a client's hello behind its version text.
+constexpr std::size_t kAfterVersion = sizeof(CarrierSet) + 1;
+
 ClientHello client_hello() {
   ClientHello hello;
   hello.strict = true;
@@ -23,6 +27,7 @@ ClientHello client_hello() {
   hello.pid = 77;
   hello.version = "0.1.0";
   hello.carriers = only(CarrierKind::kTcp) | only(CarrierKind::kRdma);
+  hello.stripes = 5;
   return hello;
 }
 
@@ -39,6 +44,7 @@ TEST_CASE("a client's hello survives the wire, and every truncation of it is ref
   CHECK(back->pid == 77);
   CHECK(back->version == "0.1.0");
   CHECK(names_of(back->carriers) == "tcp, rdma");
+  CHECK(back->stripes == 5);
   for (std::size_t cut = 0; cut < bytes.value(); ++cut) {
     CHECK_FALSE(parse_client_hello(std::span(room).first(cut)).ok());
   }
@@ -99,7 +105,7 @@ TEST_CASE("a grant says what the lanes run over and where they are") {
   }
   hello.offer = {CarrierKind::kRdma, "host:1"};
   bytes = encode(hello, room);
-  room[bytes.value() - 1] = std::byte{0x0a};
+  room[bytes.value() - 2] = std::byte{0x0a};
   CHECK_FALSE(parse_server_hello(std::span(room).first(bytes.value())).ok());
   hello.offer.place.assign(kPlaceBytesMax + 1, 'x');
   CHECK_FALSE(encode(hello, room).ok());
@@ -113,6 +119,55 @@ TEST_CASE("a client that wants no carrier, or one nobody knows, is refused") {
     Result<std::size_t> bytes = encode(hello, room);
     CHECK(parse_client_hello(std::span(room).first(bytes.value())).status().code() ==
           Code::kMalformed);
+  }
+}
+
+TEST_CASE("connections for payloads are one or a few, and more than one for tcp only") {
+  Room room;
+  for (std::size_t wrong : {std::size_t{0}, limits::kStripesMax + 1, std::size_t{255}}) {
+    ClientHello hello = client_hello();
+    hello.stripes = static_cast<std::uint8_t>(wrong);
+    Result<std::size_t> bytes = encode(hello, room);
+    CHECK(parse_client_hello(std::span(room).first(bytes.value())).status().code() ==
+          Code::kMalformed);
+  }
+  struct {
+    CarrierOffer offer;
+    bool good;
+  } const offers[] = {{{CarrierKind::kTcp, "", 1}, true},
+                      {{CarrierKind::kTcp, "", limits::kStripesMax}, true},
+                      {{CarrierKind::kTcp, "", 0}, false},
+                      {{CarrierKind::kTcp, "", limits::kStripesMax + 1}, false},
+                      {{CarrierKind::kShm, "@x", 2}, false},
+                      {{CarrierKind::kRdma, "host:1", 2}, false}};
+  for (const auto& [offer, good] : offers) {
+    ServerHello hello;
+    hello.granted = true;
+    hello.offer = offer;
+    Result<std::size_t> bytes = encode(hello, room);
+    Result<ServerHello> back = parse_server_hello(std::span(room).first(bytes.value()));
+    CHECK(back.ok() == good);
+    if (good) CHECK(back->offer.stripes == offer.stripes);
+  }
+}
+
+TEST_CASE("a far server gets more connections, and a word may ask for a number of them") {
+  CHECK(stripes_for(-1) == 1);
+  CHECK(stripes_for(0) == 1);
+  CHECK(stripes_for(600) == 1);
+  CHECK(stripes_for(1'000) == 2);
+  CHECK(stripes_for(5'000) == limits::kStripesMax);
+  CHECK(stripes_for(INT64_MAX) == limits::kStripesMax);
+  DialOptions options;
+  options.stripes = 7;
+  REQUIRE(parse_stripes("auto", &options).ok());
+  CHECK(options.stripes == 0);
+  REQUIRE(parse_stripes("4", &options).ok());
+  CHECK(options.stripes == 4);
+  REQUIRE(parse_stripes("", &options).ok());
+  CHECK(options.stripes == 0);
+  for (const char* wrong : {"0", "9", "-1", "4x", " 4", "many", "99999999999999999999"}) {
+    CHECK_MESSAGE(parse_stripes(wrong, &options).code() == Code::kUnsupported, wrong);
   }
 }
 
@@ -135,7 +190,7 @@ TEST_CASE("a peer's text cannot carry control characters into a log") {
   ClientHello hello = client_hello();
   hello.version = "abc";
   Result<std::size_t> bytes = encode(hello, room);
-  room[bytes.value() - 1 - sizeof(CarrierSet)] = std::byte{0x1b};
+  room[bytes.value() - 1 - kAfterVersion] = std::byte{0x1b};
   CHECK(parse_client_hello(std::span(room).first(bytes.value()))->version == "ab?");
   hello.version = "\n";
   CHECK_FALSE(encode(hello, room).ok());
@@ -165,23 +220,26 @@ TEST_CASE("another protocol's hello is understood far enough to be refused polit
   hello.protocol = 1;
   bytes = encode(hello, room);
   Result<ClientHello> earlier =
-      parse_client_hello(std::span(room).first(bytes.value() - sizeof(CarrierSet)));
+      parse_client_hello(std::span(room).first(bytes.value() - kAfterVersion));
   REQUIRE(earlier.ok());
   CHECK(earlier->version == "0.1.0");
 }
 
 TEST_CASE("a lane's hello is 22 bytes and nothing else") {
-  LaneHello hello{kLaneBulk, make_session_id()};
+  LaneHello hello{kFirstBulkConnection + limits::kStripesMax - 1, make_session_id()};
   std::array<std::byte, kLaneHelloBytes> room;
   encode(hello, room);
   CHECK(room[0] == std::byte{'F'});
   CHECK(parse_lane_hello(room)->session_id == hello.session_id);
+  CHECK(parse_lane_hello(room)->connection == hello.connection);
   for (std::size_t at : {std::size_t{0}, std::size_t{4}, std::size_t{5}}) {
     auto broken = room;
     broken[at] = std::byte{0x7f};
     CHECK(parse_lane_hello(broken).status().code() == Code::kMalformed);
   }
   CHECK_FALSE(parse_lane_hello(std::span(room).first(21)).ok());
+  room[5] = static_cast<std::byte>(hello.connection + 1);
+  CHECK_FALSE(parse_lane_hello(room).ok());
 }
 
 TEST_CASE("a server is written host:port") {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "transport/link/carrier.h"
-#include "transport/link/session.h"
+#include "transport/link/session_parts.h"
 
 using namespace farcall;
 using namespace farcall::link;

@@ -15,9 +15,10 @@
 #include "transport/link/acceptor.h"
 #include "transport/link/carrier.h"
 #include "transport/link/record.h"
-#include "transport/link/session.h"
+#include "transport/link/session_parts.h"
 #include "transport/link/shm.h"
 #include "transport/link/socket.h"
+#include "transport/link/stripes.h"
 
 using namespace farcall;
 using namespace farcall::link;
@@ -74,11 +75,35 @@ Ends over_shared_memory() {
   return start(std::move(client), std::move(server), std::move(calls));
 }
 
+// The payload lane over three sockets. cut: of stripe 1, both ends, for whoever wants to break it.
+Ends over_stripes(Fd* client_cut = nullptr, Fd* server_cut = nullptr) {
+  SessionParts client, server;
+  std::vector<std::unique_ptr<Carrier>> near, far;
+  Fd calls;
+  for (int i = 0; i < 4; ++i) {
+    int pair[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+    if (i == 0) calls = Fd(::dup(pair[0]));
+    if (i == 2 && client_cut != nullptr) *client_cut = Fd(::dup(pair[0]));
+    if (i == 2 && server_cut != nullptr) *server_cut = Fd(::dup(pair[1]));
+    near.push_back(make_socket_carrier(Fd(pair[0]), -1));
+    far.push_back(make_socket_carrier(Fd(pair[1]), -1));
+  }
+  client.calls = std::move(near.front());
+  server.calls = std::move(far.front());
+  near.erase(near.begin());
+  far.erase(far.begin());
+  client.bulk = make_striped_carrier(std::move(near));
+  server.bulk = make_striped_carrier(std::move(far));
+  return start(std::move(client), std::move(server), std::move(calls));
+}
+
 // Runs the rest of a test once over each.
 Ends over_each() {
   Ends ends;
   SUBCASE("over sockets") { ends = over_sockets(); }
   SUBCASE("over shared memory") { ends = over_shared_memory(); }
+  SUBCASE("payloads over three sockets") { ends = over_stripes(); }
   return ends;
 }
 
@@ -144,6 +169,74 @@ TEST_CASE("payloads pass both ways at once, each larger than any buffer") {
   }
   CHECK(got_up == up);
   CHECK(got_down == down);
+}
+
+TEST_CASE("a payload uses every connection, and one that is called off does not disturb the next") {
+  Ends ends = over_stripes();
+  CHECK(ends.client->stats().bulk_connections == 3);
+  const auto payload = pattern(300'000, 5);  // five records on three connections
+  Status sent;
+  std::thread sender([&] {
+    sent = ends.client->post_bulk(head_of(1), nothing, payload).status();
+    std::size_t asked = 0;
+    const auto fail_late = [&](std::span<std::byte> room) {
+      asked += room.size();
+      return asked > 100'000 ? Status::driver("no more", 700) : ok();
+    };
+    if (sent.ok()) {
+      CHECK(ends.client->post_bulk_from(head_of(2), nothing, 500'000, fail_late).status().code() ==
+            Code::kDriver);
+      sent = ends.client->post_bulk(head_of(3), nothing, payload).status();
+    }
+  });
+  std::vector<std::byte> got(payload.size());
+  REQUIRE(ends.server->receive(soon()).ok());
+  REQUIRE(ends.server->bulk_read(got).ok());
+  CHECK(got == payload);
+  REQUIRE(ends.server->receive(soon()).ok());
+  std::vector<std::byte> called_off(500'000);
+  CHECK(ends.server->bulk_read(called_off).code() == Code::kDriver);
+  REQUIRE(ends.server->receive(soon()).ok());
+  REQUIRE(ends.server->bulk_read(got).ok());
+  sender.join();
+  CHECK(sent.ok());
+  CHECK(got == payload);
+}
+
+TEST_CASE("a payload's connection that is cut ends the session at both ends") {
+  Fd cut;
+  Ends ends;
+  SUBCASE("at the client") { ends = over_stripes(&cut); }
+  SUBCASE("at the server") { ends = over_stripes(nullptr, &cut); }
+  REQUIRE(::shutdown(cut.get(), SHUT_RDWR) == 0);
+  std::vector<std::byte> got(5'000'000);
+  Status read;
+  std::thread reader([&] {
+    read = ends.server->receive(soon()).status();
+    if (read.ok()) read = ends.server->bulk_read(got);
+  });
+  const auto payload = pattern(got.size(), 6);
+  Status sent = ends.client->post_bulk(head_of(1), nothing, payload).status();
+  reader.join();
+  CHECK(sent.code() == Code::kClosed);
+  CHECK(read.code() == Code::kClosed);
+  CHECK(ends.client->receive(soon()).status().code() == Code::kClosed);
+  CHECK(ends.server->receive(soon()).status().code() == Code::kClosed);
+}
+
+TEST_CASE("a stranger's bytes on one of a payload's connections end the session") {
+  Fd stripe;
+  Ends ends = over_stripes(&stripe);
+  const std::array<std::byte, 64> noise{};
+  REQUIRE(write_all(stripe.get(), noise, soon()).ok());
+  const auto payload = pattern(300'000, 7);
+  std::thread sender(
+      [&] { CHECK_NOTHROW((void)ends.client->post_bulk(head_of(1), nothing, payload)); });
+  std::vector<std::byte> got(payload.size(), std::byte{0});
+  REQUIRE(ends.server->receive(soon()).ok());
+  CHECK(ends.server->bulk_read(got).code() == Code::kMalformed);
+  sender.join();
+  CHECK(ends.server->closed().code() == Code::kMalformed);
 }
 
 TEST_CASE("has_more sees a record that has arrived, without waiting for one") {
