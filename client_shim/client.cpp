@@ -105,13 +105,21 @@ CUresult Client::fetch_snapshot() {
 
 ThreadState& Client::this_thread() { return thread_state(generation_, numbers_, thread_ended); }
 
+bool Client::begin_own_thread() {
+  ThreadState& thread = this_thread();
+  if (thread.number == 0) return false;
+  thread.is_ours = true;
+  numbers_.leave_out();
+  return true;
+}
+
 void Client::release_thread(const ThreadState& thread) {
   if (thread.generation != generation_ || thread.number == 0) return;
   trace_.end_thread();
   wire::FrameHeader end{api::row::end_thread::info().id, 0, 0, 0, thread.number};
   // A closed link has nothing left to tidy up.
   if (session_->post(end, link::Flush::kLater, [](wire::Writer&) {}).ok()) flusher_.posted();
-  numbers_.give_back(thread.number);
+  numbers_.give_back(thread.number, !thread.is_ours);
 }
 
 CUresult Client::current_device(int* ordinal) {
@@ -167,13 +175,10 @@ Result<wire::FrameHeader> Client::begin(const api::RowInfo& row, ThreadState& th
   return wire::FrameHeader{row.id, flags, 0, 0, thread.number};
 }
 
-CUresult Client::round_trip(const api::RowInfo& row, CallKind kind, Send send, Take take) {
+CUresult Client::exchange(const api::RowInfo& row, ThreadState& thread, Send send, Take take) {
   NoCancel whole;
-  ThreadState& thread = this_thread();
   auto head = begin(row, thread, wire::kWantsReply);
   if (!head.ok()) return failed(head.status());
-  stats_.count(kind, row.name);
-  std::int64_t started = stats_.is_enabled() ? clock_.now_ns() : 0;
   Waiter waiter(take);
   receiver_.expect(waiter, thread.number);
   auto sent = send(head.value());
@@ -182,7 +187,15 @@ CUresult Client::round_trip(const api::RowInfo& row, CallKind kind, Send send, T
     return failed(sent.status());
   }
   completions_.sent(row);
-  CUresult result = receiver_.wait(waiter);
+  return receiver_.wait(waiter);
+}
+
+CUresult Client::round_trip(const api::RowInfo& row, CallKind kind, Send send, Take take) {
+  ThreadState& thread = this_thread();
+  if (thread.in_host_function) return CUDA_ERROR_NOT_PERMITTED;
+  stats_.count(kind, row.name);
+  std::int64_t started = stats_.is_enabled() ? clock_.now_ns() : 0;
+  CUresult result = exchange(row, thread, send, take);
   if (stats_.is_enabled()) stats_.waited(clock_.now_ns() - started);
   if (result != CUDA_SUCCESS) {
     FARCALL_LOG_DEBUG("%s: error %d", row.name, result);
@@ -204,14 +217,15 @@ void Client::note_result(const api::RowInfo& row, ThreadState& thread, CUresult 
 
 bool Client::must_ask(const api::RowInfo& row, const ThreadState& thread) const {
   return settings_.strict || thread.asks_always || thread.current() == nullptr ||
-         (waits_there(row) && numbers_.are_several());
+         (waits_there(row) && (numbers_.are_several() || host_functions_.any()));
 }
 
 bool Client::may_answer_waits() {
   ThreadState& thread = this_thread();
   return is_on(Switch::kSkipSync) && !settings_.strict && !thread.asks_always &&
-         !thread.has_posts && thread.current() != nullptr && !completions_.is_capturing() &&
-         contexts_.fault(thread.current()) == CUDA_SUCCESS && session_->closed().ok();
+         !thread.has_posts && !thread.in_host_function && thread.current() != nullptr &&
+         !completions_.is_capturing() && contexts_.fault(thread.current()) == CUDA_SUCCESS &&
+         session_->closed().ok();
 }
 
 CUresult Client::ask(const api::RowInfo& row, Encode encode, Take take) {
@@ -242,6 +256,20 @@ CUresult Client::ask_status(const api::RowInfo& row, Encode encode) {
   return ask(row, encode, kStatusOf);
 }
 
+CUresult Client::ask_quietly(const api::RowInfo& row, Take take) {
+  auto send = [&](wire::FrameHeader head) {
+    return session_->post(head, link::Flush::kNow, [](wire::Writer&) {});
+  };
+  return exchange(row, this_thread(), send, take);
+}
+
+void Client::tell_finished(std::uint64_t turn, bool at_once) {
+  wire::FrameHeader head{api::row::finish_host_function::info().id, 0, 0, 0, this_thread().number};
+  auto encode = [&](wire::Writer& out) { out.put(api::hand::FinishHostFunction{turn}); };
+  // A closed link has opened all gates.
+  (void)session_->post(head, at_once ? link::Flush::kNow : link::Flush::kLater, encode);
+}
+
 CUresult Client::post(ThreadState& thread, const api::RowInfo& row, Encode encode) {
   if (CUresult fault = contexts_.fault(thread.current()); fault != CUDA_SUCCESS) return fault;
   return must_ask(row, thread) ? ask(row, encode, kStatusOf) : send_post(thread, row, encode);
@@ -254,6 +282,7 @@ CUresult Client::post_early(const api::RowInfo& row, Encode encode) {
 }
 
 CUresult Client::send_post(ThreadState& thread, const api::RowInfo& row, Encode encode) {
+  if (thread.in_host_function) return CUDA_ERROR_NOT_PERMITTED;
   NoCancel whole;
   auto head = begin(row, thread, 0);
   if (!head.ok()) return failed(head.status());
@@ -271,6 +300,7 @@ CUresult Client::post_payload(const api::RowInfo& row, Encode encode,
   ThreadState& thread = this_thread();
   if (CUresult fault = contexts_.fault(thread.current()); fault != CUDA_SUCCESS) return fault;
   if (must_ask(row, thread)) return ask_payload(row, encode, payload, kStatusOf);
+  if (thread.in_host_function) return CUDA_ERROR_NOT_PERMITTED;
   NoCancel whole;
   auto head = begin(row, thread, 0);
   if (!head.ok()) return failed(head.status());
@@ -284,6 +314,7 @@ CUresult Client::post_payload(const api::RowInfo& row, Encode encode,
 }
 
 void Client::finish() {
+  host_functions_.stop();
   if (stats_.is_enabled()) {
     Stats::About about;
     about.server = settings_.server;

@@ -16,6 +16,7 @@
 #include "client_shim/contexts.h"
 #include "client_shim/flusher.h"
 #include "client_shim/functions.h"
+#include "client_shim/host_functions.h"
 #include "client_shim/image_names.h"
 #include "client_shim/landing_watch.h"
 #include "client_shim/landings.h"
@@ -60,8 +61,15 @@ class Client {
                       link::Session::Fill fill, Take take);
   // For rows that answer with nothing but their status.
   CUresult ask_status(const api::RowInfo& row, Encode encode);
+  // For threads of ours: a round trip without a body, of which no figure tells.
+  CUresult ask_quietly(const api::RowInfo& row, Take take);
+  // A host function has run. Leaves at once, or with the next frame of this thread.
+  void tell_finished(std::uint64_t turn, bool at_once);
 
   ThreadState& this_thread();
+  // The calling thread is one of ours and will make calls: nothing that a thread of the program
+  // does need be asked for because of it. False when there is no number for it.
+  bool begin_own_thread();
   // A thread ends: its number may be used again.
   void release_thread(const ThreadState& thread);
   // The device of this thread's current context.
@@ -85,6 +93,7 @@ class Client {
   Functions& functions() { return functions_; }
   ImageNames& image_names() { return image_names_; }
   api::ReplyCache& replies() { return replies_; }
+  HostFunctions& host_functions() { return host_functions_; }
   Completions& completions() { return completions_; }
   // Whether a wait of this thread may be answered from completions().
   bool may_answer_waits();
@@ -114,6 +123,7 @@ class Client {
 
   // How a request leaves: as a frame, or as a frame and a payload.
   using Send = FunctionRef<Result<std::uint32_t>(wire::FrameHeader)>;
+  CUresult exchange(const api::RowInfo& row, ThreadState& thread, Send send, Take take);
   CUresult round_trip(const api::RowInfo& row, CallKind kind, Send send, Take take);
 
   const std::unique_ptr<link::Session> session_;
@@ -133,6 +143,7 @@ class Client {
   Contexts contexts_;
   Functions functions_;
   ImageNames image_names_;
+  HostFunctions host_functions_{*this};
   Completions completions_;
   api::ReplyCache replies_;
 };

@@ -23,7 +23,8 @@ std::bitset<65536> quiet_rows() {
         &row::cuStreamCreateWithPriority::info(), &row::cuMemAlloc_v2::info(),
         &row::cuMemGetInfo_v2::info(), &row::cuMemcpyDtoH_v2::info(),
         &row::cuStreamIsCapturing::info(), &row::cuStreamGetFlags::info(),
-        &row::cuStreamGetPriority::info(), &row::cuStreamGetId::info()}) {
+        &row::cuStreamGetPriority::info(), &row::cuStreamGetId::info(),
+        &row::await_host_function::info(), &row::finish_host_function::info()}) {
     quiet.set(info->id);
   }
   return quiet;

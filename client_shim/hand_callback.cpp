@@ -1,63 +1,125 @@
-// Host functions in a stream: wait for the stream, then run the function on a thread of this
-// process, and wait for it. So all work behind it starts after it, as CUDA promises; what is lost
-// is that the caller goes on meanwhile. A function that waits for its own caller would wait for
-// ever.
-#include <condition_variable>
-
+// Host functions in a stream or a graph. They run here, when the server says so: host_functions.h.
+#include "client_shim/client.h"
 #include "client_shim/entry.h"
-#include "client_shim/flusher.h"
-#include "transport/base/guarded.h"
+#include "transport/api/hand.h"
+#include "transport/api/rows.h"
 
+namespace hand = farcall::api::hand;
+namespace row = farcall::api::row;
 using farcall::shim::Client;
+using farcall::shim::handle_of;
+using farcall::shim::HostFunctions;
+using farcall::shim::id_of;
+using farcall::shim::Reply;
+using farcall::shim::ThreadState;
 using farcall::shim::with_client;
 
 namespace {
 
-// A call to run elsewhere, and the wait for it.
-struct Errand {
-  farcall::FunctionRef<void()> run;
-  farcall::Guarded<bool> done;
-  std::condition_variable changed;
-};
+// Hands `function` over with a call that waits for its answer. Only then is it certain that the
+// server will ask for it.
+template <class Encode, class Take>
+CUresult ask_with(Client& client, const farcall::api::RowInfo& info,
+                  const HostFunctions::Function& function, const Encode& encode, const Take& take) {
+  const std::uint64_t id = client.host_functions().add(function);
+  if (id == 0) return CUDA_ERROR_OUT_OF_MEMORY;
+  CUresult asked = client.ask(
+      info, [&](farcall::wire::Writer& out) { encode(out, id); }, take);
+  if (asked == CUDA_SUCCESS) {
+    client.host_functions().sent(id);
+  } else {
+    client.host_functions().remove(id);
+  }
+  return asked;
+}
 
-// CUDA runs host functions on a thread of its own, so programs may rely on the caller's
-// thread-local state being out of sight.
-void run_elsewhere(farcall::FunctionRef<void()> function) {
-  Errand errand{function, {}, {}};
-  auto body = [](void* pointer) -> void* {
-    auto& mine = *static_cast<Errand*>(pointer);
-    mine.run();
-    auto done = mine.done.lock();
-    *done = true;
-    // Under the lock: the errand is gone as soon as its owner can have it.
-    mine.changed.notify_one();
-    return nullptr;
-  };
-  if (!farcall::shim::start_quiet_thread(body, &errand)) return function();
-  errand.done.lock().wait(errand.changed, [](bool done) { return done; });
+constexpr auto kStatus = [](Reply& reply) { return reply.status; };
+
+template <class Row>
+CUresult enqueue(CUstream stream, HostFunctions::Function function) {
+  return with_client([&](Client& client) {
+    ThreadState& thread = client.this_thread();
+    if (thread.in_host_function) return CUDA_ERROR_NOT_PERMITTED;
+    if (CUresult fault = client.contexts().fault(thread.current()); fault != CUDA_SUCCESS) {
+      return fault;
+    }
+    auto encode = [&](farcall::wire::Writer& out, std::uint64_t id) {
+      out.put(hand::HostFunction{id, id_of(stream)});
+    };
+    // What a capture refuses the program must hear of now.
+    function.may_repeat = client.completions().is_capturing();
+    if (function.may_repeat || !client.posts(Row::info())) {
+      return ask_with(client, Row::info(), function, encode, kStatus);
+    }
+    const std::uint64_t id = client.host_functions().add(function);
+    if (id == 0) return CUDA_ERROR_OUT_OF_MEMORY;
+    CUresult posted =
+        client.post(thread, Row::info(), [&](farcall::wire::Writer& out) { encode(out, id); });
+    if (posted == CUDA_SUCCESS) {
+      client.host_functions().sent(id);
+    } else {
+      client.host_functions().remove(id);
+    }
+    return posted;
+  });
+}
+
+template <class Row>
+CUresult set_node(CUgraphExec exec, CUgraphNode node, const CUDA_HOST_NODE_PARAMS* params) {
+  return with_client([&](Client& client) {
+    if (params == nullptr || params->fn == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    auto encode = [&](farcall::wire::Writer& out, std::uint64_t id) {
+      out.put(hand::SetHostNode{id, id_of(exec), id_of(node)});
+    };
+    return ask_with(client, Row::info(),
+                    {.function = params->fn, .data = params->userData, .may_repeat = true}, encode,
+                    kStatus);
+  });
 }
 
 }  // namespace
 
 FARCALL_EXPORT cuLaunchHostFunc(CUstream stream, CUhostFn function, void* data) {
-  return with_client([&](Client&) {
-    if (function == nullptr) return CUDA_ERROR_INVALID_VALUE;
-    CUresult waited = cuStreamSynchronize(stream);
-    if (waited == CUDA_SUCCESS) run_elsewhere([&] { function(data); });
-    return waited;
-  });
+  if (function == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  return enqueue<row::cuLaunchHostFunc>(stream, {.function = function, .data = data});
 }
 
 FARCALL_EXPORT cuStreamAddCallback(CUstream stream, CUstreamCallback callback, void* data,
                                    unsigned int flags) {
-  return with_client([&](Client&) {
-    if (callback == nullptr || flags != 0) return CUDA_ERROR_INVALID_VALUE;
-    CUresult waited = cuStreamSynchronize(stream);
-    if (waited == CUDA_ERROR_INVALID_HANDLE || waited == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED) {
-      return waited;
+  if (callback == nullptr || flags != 0) return CUDA_ERROR_INVALID_VALUE;
+  return enqueue<row::cuStreamAddCallback>(stream,
+                                           {.callback = callback, .stream = stream, .data = data});
+}
+
+FARCALL_EXPORT cuGraphAddHostNode(CUgraphNode* node, CUgraph graph, const CUgraphNode* dependencies,
+                                  std::size_t count, const CUDA_HOST_NODE_PARAMS* params) {
+  return with_client([&](Client& client) {
+    if (node == nullptr || params == nullptr || params->fn == nullptr) {
+      return CUDA_ERROR_INVALID_VALUE;
     }
-    // A callback is called also when the work before it failed, and told so.
-    run_elsewhere([&] { callback(stream, waited, data); });
-    return CUDA_SUCCESS;
+    if (count > 0 && dependencies == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    if (count > farcall::limits::kArrayItemsMax) return CUDA_ERROR_NOT_SUPPORTED;
+    auto encode = [&](farcall::wire::Writer& out, std::uint64_t id) {
+      out.put(hand::AddHostNode{id, id_of(graph), static_cast<std::uint32_t>(count), 0});
+      for (std::size_t i = 0; i < count; ++i) out.put(id_of(dependencies[i]));
+    };
+    auto take = [&](Reply& reply) {
+      if (reply.status == CUDA_SUCCESS) {
+        *node = handle_of<CUgraphNode>(reply.in.get<std::uint64_t>());
+      }
+      return reply.status;
+    };
+    return ask_with(client, row::cuGraphAddHostNode::info(),
+                    {.function = params->fn, .data = params->userData, .may_repeat = true}, encode,
+                    take);
   });
+}
+
+FARCALL_EXPORT cuGraphHostNodeSetParams(CUgraphNode node, const CUDA_HOST_NODE_PARAMS* params) {
+  return set_node<row::cuGraphHostNodeSetParams>(nullptr, node, params);
+}
+
+FARCALL_EXPORT cuGraphExecHostNodeSetParams(CUgraphExec exec, CUgraphNode node,
+                                            const CUDA_HOST_NODE_PARAMS* params) {
+  return set_node<row::cuGraphExecHostNodeSetParams>(exec, node, params);
 }

@@ -51,10 +51,10 @@ std::uint32_t ThreadNumbers::take() {
   return number;
 }
 
-void ThreadNumbers::give_back(std::uint32_t number) {
+void ThreadNumbers::give_back(std::uint32_t number, bool counts) {
   if (number == 0) return;
   state_.lock()->free.push_back(number);
-  live_.fetch_sub(1, std::memory_order_relaxed);
+  if (counts) live_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 ThreadState& thread_state(std::uint64_t generation, ThreadNumbers& numbers,

@@ -20,13 +20,15 @@
 namespace farcall::shim {
 
 struct ThreadState {
-  std::uint32_t number = 0;      // dense, from 1; 0 while all are taken
-  std::uint64_t generation = 0;  // of the session it belongs to
-  std::vector<CUcontext> stack;  // back() is current
-  CUcontext bound = nullptr;     // what the server takes for current
-  bool has_posts = false;        // posted since it last waited: their failures are still to come
-  bool posts_elsewhere = false;  // some of them for a context that is not current any more
-  bool asks_always = false;      // see AskInstead in client.h
+  std::uint32_t number = 0;       // dense, from 1; 0 while all are taken
+  std::uint64_t generation = 0;   // of the session it belongs to
+  std::vector<CUcontext> stack;   // back() is current
+  CUcontext bound = nullptr;      // what the server takes for current
+  bool has_posts = false;         // posted since it last waited: their failures are still to come
+  bool posts_elsewhere = false;   // some of them for a context that is not current any more
+  bool asks_always = false;       // see AskInstead in client.h
+  bool in_host_function = false;  // of the program: CUDA forbids what would need the device
+  bool is_ours = false;           // no thread of the program's
   // cuThreadExchangeStreamCaptureMode: the thread's own, and no business of the server's, whose
   // threads serve many of ours.
   CUstreamCaptureMode capture_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
@@ -44,7 +46,10 @@ class ThreadNumbers {
  public:
   // 0 when limits::kClientThreadsMax are taken.
   std::uint32_t take();
-  void give_back(std::uint32_t number);
+  // counts: unless it was left out
+  void give_back(std::uint32_t number, bool counts = true);
+  // A number that was taken is a thread's of ours, which does not count below.
+  void leave_out() { live_.fetch_sub(1, std::memory_order_relaxed); }
   // Whether more than one thread has a number: more than one that has made a call and still lives.
   bool are_several() const { return live_.load(std::memory_order_relaxed) > 1; }
 

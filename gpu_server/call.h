@@ -29,6 +29,7 @@ namespace farcall::server {
 
 class Contexts;
 class Functions;
+class HostGates;
 class ModuleCache;
 
 enum class Verdict {
@@ -48,6 +49,7 @@ struct Call : api::ServerCall {
   Functions& functions;
   const std::function<void()>& flush_printed;  // may be empty
   LateCopies& late_copies;
+  HostGates& host_gates;
   ModuleCache* module_cache = nullptr;  // null: no image is kept on this host
 
   // For handlers that send their reply themselves, right before they do.

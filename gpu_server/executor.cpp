@@ -30,6 +30,7 @@ Executor::Executor(const Driver& driver, link::Session& link)
       link_(link),
       contexts_(driver, handles_),
       late_copies_(driver, link),
+      host_gates_(link, late_copies_),
       relief_(
           waiters_, [this] { return link_.has_arrived(); }, [this] { lead(); }) {}
 
@@ -57,6 +58,7 @@ void Executor::lead() {
     Status why = frame.ok() ? take(frame.value(), &leading) : frame.status();
     if (why.ok()) continue;
     link_.close(why);
+    host_gates_.close();  // calls may be waiting for what is behind them
     *end_.lock() = why;
     ended_.notify_all();
     return;
@@ -151,6 +153,7 @@ Status Executor::carry_out(Errand& errand) {
   CUresult bound = wire::family(errand.head.id) == 0 ? CUDA_SUCCESS : contexts_.bind(thread);
   if (bound != CUDA_SUCCESS) {
     late_copies_.refuse(errand.head, errand.body, bound);
+    host_gates_.refuse(errand.head, errand.body, bound);
     return answer(errand, bound);
   }
   wire::Reader in(errand.body);
@@ -168,6 +171,7 @@ Status Executor::carry_out(Errand& errand) {
             functions_,
             flush_,
             late_copies_,
+            host_gates_,
             module_cache_};
   Verdict verdict = errand.row->run(*errand.row, call);
   if (earlier != CUDA_SUCCESS && verdict == Verdict::kAnswered) {

@@ -28,6 +28,7 @@
 #include "gpu_server/desk.h"
 #include "gpu_server/functions.h"
 #include "gpu_server/handle_table.h"
+#include "gpu_server/host_gates.h"
 #include "gpu_server/late_copies.h"
 #include "gpu_server/relief.h"
 #include "gpu_server/thread_state.h"
@@ -88,6 +89,7 @@ class Executor {
   ThreadTable threads_;
   BulkLane bulk_lane_;
   LateCopies late_copies_;
+  HostGates host_gates_;
   std::function<void()> flush_;
   ModuleCache* module_cache_ = nullptr;
   std::uint32_t last_call_ = 0;  // these three belong to the leader

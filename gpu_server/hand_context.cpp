@@ -1,6 +1,7 @@
 // Contexts: rows whose driver call changes what is current on the thread that makes it, or ends
 // what others have current. Bodies: transport/api/hand.h.
 #include "gpu_server/contexts.h"
+#include "gpu_server/host_gates.h"
 #include "gpu_server/rows.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
@@ -19,6 +20,12 @@ Verdict run_generated(Call& call, bool* succeeded) {
   return Verdict::kAnswered;
 }
 
+// What belongs to a context that is about to go. Gates first: copies may be behind them.
+void settle(Call& call, CUcontext context) {
+  call.host_gates.end_context(context);
+  call.late_copies.settle(context);
+}
+
 Verdict primary_retain(Call& call) {
   auto [device] = call.in.get<hand::RetainPrimary>();
   if (!call.in.done()) return Verdict::kMalformed;
@@ -28,14 +35,14 @@ Verdict primary_retain(Call& call) {
 Verdict primary_release(Call& call) {
   auto device = call.in.get<std::int32_t>();
   if (!call.in.done()) return Verdict::kMalformed;
-  call.late_copies.settle(call.contexts.primary(device));
+  settle(call, call.contexts.primary(device));
   return call.status(call.contexts.release(device));
 }
 
 Verdict primary_reset(Call& call) {
   wire::Reader peek = call.in;
   auto device = peek.get<std::int32_t>();
-  call.late_copies.settle(call.contexts.primary(device));
+  settle(call, call.contexts.primary(device));
   bool succeeded = false;
   Verdict verdict = run_generated(call, &succeeded);
   if (succeeded) call.contexts.was_reset(device);
@@ -57,7 +64,7 @@ Verdict create(Call& call) {
 Verdict destroy(Call& call) {
   wire::Reader peek = call.in;
   auto id = peek.get<std::uint64_t>();
-  call.late_copies.settle(static_cast<CUcontext>(call.handles.find(api::Kind::kContext, id)));
+  settle(call, static_cast<CUcontext>(call.handles.find(api::Kind::kContext, id)));
   bool succeeded = false;
   Verdict verdict = run_generated(call, &succeeded);
   call.contexts.forget_current();

@@ -41,6 +41,7 @@ inline api::RowInfo waiting(api::RowInfo info) {
 std::span<const HandRow> hand_session_rows();
 std::span<const HandRow> hand_probe_rows();
 std::span<const HandRow> hand_stream_rows();
+std::span<const HandRow> hand_callback_rows();
 std::span<const HandRow> hand_context_rows();
 std::span<const HandRow> hand_memory_rows();
 std::span<const HandRow> hand_shape_rows();

@@ -141,20 +141,6 @@ TEST_CASE("a module needs a context, and an image") {
   CHECK(cuModuleLoad(&module, "/no/such/file") == CUDA_ERROR_FILE_NOT_FOUND);
 }
 
-TEST_CASE("a host function runs after the stream's work, on another thread") {
-  FakeDevice device;
-  World world(device);
-  world.use_device();
-  static std::thread::id ran_on;
-  CUDA_OK(cuLaunchHostFunc(
-      nullptr,
-      [](void* data) { ran_on = std::this_thread::get_id(), *static_cast<int*>(data) = 1; },
-      &device.launched_grid[0]));
-  CHECK(device.launched_grid[0] == 1);
-  CHECK(ran_on != std::this_thread::get_id());
-  CHECK(device.count("cuStreamSynchronize") == 1);
-}
-
 TEST_CASE("every row of limits is checked against the device that was told") {
   Device device;
   device.attributes.assign(200, 65'535);

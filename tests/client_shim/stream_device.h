@@ -48,7 +48,7 @@ class StreamDevice : public FakeDevice {
   std::atomic<bool> capturing{false};
   std::atomic<bool> direct{false};  // the CPU may touch its memory where it lies
 
- private:
+ protected:
   struct Event {
     bool done = true;
   };

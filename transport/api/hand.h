@@ -77,6 +77,23 @@ struct CopyLanded {
   std::uint64_t landing;  // of the request
 };
 
+// --- 0x0009 await_host_function: empty body; always with an answer, one at a time
+// ------------------------- rep: HostTurn, as soon as a host function's turn has come. The function
+// itself stays in the client; on the server a gate stands in its place in the stream, and opens
+// when the client says that the function has run.
+struct HostTurn {
+  std::uint64_t id;      // HostFunction::id
+  std::uint64_t turn;    // for finish_host_function; 0: the gate is not there, nothing to finish
+  std::uint32_t status;  // CUresult of the work before it, for callbacks
+  std::uint32_t flags;   // kHostAgain
+};
+inline constexpr std::uint32_t kHostAgain = 1;  // of a graph: it may have its turn again
+
+// --- 0x000a finish_host_function: no reply; a turn that is not open any more changes nothing
+struct FinishHostFunction {
+  std::uint64_t turn;
+};
+
 // --- 0x0010 probe_facts: empty body.  rep: ProbeFacts
 struct ProbeFacts {
   std::uint32_t engine;  // link::Engine
@@ -229,6 +246,33 @@ static_assert(sizeof(Launch) == 56);
 struct LaunchParams {
   ParamForm form;
   std::uint32_t param_bytes;  // at most limits::kKernelParamBytesMax
+};
+
+// --- 0x0835 cuStreamAddCallback, 0x0a02 cuLaunchHostFunc
+// ------------------------------------------------- Each that is posted has one HostTurn to expect
+// (a failure is one too: with `turn` 0, and the failure as its status), or any number of them when
+// its stream was being captured. One that waits for its reply has none unless it succeeded.
+// rep: nothing.
+struct HostFunction {
+  std::uint64_t id;  // the client's number for it
+  std::uint64_t stream;
+};
+
+// --- 0x0f3b cuGraphAddHostNode
+// --------------------------------------------------------------------------- Then u64
+// node[dependency_count]. rep: u64 node.
+struct AddHostNode {
+  std::uint64_t id;  // as HostFunction::id
+  std::uint64_t graph;
+  std::uint32_t dependency_count;  // at most limits::kArrayItemsMax
+  std::uint32_t zero;
+};
+
+// --- 0x0f3c cuGraphHostNodeSetParams, 0x0f3d cuGraphExecHostNodeSetParams.  rep: nothing
+struct SetHostNode {
+  std::uint64_t id;    // as HostFunction::id
+  std::uint64_t exec;  // 0 for the node of a graph
+  std::uint64_t node;
 };
 
 }  // namespace farcall::api::hand

@@ -76,6 +76,14 @@ inline constexpr std::size_t kLateCopiesMax = kLateStagingBytesMax / kLateGranul
 // device and the records of the bulk lane.
 inline constexpr std::size_t kCopyChunkBytes = 1 << 20;
 
+// Host functions (cuLaunchHostFunc, callbacks, host nodes of graphs) that have not run for the last
+// time. A program that enqueues more waits; drivers make it wait earlier. A gate takes 100 bytes.
+inline constexpr std::size_t kHostFunctionsMax = 65536;
+// While a host function is outstanding, the driver may hold up a call until it has run, and news of
+// that stands behind other calls in the link. So much of them a server reads ahead; a client leaves
+// no more than half of it unanswered.
+inline constexpr std::size_t kReadAheadBytesMax = 8 << 20;
+
 // What farcall netperf may ask of a server: enough to measure the fastest links, no more.
 inline constexpr std::size_t kProbeEchoBytesMax = 4096;
 inline constexpr std::uint64_t kProbePayloadBytesMax = std::uint64_t{1} << 30;
