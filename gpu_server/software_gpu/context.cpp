@@ -89,6 +89,7 @@ std::vector<CompletionPtr> Context::turn_of(const Stream& stream) const {
 }
 
 CompletionPtr Context::push(Stream& stream, Work work, const CompletionPtr& also) {
+  stream.await_room();
   auto done = std::make_shared<Completion>();
   {
     std::lock_guard lock(order_);
@@ -114,6 +115,7 @@ void Context::submit_after(Stream& stream, const CompletionPtr& event) {
 }
 
 CompletionPtr Context::mark(Stream& stream) {
+  stream.await_room();
   auto done = std::make_shared<Completion>();
   std::lock_guard lock(order_);
   std::vector<CompletionPtr> earlier = turn_of(stream);

@@ -21,7 +21,10 @@ struct Stream::Queue {
   explicit Queue(const std::atomic<int>& state) : broken(state) {}
   std::mutex mutex;
   std::condition_variable changed;
+  std::condition_variable has_room;
   std::deque<Task> tasks;
+  std::atomic<std::size_t> size{0};  // tasks.size(), for a look without the lock
+  std::atomic<int> waiting{0};       // for room; changed under the lock
   bool closing = false;
   bool started = false;
   const std::atomic<int>& broken;
@@ -42,6 +45,16 @@ Stream::~Stream() {
   queue_->changed.notify_all();
 }
 
+void Stream::await_room() {
+  if (queue_->size.load(std::memory_order_relaxed) < kStreamTasksMax) return;
+  std::unique_lock lock(queue_->mutex);
+  ++queue_->waiting;
+  queue_->has_room.wait(lock, [this] { return queue_->tasks.size() < kStreamTasksMax; });
+  --queue_->waiting;
+}
+
+int Stream::waiting_for_room() const { return queue_->waiting.load(); }
+
 void Stream::push(Task task) {
   if (claimed_ && !claimed_->done()) task.after.push_back(claimed_);
   claimed_ = nullptr;
@@ -50,6 +63,7 @@ void Stream::push(Task task) {
   {
     std::lock_guard lock(queue_->mutex);
     queue_->tasks.push_back(std::move(task));
+    queue_->size.store(queue_->tasks.size(), std::memory_order_relaxed);
     start = !queue_->started;
     queue_->started = true;
   }
@@ -71,6 +85,8 @@ void Stream::serve(const std::shared_ptr<Queue>& queue) {
       if (queue->tasks.empty()) return;
       task = std::move(queue->tasks.front());
       queue->tasks.pop_front();
+      queue->size.store(queue->tasks.size(), std::memory_order_relaxed);
+      if (queue->waiting != 0) queue->has_room.notify_one();
     }
     for (const CompletionPtr& earlier : task.after) earlier->wait();
     carry_out(std::move(task.work), *task.done, queue->broken);

@@ -7,10 +7,13 @@
 // A stream's thread starts with its first task and ends when the stream is closed and empty, so an
 // unused stream costs a few words. Order between streams is only ever expressed by Task::after.
 // Every `after` was pushed before the task that names it, so the waits cannot form a circle.
+// Who queues work faster than it is done waits for room, as with any driver: await_room(), before
+// the order lock.
 // Owner: its context, by shared_ptr; closing never waits.
 // Threads: push and tail need the context's order lock; the rest any thread.
 #pragma once
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -22,6 +25,10 @@ namespace farcall::softgpu {
 
 class Capture;
 class Context;
+
+// Work that may stand in a stream's queue: as much as NVIDIA's drivers are seen to take before a
+// launch waits. It bounds what a program that never synchronizes makes us keep.
+inline constexpr std::size_t kStreamTasksMax = 1024;
 
 // How long a piece of work holds up the thread that does it.
 enum class Effort {
@@ -60,6 +67,11 @@ class Stream {
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
+  // Returns when fewer than kStreamTasksMax tasks are queued. Threads that come at the same time
+  // may each add one more.
+  void await_room();
+  // Threads inside await_room() that found none.
+  int waiting_for_room() const;
   void push(Task task);
   // The caller does the next piece of work itself, outside the lock, and then finishes `done`.
   // Only while idle() and nothing else must come first; whatever is pushed later follows it.

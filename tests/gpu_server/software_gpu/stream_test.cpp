@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "gpu_server/software_gpu/context.h"
+#include "gpu_server/software_gpu/driver.h"
 #include "tests/gpu_server/software_gpu/driver_session.h"
 
 namespace farcall::softgpu::tests {
@@ -47,6 +48,34 @@ TEST_CASE("work of one stream runs in order") {
   for (int i = 0; i < 50; ++i) CHECK(seen[static_cast<std::size_t>(i)] == i);
   CHECK(cuStreamDestroy_v2(stream) == CUDA_SUCCESS);
   CHECK(cuStreamSynchronize(stream) == CUDA_ERROR_INVALID_HANDLE);
+}
+
+TEST_CASE("who queues more than a stream takes waits until work was done, and loses none") {
+  DriverSession session;
+  CUstream handle = make_stream(0);
+  std::shared_ptr<Stream> stream;
+  REQUIRE(find_stream(handle, &stream) == CUDA_SUCCESS);
+  Gate gate;
+  CHECK(cuLaunchHostFunc(handle, &Gate::wait_at, &gate) == CUDA_SUCCESS);
+  constexpr std::size_t kMore = 3 * kStreamTasksMax;
+  std::atomic<std::size_t> queued{0};
+  std::atomic<std::size_t> done{0};
+  std::thread pusher([&, context = session.context()] {
+    CHECK(cuCtxSetCurrent(context) == CUDA_SUCCESS);
+    const auto count = [](void* data) { ++*static_cast<std::atomic<std::size_t>*>(data); };
+    for (; queued < kMore; ++queued) {
+      CHECK(cuLaunchHostFunc(handle, count, &done) == CUDA_SUCCESS);
+    }
+  });
+  while (stream->waiting_for_room() == 0 && queued < kMore) std::this_thread::yield();
+  // The gate itself is no longer in the queue, or still is.
+  CHECK(queued <= kStreamTasksMax);
+  CHECK(done == 0);
+  gate.open();
+  pusher.join();
+  CHECK(cuStreamSynchronize(handle) == CUDA_SUCCESS);
+  CHECK(done == kMore);
+  CHECK(cuStreamDestroy_v2(handle) == CUDA_SUCCESS);
 }
 
 TEST_CASE("the legacy stream waits for blocking streams and they for it") {
