@@ -1,19 +1,25 @@
-"""Many programs at once, and one that does nothing.
+"""Many programs at once, one that does nothing, and one that is far ahead of its device.
 
-Usage: crowd.py BUILD many_clients|idle_session
+Usage: crowd.py BUILD many_clients|idle_session|backlog
 
 many_clients  64 sessions on this machine, all at work at the same time: each gets its data back
 idle_session  the memory that a session holds while its program does nothing, at both ends
+backlog       the most memory held while a program queues work faster than it is done, at both ends
 """
+import os
 import pathlib
 import subprocess
 
-from pool import Pool, clean_environment, expect, main
+from pool import Pool, clean_environment, expect, main, program
 
 CLIENTS = 64
 TURNS = 10
 SHIM_BYTES_MAX = 8 << 20
 WORKER_BYTES_MAX = 40 << 20
+# Without bounds it would be a gigabyte for the copies, or 80 MiB for the launches. Where there are
+# cores for it, copies pass through up to 128 MiB of staging.
+BACKLOG_COPIES, BACKLOG_LAUNCHES = 1000, 300000
+BACKLOG_BYTES_MAX = (64 if os.cpu_count() <= 2 else 192) << 20
 
 
 class Session:
@@ -86,5 +92,33 @@ def idle_session(build):
         session.end()
 
 
+def most_memory_of(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def backlog(build):
+    path = program(build, "backlog")
+    with Pool(build) as pool:
+        busy = subprocess.Popen([path, str(BACKLOG_COPIES), str(BACKLOG_LAUNCHES)], text=True,
+                                env=pool.environment(), stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            heard = busy.stdout.readline()
+            expect(heard == "worked off\n", heard or busy.communicate())
+            (worker,) = pool.workers()
+            for who, pid in (("program", busy.pid), ("worker", worker)):
+                most = most_memory_of(pid)
+                print(f"the {who} held {most / (1 << 20):.0f} MiB at most")
+                expect(0 < most < BACKLOG_BYTES_MAX, f"the {who} held {most} bytes")
+            busy.communicate(timeout=100)
+            expect(busy.returncode == 0, f"exit code {busy.returncode}")
+        finally:
+            busy.kill()
+            busy.communicate()
+
+
 if __name__ == "__main__":
-    main({"many_clients": many_clients, "idle_session": idle_session})
+    main({"many_clients": many_clients, "idle_session": idle_session, "backlog": backlog})

@@ -21,7 +21,8 @@ import time
 
 SECTIONS = ("programs", "calls", "frameworks")
 # They run until they are killed, or need arguments to be of use: for other tests.
-NOT_COMPARED = {"endless_calls", "carry_pattern", "large_image", "step_loop"}
+NOT_COMPARED = {"endless_calls", "carry_pattern", "large_image", "step_loop",
+                "backlog"}
 
 
 def find_driver():
