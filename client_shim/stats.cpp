@@ -87,6 +87,9 @@ std::string Stats::report(const About& about, const link::LinkStats& link) const
   number(out, "bulk_wire_bytes_out", link.bulk_wire_bytes_out);
   number(out, "bulk_wire_bytes_in", link.bulk_wire_bytes_in);
   number(out, "bulk_connections", link.bulk_connections);
+  number(out, "crypto_threads", link.crypto_threads);
+  number(out, "records_by_crypto_threads", link.records_by_helpers);
+  number(out, "records_beside_crypto_threads", link.records_by_callers);
   out += "  \"calls\": {";
   for (std::size_t kind = 0; kind < kCallKinds; ++kind) {
     out += std::string(kind == 0 ? "\n    " : ",\n    ") + quoted(kKindNames[kind]) +

@@ -145,7 +145,12 @@ int serve(const Arguments& arguments) {
   executor.use_module_cache(cache.get());
   executor.before_answers([&] { PrintedOutput::forward(*printed.value(), *complained.value()); });
   Status why = executor.run();
-  FARCALL_LOG_DEBUG("session ended: %s", why.to_string().c_str());
+  const link::LinkStats link = session.value()->stats();
+  FARCALL_LOG_DEBUG(
+      "session ended: %s; %u crypto threads sealed or opened %llu records, beside %llu",
+      why.to_string().c_str(), link.crypto_threads,
+      static_cast<unsigned long long>(link.records_by_helpers),
+      static_cast<unsigned long long>(link.records_by_callers));
   // Destructors of a driver may wait for the device; the kernel takes everything back at once.
   ::_exit(why.code() == Code::kClosed ? 0 : 1);
 }

@@ -215,6 +215,7 @@ Result<LinkFigures> measure_link(link::Session& session) {
   };
   if (Status done = all(); !done.ok()) return done;
   figures.round_trip = round_trip_of(std::move(each_us));
+  figures.stats = session.stats();
   return figures;
 }
 

@@ -39,6 +39,7 @@ struct LinkFigures {
   double to_server_gb_s = 0;  // payloads, until the last byte is opened there
   double to_client_gb_s = 0;
   CryptoEnd client, server;
+  link::LinkStats stats;  // of this end, when all was measured
 };
 // Errors: why the session closed; kUnsupported when the server's answers make no sense.
 Result<LinkFigures> measure_link(link::Session& session);

@@ -17,6 +17,12 @@ nlohmann::ordered_json to_json(const CryptoEnd& end) {
           {"seal_16_kib_ns", end.seal_16k_ns}};
 }
 
+nlohmann::ordered_json helpers_to_json(const link::LinkStats& stats) {
+  return {{"threads", stats.crypto_threads},
+          {"records_by_threads", stats.records_by_helpers},
+          {"records_beside_threads", stats.records_by_callers}};
+}
+
 void print_json(const std::string& server, const link::HelloInfo& hello,
                 const LinkFigures& figures) {
   const RoundTrip& trip = figures.round_trip;
@@ -38,6 +44,7 @@ void print_json(const std::string& server, const link::HelloInfo& hello,
                                       {"to_server_gb_s", figures.to_server_gb_s},
                                       {"to_client_gb_s", figures.to_client_gb_s},
                                       {"client", to_json(figures.client)},
+                                      {"crypto_helpers", helpers_to_json(figures.stats)},
                                       {"server_end", to_json(figures.server)},
                                       {"verdict",
                                        {{"bottleneck", name_of(verdict.bottleneck)},
@@ -67,6 +74,13 @@ void print_table(const std::string& server, const link::HelloInfo& hello,
               figures.to_server_gb_s, figures.to_client_gb_s);
   print_end("seals here", figures.client);
   print_end("seals there", figures.server);
+  const link::LinkStats& stats = figures.stats;
+  if (stats.crypto_threads > 0) {
+    std::printf("%-12s %u threads here sealed or opened %llu records, %llu were done beside them\n",
+                "helpers", stats.crypto_threads,
+                static_cast<unsigned long long>(stats.records_by_helpers),
+                static_cast<unsigned long long>(stats.records_by_callers));
+  }
   std::printf("\n%s", describe(judge(figures)).c_str());
 }
 

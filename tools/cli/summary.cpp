@@ -63,6 +63,11 @@ std::string summarize(const std::string& stats_json_path) {
   line(text, "received", "%s in %.0f records (%s of bulk data)",
        with_unit(number("wire_bytes_in")).c_str(), number("records_in"),
        with_unit(number("bulk_bytes_in")).c_str());
+  if (number("crypto_threads") > 0) {
+    line(text, "crypto", "%.0f helper threads sealed or opened %.0f records, %.0f were done beside",
+         number("crypto_threads"), number("records_by_crypto_threads"),
+         number("records_beside_crypto_threads"));
+  }
   line(text, "time", "%.2f s in the session, %.2f s of it waiting for the link", number("seconds"),
        number("seconds_waiting_in_link"));
   return text;

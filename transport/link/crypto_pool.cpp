@@ -28,6 +28,15 @@ unsigned threads_for_this_machine() {
   return cores >= 8 ? 2 : cores >= 3 ? 1 : 0;
 }
 
+// Never destroyed: a program's last copies may come after its static objects are gone, and in the
+// child of a fork the parent's pool has neither threads nor a lock to be trusted. No lock here,
+// because a fork could catch another thread inside it.
+struct Place {
+  CryptoPool pool{threads_for_this_machine()};
+  pid_t process = ::getpid();
+};
+std::atomic<Place*> g_place{nullptr};
+
 }  // namespace
 
 CryptoPool::CryptoPool(unsigned threads) {
@@ -51,22 +60,24 @@ CryptoPool::~CryptoPool() {
 }
 
 CryptoPool& CryptoPool::here() {
-  struct Place {
-    CryptoPool pool{threads_for_this_machine()};
-    pid_t process = ::getpid();
-  };
-  // Never destroyed: a program's last copies may come after its static objects are gone, and in the
-  // child of a fork the parent's pool has neither threads nor a lock to be trusted. No lock here,
-  // because a fork could catch another thread inside it.
-  static std::atomic<Place*> current{nullptr};
-  Place* place = current.load(std::memory_order_acquire);
+  Place* place = g_place.load(std::memory_order_acquire);
   while (place == nullptr || place->process != ::getpid()) {
     auto made = std::make_unique<Place>();
-    if (current.compare_exchange_strong(place, made.get(), std::memory_order_acq_rel)) {
+    if (g_place.compare_exchange_strong(place, made.get(), std::memory_order_acq_rel)) {
       place = made.release();
     }
   }
   return place->pool;
+}
+
+CryptoPool::Counts CryptoPool::counts_here() {
+  Place* place = g_place.load(std::memory_order_acquire);
+  return place != nullptr && place->process == ::getpid() ? place->pool.counts() : Counts{};
+}
+
+CryptoPool::Counts CryptoPool::counts() {
+  auto state = state_.lock();
+  return {threads_, state->by_helpers, state->by_callers};
 }
 
 void CryptoPool::submit(Job& job) {
@@ -88,6 +99,7 @@ void CryptoPool::finish(Job& job) {
       return;
     }
     std::erase(state->waiting, &job);
+    ++state->by_callers;
     job.state_ = Job::State::kIdle;
   }
   job.work();
@@ -103,6 +115,7 @@ void CryptoPool::serve() {
       job = state->waiting.front();
       state->waiting.pop_front();
       job->state_ = Job::State::kRunning;
+      ++state->by_helpers;
     }
     job->work();
     {

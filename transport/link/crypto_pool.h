@@ -44,6 +44,16 @@ class CryptoPool {
   // pool of its own.
   static CryptoPool& here();
 
+  // What became of the jobs so far.
+  struct Counts {
+    unsigned threads = 0;
+    std::uint64_t by_helpers = 0;
+    std::uint64_t by_callers = 0;  // no helper had come round to them
+  };
+  Counts counts();
+  // Of this process's pool; all 0 while nothing has needed one.
+  static Counts counts_here();
+
   unsigned threads() const { return threads_; }
   void submit(Job& job);
   void finish(Job& job);
@@ -51,6 +61,8 @@ class CryptoPool {
  private:
   struct State {
     std::deque<Job*> waiting;
+    std::uint64_t by_helpers = 0;
+    std::uint64_t by_callers = 0;
     bool stop = false;
   };
   void serve();

@@ -13,6 +13,7 @@
 #include "transport/link/bulk_lane.h"
 #include "transport/link/call_lane.h"
 #include "transport/link/carrier.h"
+#include "transport/link/crypto_pool.h"
 #include "transport/link/lane.h"
 #include "transport/link/session_parts.h"
 
@@ -229,6 +230,10 @@ LinkStats Session::stats() const {
   stats.bulk_wire_bytes_in = bulk.bytes_in;
   stats.bulk_connections = state_->bulk->connections();
   stats.round_trips = state_->call_sender->round_trips();
+  const CryptoPool::Counts crypto = CryptoPool::counts_here();
+  stats.crypto_threads = crypto.threads;
+  stats.records_by_helpers = crypto.by_helpers;
+  stats.records_by_callers = crypto.by_callers;
   return stats;
 }
 

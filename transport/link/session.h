@@ -52,6 +52,11 @@ struct LinkStats {
   std::uint64_t bulk_wire_bytes_in = 0;
   std::uint64_t bulk_connections = 1;  // that payloads are spread over
   std::uint64_t round_trips = 0;       // frames sent with kWantsReply
+  // Of this process (crypto_pool.h): records of large payloads that helper threads sealed or
+  // opened, and those that the threads of the lanes got to first.
+  unsigned crypto_threads = 0;
+  std::uint64_t records_by_helpers = 0;
+  std::uint64_t records_by_callers = 0;
 };
 
 // When to change keys. The defaults are limits::kRekey*; both ends must agree.

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "security/crypto.h"
+#include "tests/support/switched.h"
 #include "transport/base/switches.h"
 #include "transport/link/session.h"
 
@@ -262,6 +263,43 @@ TEST_CASE("a large payload may be read in pieces, and be called off half way") {
   REQUIRE(ends.send(payload).ok());
   REQUIRE(ends.pair.server->bulk_read(arrived).ok());
   CHECK(arrived == payload);
+}
+
+TEST_CASE("every job of a pool counts once: a helper's, or its caller's") {
+  CryptoPool alone(0);
+  Count job;
+  alone.submit(job);
+  alone.finish(job);
+  CHECK(alone.counts().threads == 0);
+  CHECK(alone.counts().by_helpers == 0);
+  CHECK(alone.counts().by_callers == 1);
+
+  CryptoPool helped(2);
+  Count jobs[20];
+  for (Count& each : jobs) helped.submit(each);
+  while (jobs[0].done.load() == 0) {  // nobody else can have done it
+  }
+  for (Count& each : jobs) helped.finish(each);
+  const CryptoPool::Counts counts = helped.counts();
+  CHECK(counts.threads == 2);
+  CHECK(counts.by_helpers >= 1);
+  CHECK(counts.by_helpers + counts.by_callers == 20);
+}
+
+TEST_CASE("a session tells what its helpers did") {
+  Switched all_on("");
+  Sessions ends;
+  const LinkStats before = ends.pair.client->stats();
+  const Bytes payload = random_bytes(6'000'000);
+  REQUIRE(ends.send(payload).ok());
+  Bytes arrived(payload.size());
+  REQUIRE(ends.pair.server->bulk_read(arrived).ok());
+  const LinkStats after = ends.pair.client->stats();
+  CHECK(after.crypto_threads == 2);
+  // Both ends are this process's: every record was sealed and opened.
+  CHECK(after.records_by_helpers + after.records_by_callers >=
+        before.records_by_helpers + before.records_by_callers +
+            2 * payload.size() / limits::kRecordBytesMax);
 }
 
 #ifndef __SANITIZE_THREAD__  // which gives up on threads in the child of a fork
