@@ -189,6 +189,7 @@ Status SocketCarrier::wait(Deadline deadline) {
     if (waiting_.spin(stirs)) continue;
     FARCALL_TRY(block(POLLIN, deadline));
     waiting_.woke();
+    (void)stirs();  // not for spin() to see: what a sleep brought is no success of spinning
   }
   return broken;
 }

@@ -22,6 +22,7 @@ class AdaptiveWait {
   explicit AdaptiveWait(const Clock& clock = system_clock()) : clock_(clock) {}
 
   // True when `ready` became true; false when the caller should block now.
+  // Look at what a sleep brought without it: it takes what is there at once for a spin's success.
   bool spin(FunctionRef<bool()> ready);
   // After blocking: something has come. Leaving it out only costs speed.
   void woke();
