@@ -41,6 +41,7 @@ Result<std::unique_ptr<link::Session>> connect_by_dial(const Settings& settings)
   link::DialOptions options;
   FARCALL_TRY(link::parse_server(settings.server, &options));
   FARCALL_TRY(link::parse_stripes(settings.lanes, &options));
+  FARCALL_TRY(link::parse_compress(settings.compress, &options));
   options.certificate_path = settings.certificate;
   options.key_path = settings.key;
   options.ca_path = settings.ca;

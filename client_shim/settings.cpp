@@ -27,6 +27,7 @@ Result<Settings> settings_from_environment() {
   settings.ca = from_environment("FARCALL_CA");
   settings.server_name = from_environment("FARCALL_SERVER_NAME");
   settings.lanes = from_environment("FARCALL_LANES");
+  settings.compress = from_environment("FARCALL_COMPRESS");
   settings.stats_file = from_environment("FARCALL_STATS");
   settings.trace_file = from_environment("FARCALL_TRACE");
   std::string strict = from_environment("FARCALL_STRICT");

@@ -8,6 +8,7 @@
 //   FARCALL_CERT, FARCALL_KEY, FARCALL_CA    PEM files: own certificate, own key, the pool's CA
 //   FARCALL_SERVER_NAME  name the server's certificate must carry; default: the host
 //   FARCALL_LANES        connections that payloads are spread over, 1 to 8; default: by distance
+//   FARCALL_COMPRESS     payloads, where the server allows it: off (default), auto or on
 //   FARCALL_STRICT       1: every call waits for its own result
 //   FARCALL_STATS        file for the figures of the session, written when the program ends
 //   FARCALL_TRACE        file for a record of every call, for `farcall explain`; see trace.h
@@ -32,6 +33,7 @@ struct Settings {
   std::string ca;
   std::string server_name;
   std::string lanes;
+  std::string compress;
   std::string stats_file;
   std::string trace_file;
   bool strict = false;

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cstring>
 #include <thread>
+#include <vector>
 
 #include "gpu_server/rows.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
+#include "transport/base/limits.h"
+#include "transport/link/compress.h"
 #include "transport/link/engine.h"
 
 namespace farcall::server {
@@ -56,8 +59,15 @@ Verdict source(Call& call) {
     out.put(static_cast<std::uint32_t>(CUDA_SUCCESS));
     out.put(bytes);
   };
+  // A link that compresses must not look faster than it is.
+  static const std::vector<std::byte> noise = [] {
+    std::vector<std::byte> all(limits::kRecordBytesMax);
+    link::fill_incompressible(all);
+    return all;
+  }();
   const auto fill = [](std::span<std::byte> room) {
-    std::memset(room.data(), 0, room.size());
+    if (room.size() > noise.size()) return Status(Code::kOverQuota, "more than a record");
+    std::memcpy(room.data(), noise.data(), room.size());
     return ok();
   };
   call.before_answer();

@@ -58,6 +58,9 @@ void declare(CLI::App& app, Arguments& a) {
                  "is far away")
       ->check(CLI::Range(std::size_t{1}, limits::kStripesMax))
       ->capture_default_str();
+  app.add_flag("--compress", a.server.compress,
+               "let clients that ask for it compress payloads; how well data packs shows in the "
+               "sizes on the wire");
   app.add_option("--module-cache", a.module_cache,
                  "DIR[:SIZE] or off: keep images there, encrypted, from one session to the next; "
                  "default: " +

@@ -265,6 +265,7 @@ link::CarrierOffer Supervisor::offer_of(link::CarrierKind kind,
                                         const link::ClientHello& client) const {
   link::CarrierOffer offer;
   offer.kind = kind;
+  offer.compress = options_.compress && client.compress != link::Compress::kOff;
   if (kind == link::CarrierKind::kShm) offer.place = local_name_;
   if (kind == link::CarrierKind::kTcp && is_on(Switch::kStripes)) {
     offer.stripes =
@@ -312,6 +313,7 @@ Status Supervisor::give(link::ControlConnection& control, const link::CarrierOff
   gift.peer = control.peer();
   gift.strict = control.hello().strict;
   gift.carrier = offer.kind;
+  if (offer.compress) gift.compress = control.hello().compress;
   const bool by_us = offer.kind != link::CarrierKind::kRdma;  // lanes come to this process
   if (by_us) lanes_.expect(id, offer.kind, offer.stripes);
   Result<link::SessionKeys> keys = control.grant(id, offer);

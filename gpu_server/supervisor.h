@@ -39,6 +39,7 @@ struct SupervisorOptions {
   link::CarrierSet carriers = link::only(link::CarrierKind::kTcp);
   // Connections that a session's payloads may be spread over, where the client is far away.
   std::size_t stripes_max = limits::kStripesMax;
+  bool compress = false;       // let clients that want it compress payloads
   CacheSettings module_cache;  // where images are kept from session to session; nowhere by default
   std::size_t sessions_max = limits::kSessionsMax;
   std::size_t strangers_max = limits::kUnauthenticatedConnectionsMax;

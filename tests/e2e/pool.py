@@ -155,7 +155,7 @@ subjectAltName = critical, URI:spiffe://test/tenant/acme/user/late
 
 
 class Pool:
-    def __init__(self, build, driver=None, module_cache_size="1G"):
+    def __init__(self, build, driver=None, module_cache_size="1G", server_words=()):
         self.build = build
         self.driver = driver or software_gpu(build)
         self.shim = build / "lib" / "libcuda.so.1"
@@ -163,6 +163,7 @@ class Pool:
         self.log = []
         self._log_grew = threading.Condition()
         self.module_cache_size = module_cache_size
+        self.server_words = server_words
         for part in (self.driver, self.shim, self.farcall, build / "bin" / "farcall-server"):
             expect(part.exists(), f"{part} is missing")
 
@@ -185,7 +186,8 @@ class Pool:
             [self.build / "bin" / "farcall-server", "--listen", "127.0.0.1:0", "--cert",
              certificate, "--key", key, "--ca", self.authority.ca, "--driver", self.driver,
              "--port-file", self.folder / "port", "--off", OFF,
-             "--module-cache", f"{self.module_cache}:{self.module_cache_size}"],
+             "--module-cache", f"{self.module_cache}:{self.module_cache_size}",
+             *self.server_words],
             env=environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE)
         # The log says when it listens: nothing to poll for.

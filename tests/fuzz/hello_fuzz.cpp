@@ -32,7 +32,8 @@ void client(std::span<const std::byte> bytes) {
   require(back.ok() && back->version == hello->version && back->strict == hello->strict &&
           back->table_fingerprint == hello->table_fingerprint && back->pid == hello->pid);
   require(hello->protocol != kProtocolVersion ||
-          (back->carriers == hello->carriers && back->stripes == hello->stripes));
+          (back->carriers == hello->carriers && back->stripes == hello->stripes &&
+           back->compress == hello->compress));
 }
 
 void server(std::span<const std::byte> bytes) {
@@ -45,7 +46,8 @@ void server(std::span<const std::byte> bytes) {
   require(back.ok() && back->granted == hello->granted && back->session_id == hello->session_id &&
           back->refusal.text() == hello->refusal.text());
   require(back->offer.kind == hello->offer.kind && back->offer.place == hello->offer.place &&
-          back->offer.stripes == hello->offer.stripes);
+          back->offer.stripes == hello->offer.stripes &&
+          back->offer.compress == hello->offer.compress);
 }
 
 }  // namespace

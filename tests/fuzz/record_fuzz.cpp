@@ -40,6 +40,7 @@ struct Wire {
 std::unique_ptr<Session> server_over(Wire& attacker) {
   SessionParts parts;
   parts.role = Role::kServer;
+  parts.compress = Compress::kOn;  // the decompressor is behind the tag, too
   for (Fd* end : {&attacker.calls, &attacker.bulk}) {
     int ends[2];
     require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
@@ -89,7 +90,7 @@ void with_keys(Input input) {
   seal_and_send(calls.value(), attacker.calls, RecordType::kConfirm, confirm);
   seal_and_send(bulk.value(), attacker.bulk, RecordType::kConfirm, confirm);
   require(SessionParts::confirm(*session, Deadline::never()).ok());
-  // {u8 lane and type, u16 length, text} …
+  // {u8 lane, type, whether packed, u16 length, text} …
   while (input.size() >= 3) {
     const auto how = std::to_integer<unsigned>(input[0]);
     std::uint16_t length = 0;
@@ -98,9 +99,10 @@ void with_keys(Input input) {
     const Input text = input.first(std::min<std::size_t>(length, input.size()));
     input = input.subspan(text.size());
     const bool call_lane = (how & 1) == 0;
-    seal_and_send(call_lane ? calls.value() : bulk.value(),
-                  call_lane ? attacker.calls : attacker.bulk,
-                  static_cast<RecordType>(1 + (how >> 1) % 4), text);
+    seal_and_send(
+        call_lane ? calls.value() : bulk.value(), call_lane ? attacker.calls : attacker.bulk,
+        (how & 0x80) != 0 ? RecordType::kPacked : static_cast<RecordType>(1 + (how >> 1) % 4),
+        text);
   }
   attacker = {};  // the streams end here
   drain(*session);

@@ -43,6 +43,7 @@ class RunningServer {
     link::CarrierSet carriers = link::only(link::CarrierKind::kTcp);
     int handshake_ms = 10'000;
     std::size_t stripes = limits::kStripesMax;
+    bool compress = false;
   };
   explicit RunningServer(const TestPool& pool) : RunningServer(pool, Limits{}) {}
   RunningServer(const TestPool& pool, const Limits& limits) {
@@ -55,6 +56,7 @@ class RunningServer {
     options.handshake_ms = limits.handshake_ms;
     options.carriers = limits.carriers;
     options.stripes_max = limits.stripes;
+    options.compress = limits.compress;
     auto opened = Supervisor::open(options);
     REQUIRE_MESSAGE(opened.ok(), opened.status().to_string());
     server_ = std::move(opened).value();
@@ -198,6 +200,22 @@ TEST_CASE("a session gets the connections it asks for, as far as the server allo
     Bytes address;
     REQUIRE(ask(*session.value(), row::cuMemAlloc_v2::info().id, body(std::uint64_t{1} << 20),
                 &address) == CUDA_SUCCESS);
+  }
+}
+
+TEST_CASE("payloads are compressed where client and server want it") {
+  TestPool pool;
+  for (bool allowed : {false, true}) {
+    RunningServer server(pool, {.compress = allowed});
+    for (link::Compress wish : {link::Compress::kOff, link::Compress::kOn}) {
+      link::DialOptions options = options_for(server->port(), pool.client());
+      options.compress = wish;
+      link::HelloInfo info;
+      auto session = link::dial(options, &info);
+      REQUIRE_MESSAGE(session.ok(), session.status().to_string());
+      CHECK(info.compress == (allowed && wish == link::Compress::kOn));
+      open(*session.value());
+    }
   }
 }
 

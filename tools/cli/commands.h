@@ -25,6 +25,7 @@ struct Connection {
   std::string key;
   std::string ca;
   std::string server_name;  // name in the server's certificate; empty: the host dialled
+  std::string compress;     // payloads: empty, off, auto or on
   std::string lanes;        // connections for payloads; empty or auto: by distance
 };
 

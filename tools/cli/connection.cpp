@@ -25,6 +25,7 @@ constexpr Setting kSettings[] = {
     {&Connection::ca, "--ca", "FARCALL_CA", "ca", true},
     {&Connection::server_name, "--name", "FARCALL_SERVER_NAME", "name", false},
     {&Connection::lanes, "--lanes", "FARCALL_LANES", "lanes", false},
+    {&Connection::compress, "--compress", "FARCALL_COMPRESS", "compress", false},
 };
 
 std::filesystem::path configuration_file() {
@@ -53,9 +54,10 @@ Status apply_file(const std::filesystem::path& path, Connection* connection) {
     }
     const auto* text = value.as_string();
     if (known == nullptr || text == nullptr) {
-      return {Code::kUnsupported, path.string() + ": '" + std::string(key.str()) +
-                                      "': the keys are server, cert, key, ca, name and lanes, and "
-                                      "their values are strings"};
+      return {Code::kUnsupported,
+              path.string() + ": '" + std::string(key.str()) +
+                  "': the keys are server, cert, key, ca, name, lanes and compress, and "
+                  "their values are strings"};
     }
     if ((connection->*known->field).empty()) connection->*known->field = text->get();
   }
@@ -87,6 +89,9 @@ Result<std::unique_ptr<link::Session>> connect(const Connection& connection,
   FARCALL_TRY(link::parse_server(connection.server, &options));
   if (Status sound = link::parse_stripes(connection.lanes, &options); !sound.ok()) {
     return Status(sound.code(), "--lanes: " + sound.text());
+  }
+  if (Status sound = link::parse_compress(connection.compress, &options); !sound.ok()) {
+    return Status(sound.code(), "--compress: " + sound.text());
   }
   options.certificate_path = connection.certificate;
   options.key_path = connection.key;
@@ -123,6 +128,7 @@ void export_environment(const Connection& connection, const std::string& shim) {
   set("FARCALL_CA", absolute(connection.ca));
   set("FARCALL_SERVER_NAME", connection.server_name);
   set("FARCALL_LANES", connection.lanes);
+  set("FARCALL_COMPRESS", connection.compress);
   std::string preload = shim;
   if (const char* others = std::getenv("LD_PRELOAD"); others != nullptr && *others != 0) {
     preload += std::string(":") + others;

@@ -15,7 +15,8 @@
 
 namespace farcall::cli {
 
-// The configuration file's keys are server, cert, key, ca, name and lanes, all strings.
+// The configuration file's keys are server, cert, key, ca, name, lanes and compress, all
+// strings.
 // Errors: kUnsupported (unreadable file, unknown key), kNotFound (a setting is still missing; the
 // text names flag, variable and file).
 Status complete(Connection* connection);

@@ -8,6 +8,7 @@
 
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
+#include "transport/link/compress.h"
 #include "transport/link/engine.h"
 
 namespace farcall::cli {
@@ -161,7 +162,8 @@ Status Probe::copy(bool to_server, std::span<std::byte> payload, double* seconds
 // distance.
 Status Probe::bandwidth(bool to_server, double* gb_s) {
   constexpr int kCopies = 3;
-  std::vector<std::byte> room(kFirstPayload, std::byte{1});  // nobody's bytes
+  std::vector<std::byte> room(kFirstPayload);  // nobody's bytes
+  link::fill_incompressible(room);
   double seconds = 0;
   FARCALL_TRY(copy(to_server, room, &seconds));
   for (;;) {
@@ -170,7 +172,8 @@ Status Probe::bandwidth(bool to_server, double* gb_s) {
     const double fits = now * kEachSeconds / kCopies / seconds;
     const double next = std::min({fits, now * kPayloadGrowth, double{kPayloadMax}});
     if (next < now * 2) break;
-    room.assign(static_cast<std::size_t>(next), std::byte{1});
+    room.assign(static_cast<std::size_t>(next), {});
+    link::fill_incompressible(room);
   }
   std::vector<double> each;
   for (int i = 0; i < kCopies; ++i) {

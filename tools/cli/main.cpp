@@ -38,6 +38,11 @@ std::string is_number_of_lanes(const std::string& text) {
   return link::parse_stripes(text, &unused).text();
 }
 
+std::string is_way_to_compress(const std::string& text) {
+  link::DialOptions unused;
+  return link::parse_compress(text, &unused).text();
+}
+
 void add_connection(CLI::App* command, Connection* to) {
   command->add_option("--server", to->server,
                       "GPU server, HOST:PORT; tcp://, shm:// or rdma:// before it insists on that\n"
@@ -52,6 +57,12 @@ void add_connection(CLI::App* command, Connection* to) {
                    "TCP connections to spread payloads over, 1 to 8; auto: one nearby, more the\n"
                    "farther the server is [FARCALL_LANES]")
       ->check(is_number_of_lanes);
+  command
+      ->add_option("--compress", to->compress,
+                   "payloads, where the server allows it: off (default), auto (where the link is\n"
+                   "slower than the compressor) or on; sizes on the wire then tell how well data\n"
+                   "packs [FARCALL_COMPRESS]")
+      ->check(is_way_to_compress);
 }
 
 void add_run(CLI::App& app, RunOptions* options) {
@@ -77,7 +88,8 @@ void add_run(CLI::App& app, RunOptions* options) {
   run->footer(
       "Example:\n  farcall run --server gpu1:7717 --cert ana.crt --key ana.key --ca ca.crt "
       "-- python train.py\n\nSettings not given as flags come from the variables in "
-      "brackets, then from\n~/.config/farcall/config.toml (server, cert, key, ca, name, lanes).\n"
+      "brackets, then from\n~/.config/farcall/config.toml (server, cert, key, ca, name, lanes, "
+      "compress).\n"
       "The exit code is the program's; 2 for wrong arguments, 125 when Farcall could not start\n"
       "it, 126 when it cannot be executed, 127 when it is not found.\n\n"
       "What --off knows, and what each is there for:\n" +

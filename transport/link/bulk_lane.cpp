@@ -22,14 +22,28 @@ Status make_once(SecureBuffer& buffer, std::size_t records = 1) {
 
 }  // namespace
 
+Status BulkSender::send_packed(std::span<const std::byte> piece) {
+  const std::span<const std::byte> packed = compressor_.pack(piece);
+  const std::span<const std::byte> text = packed.empty() ? piece : packed;
+  const std::int64_t begun_ns = system_clock().now_ns();
+  FARCALL_TRY(lane_.send(packed.empty() ? RecordType::kData : RecordType::kPacked, text));
+  compressor_.sent(text.size(), system_clock().now_ns() - begun_ns, lane_.link_ns_per_byte());
+  return ok();
+}
+
 Status BulkSender::send_piece(std::span<const std::byte> piece, bool helped) {
-  FARCALL_TRY(helped ? lane_.send_ahead(piece) : lane_.send(RecordType::kData, piece));
+  if (compressor_.is_on()) {
+    FARCALL_TRY(send_packed(piece));
+  } else {
+    FARCALL_TRY(helped ? lane_.send_ahead(piece) : lane_.send(RecordType::kData, piece));
+  }
   bytes_.fetch_add(piece.size(), std::memory_order_relaxed);
   return ok();
 }
 
 Status BulkSender::send(std::span<const std::byte> payload) {
-  const bool helped = Lane::helps(payload.size());
+  compressor_.start(payload.size());
+  const bool helped = helps(payload.size());
   Status sent;
   for (bool first = true; sent.ok() && !payload.empty(); first = false) {
     const std::size_t bytes = piece(payload.size(), first, lane_.payload_record_bytes());
@@ -48,7 +62,8 @@ Status BulkSender::call_off(const Status& why, bool helped) {
 
 Status BulkSender::send_from(std::uint64_t bytes, Session::Fill fill, bool* fill_failed) {
   *fill_failed = false;
-  const bool helped = Lane::helps(bytes);
+  compressor_.start(bytes);
+  const bool helped = helps(bytes);
   const std::size_t slots = helped ? lane_.slots_ahead() : 1;
   FARCALL_TRY(make_once(staging_, slots));
   Status sent;
@@ -81,6 +96,7 @@ Result<std::size_t> BulkReceiver::next_record(std::span<std::byte> destination, 
   *fatal = true;
   Result<std::size_t> bytes = lane_.wait_next(Deadline::never());
   if (!bytes.ok()) return bytes;
+  if (takes_packed_ && lane_.next_type() == RecordType::kPacked) return next_packed(destination);
   const bool direct = bytes.value() <= destination.size() && lane_.next_type() == RecordType::kData;
   if (!direct) {
     if (Status made = make_once(spare_); !made.ok()) return made;
@@ -105,9 +121,39 @@ Result<std::size_t> BulkReceiver::next_record(std::span<std::byte> destination, 
   }
   bytes_.fetch_add(bytes.value(), std::memory_order_relaxed);
   if (direct) return bytes;
+  return start_spare(bytes.value(), destination);
+}
+
+std::size_t BulkReceiver::start_spare(std::size_t bytes, std::span<std::byte> destination) {
   spare_at_ = 0;
-  spare_end_ = bytes.value();
+  spare_end_ = bytes;
   return take_spare(destination);
+}
+
+Result<std::size_t> BulkReceiver::next_packed(std::span<std::byte> destination) {
+  if (Status made = make_once(packed_); !made.ok()) return made;
+  Result<std::size_t> text_bytes = lane_.wait_next(Deadline::never());  // it is there
+  if (!text_bytes.ok()) return text_bytes;
+  Result<RecordType> type = lane_.open(packed_.bytes());
+  if (!type.ok()) return type.status();
+  // In shared memory the peer can change the type between the two looks at it.
+  if (type.value() != RecordType::kPacked) {
+    return Status(Code::kMalformed, "a record of the bulk lane changed its type");
+  }
+  const std::span<const std::byte> text = packed_.bytes().first(text_bytes.value());
+  Result<std::size_t> bytes = Decompressor::unpacked_bytes(text);
+  if (!bytes.ok()) return bytes;
+  const bool direct = bytes.value() <= destination.size();
+  if (!direct) {
+    if (Status made = make_once(spare_); !made.ok()) return made;
+  }
+  const std::span<std::byte> out = (direct ? destination : spare_.bytes()).first(bytes.value());
+  Status unpacked = decompressor_.unpack(text, out);
+  wipe(packed_.bytes().first(text_bytes.value()));
+  if (!unpacked.ok()) return unpacked;
+  bytes_.fetch_add(bytes.value(), std::memory_order_relaxed);
+  if (direct) return bytes;
+  return start_spare(bytes.value(), destination);
 }
 
 Result<std::size_t> BulkReceiver::read_helped(std::span<std::byte> destination) {

@@ -54,6 +54,7 @@ std::uint8_t wanted_stripes(const DialOptions& options, std::int64_t round_trip_
 Result<ServerHello> exchange_hellos(const DialOptions& options, CarrierSet carriers,
                                     security::TlsChannel& control, Deadline deadline) {
   ClientHello mine;
+  mine.compress = options.compress;
   mine.stripes = wanted_stripes(options, round_trip_us(control.fd()));
   mine.strict = options.strict;
   mine.table_fingerprint = options.table_fingerprint;
@@ -79,6 +80,9 @@ Result<ServerHello> exchange_hellos(const DialOptions& options, CarrierSet carri
     return Status(Code::kMalformed, std::string("the server chose ") + name_of(hello->offer.kind) +
                                         ", which this client did not offer");
   }
+  if (hello->offer.compress && options.compress == Compress::kOff) {
+    return Status(Code::kMalformed, "the server compresses, which this client did not offer");
+  }
   if (hello->offer.stripes > mine.stripes) {
     return Status(Code::kMalformed, "the server chose more connections than this client offered");
   }
@@ -95,6 +99,7 @@ Result<std::unique_ptr<Session>> open_session(std::unique_ptr<security::TlsChann
   parts.role = Role::kClient;
   parts.calls = std::move(lanes.calls);
   parts.bulk = std::move(lanes.bulk);
+  parts.compress = lanes.compress;
   parts.control = std::move(control);
   Result<std::unique_ptr<Session>> session = SessionParts::start(std::move(parts));
   if (!session.ok()) return session;
@@ -134,12 +139,17 @@ Result<std::unique_ptr<Session>> dial_once(const DialOptions& options, CarrierSe
   info->tls = control.value()->describe();
   info->carrier = hello->offer.kind;
   info->stripes = hello->offer.stripes;
+  info->compress = hello->offer.compress;
+  if (options.compress != Compress::kOff && !info->compress) {
+    FARCALL_LOG_INFO("%s does not allow compression", place(options).c_str());
+  }
   info->round_trip_us = round_trip_us(control_fd);
   Result<LaneCarriers> lanes = dial_lanes({hello->offer, control_fd}, hello->session_id, deadline);
   if (!lanes.ok()) {
     *unreachable = hello->offer.kind;
     return lanes.status();
   }
+  if (info->compress) lanes->compress = options.compress;
   return open_session(std::move(control).value(), hello->session_id, std::move(lanes).value(),
                       deadline);
 }
@@ -189,6 +199,16 @@ Status parse_stripes(std::string_view text, DialOptions* options) {
                                     std::to_string(limits::kStripesMax)};
   }
   options->stripes = number;
+  return ok();
+}
+
+Status parse_compress(std::string_view text, DialOptions* options) {
+  const std::optional<Compress> mode = compress_named(text.empty() ? "off" : text);
+  if (!mode) {
+    return {Code::kUnsupported,
+            "\"" + std::string(text) + "\" is no way to compress: it is off, auto or on"};
+  }
+  options->compress = *mode;
   return ok();
 }
 

@@ -20,6 +20,7 @@
 #include "transport/base/limits.h"
 #include "transport/base/status.h"
 #include "transport/link/carrier_kind.h"
+#include "transport/link/compress.h"
 #include "transport/link/keys.h"
 #include "transport/link/session.h"
 
@@ -40,6 +41,8 @@ struct DialOptions {
   // Connections for payloads, 1 … limits::kStripesMax; 0: by the distance of the server, see
   // stripes.h. The server may allow fewer, and other carriers than tcp have one.
   std::size_t stripes = 0;
+  // Payloads: only where the server allows it too. Sizes leak, see compress.h.
+  Compress compress = Compress::kOff;
   std::int64_t timeout_ms = limits::kHandshakeMs;
 };
 
@@ -49,6 +52,7 @@ struct HelloInfo {
   SessionId session_id;
   std::string tls;  // "TLSv1.3, TLS_AES_256_GCM_SHA384"
   CarrierKind carrier = CarrierKind::kTcp;
+  bool compress = false;           // both ends agreed to it
   std::size_t stripes = 1;         // connections for payloads
   std::int64_t round_trip_us = 0;  // of the control connection, as the kernel saw it
   std::string carrier_reason;      // "no shm: …" when a better one could not be had; else empty
@@ -62,6 +66,10 @@ Status parse_server(std::string_view text, DialOptions* options);
 // "auto", "", or how many connections payloads are to have: what FARCALL_LANES and --lanes take.
 // Errors: kUnsupported with what is wrong.
 Status parse_stripes(std::string_view text, DialOptions* options);
+
+// "off", "", "auto" or "on": what FARCALL_COMPRESS and --compress take.
+// Errors: kUnsupported with what is wrong.
+Status parse_compress(std::string_view text, DialOptions* options);
 
 // out: may be null; filled on success only.
 // Errors, each with its cause and what to do: kDenied (certificates, refusal by the server, table

@@ -62,6 +62,7 @@ Status encode(const Handover& gift, Message& message) {
   out.put(static_cast<std::uint8_t>(gift.strict ? 1 : 0));
   out.put(static_cast<std::uint8_t>(gift.carrier));
   out.put(static_cast<std::uint8_t>(descriptors_of(gift)));
+  out.put(static_cast<std::uint8_t>(gift.compress));
   out.put(static_cast<std::uint8_t>(gift.peer.kind));
   out.put(gift.peer.not_after);
   for (const std::string* text :
@@ -83,6 +84,7 @@ Status decode(const Message& message, std::size_t descriptors, Handover* gift) {
   gift->strict = in.get<std::uint8_t>() != 0;
   const auto carrier = in.get<std::uint8_t>();
   const auto descriptors_sent = in.get<std::uint8_t>();
+  const auto compress = in.get<std::uint8_t>();
   const auto kind = in.get<std::uint8_t>();
   gift->peer.not_after = in.get<std::int64_t>();
   for (std::string* text : {&gift->peer.pool, &gift->peer.tenant, &gift->peer.user,
@@ -90,10 +92,12 @@ Status decode(const Message& message, std::size_t descriptors, Handover* gift) {
     *text = get_text(in);
   }
   if (in.failed() || magic != kMagic || carrier >= kCarrierKinds ||
+      compress > static_cast<std::uint8_t>(Compress::kOn) ||
       kind > static_cast<std::uint8_t>(security::IdentityKind::kAuthority)) {
     return {Code::kMalformed, "what arrived is no session"};
   }
   gift->carrier = static_cast<CarrierKind>(carrier);
+  gift->compress = static_cast<Compress>(compress);
   const bool has_lanes = gift->carrier != CarrierKind::kRdma;
   if (descriptors != descriptors_sent || (has_lanes ? descriptors < 2 : descriptors != 0)) {
     return {Code::kMalformed, "a session arrived without its lanes"};

@@ -16,6 +16,7 @@
 #include "transport/base/status.h"
 #include "transport/base/unique.h"
 #include "transport/link/carrier_kind.h"
+#include "transport/link/compress.h"
 #include "transport/link/keys.h"
 
 namespace farcall::link {
@@ -29,6 +30,7 @@ struct Handover {
   std::vector<Fd> bulk;         // 1 … limits::kStripesMax, in the order of their numbers
   security::PeerIdentity peer;  // the client's, proven
   bool strict = false;
+  Compress compress = Compress::kOff;  // payloads, as client and server agreed
 };
 
 // Descriptors are duplicated by the kernel; `gift` keeps its own and closes them when it dies.

@@ -16,7 +16,13 @@ constexpr std::uint32_t kClientMagic = 0x31484346;  // "FCH1"
 constexpr std::uint32_t kServerMagic = 0x31485346;  // "FSH1"
 constexpr std::array<char, 4> kLaneMagic = {'F', 'C', 'L', '1'};
 constexpr std::uint8_t kLaneVersion = 1;
+// Flags of a client.
 constexpr std::uint16_t kStrict = 1;
+constexpr std::uint16_t kCompressOn = 2;
+constexpr std::uint16_t kCompressAuto = 4;
+// What a server grants.
+constexpr std::uint8_t kGranted = 1;
+constexpr std::uint8_t kGrantedCompressed = 3;
 
 static_assert(64 + kVersionBytesMax + kRefusalBytesMax + kPlaceBytesMax <= limits::kHelloBytesMax);
 
@@ -40,6 +46,18 @@ std::string hex(std::uint64_t value) {
   return text.data();
 }
 
+std::uint16_t flags_of(const ClientHello& hello) {
+  std::uint16_t flags = hello.strict ? kStrict : 0;
+  if (hello.compress == Compress::kOn) flags |= kCompressOn;
+  if (hello.compress == Compress::kAuto) flags |= kCompressAuto;
+  return flags;
+}
+
+Compress compress_of(std::uint16_t flags) {
+  if ((flags & kCompressOn) != 0) return Compress::kOn;
+  return (flags & kCompressAuto) != 0 ? Compress::kAuto : Compress::kOff;
+}
+
 }  // namespace
 
 Result<std::size_t> encode(const ClientHello& hello, std::span<std::byte> room) {
@@ -49,7 +67,7 @@ Result<std::size_t> encode(const ClientHello& hello, std::span<std::byte> room) 
   wire::Writer out(room);
   out.put(kClientMagic);
   out.put(hello.protocol);
-  out.put(static_cast<std::uint16_t>(hello.strict ? kStrict : 0));
+  out.put(flags_of(hello));
   out.put(hello.table_fingerprint);
   out.put(hello.pid);
   out.put(static_cast<std::uint16_t>(hello.version.size()));
@@ -72,13 +90,14 @@ Result<ClientHello> parse_client_hello(std::span<const std::byte> bytes) {
   if (version_bytes > kVersionBytesMax) return malformed("a version text that long");
   hello.version = printable(in.bytes(version_bytes));
   hello.strict = (flags & kStrict) != 0;
+  hello.compress = compress_of(flags);
   if (in.failed()) return malformed("a client's hello is cut short");
   // Another protocol may say other things behind this; all that is asked of it is to be told apart.
   if (hello.protocol != kProtocolVersion) return hello;
   hello.carriers = in.get<CarrierSet>();
   hello.stripes = in.get<std::uint8_t>();
   if (in.failed()) return malformed("a client's hello is cut short");
-  if (!in.done() || (flags & ~kStrict) != 0) {
+  if (!in.done() || flags != flags_of(hello)) {
     return malformed("a client's hello says more than this protocol knows");
   }
   if (hello.carriers == 0 || (hello.carriers & ~kAllCarriers) != 0) {
@@ -101,7 +120,7 @@ Result<std::size_t> encode(const ServerHello& hello, std::span<std::byte> room) 
   wire::Writer out(room);
   out.put(kServerMagic);
   out.put(hello.protocol);
-  out.put(static_cast<std::uint8_t>(hello.granted ? 1 : 0));
+  out.put(!hello.granted ? std::uint8_t{0} : hello.offer.compress ? kGrantedCompressed : kGranted);
   out.put(static_cast<std::uint8_t>(hello.refusal.code()));
   out.put(hello.table_fingerprint);
   out.bytes(hello.session_id.bytes.data(), hello.session_id.bytes.size());
@@ -162,10 +181,12 @@ Result<ServerHello> parse_server_hello(std::span<const std::byte> bytes) {
   const std::string why = printable(in.bytes(refusal_bytes));
   if (in.failed()) return malformed("a server's hello is cut short");
   const bool known_code = code <= static_cast<std::uint8_t>(Code::kDriver);
-  if (granted > 1 || (granted == 1) != (code == 0) || !known_code) {
+  const bool known_grant = granted == 0 || granted == kGranted || granted == kGrantedCompressed;
+  if (!known_grant || (granted != 0) != (code == 0) || !known_code) {
     return malformed("a server's hello contradicts itself");
   }
-  hello.granted = granted == 1;
+  hello.granted = granted != 0;
+  hello.offer.compress = granted == kGrantedCompressed;
   if (!hello.granted) hello.refusal = Status(static_cast<Code>(code), why);
   if (hello.protocol == kProtocolVersion) {
     if (Status sound = parse_offer(in, hello.granted, &hello.offer); !sound.ok()) return sound;

@@ -14,6 +14,7 @@
 
 #include "transport/base/status.h"
 #include "transport/link/carrier_kind.h"
+#include "transport/link/compress.h"
 #include "transport/link/keys.h"
 
 namespace farcall::link {
@@ -32,6 +33,7 @@ struct ClientHello {
   std::string version;                            // printable, ≤ kVersionBytesMax
   CarrierSet carriers = only(CarrierKind::kTcp);  // what the client can and wants; never empty
   std::uint8_t stripes = 1;  // connections for payloads it would like, 1 … limits::kStripesMax
+  Compress compress = Compress::kOff;  // what it would like for payloads
 };
 
 // What the lanes run over, and where the client finds them.
@@ -41,6 +43,7 @@ struct CarrierOffer {
   // shm: "@name", an abstract Unix socket. rdma: "host:port" of the worker's own listener.
   std::string place;
   std::uint8_t stripes = 1;  // connections for payloads; more than 1 for tcp only
+  bool compress = false;     // payloads, as the client would like it
 };
 
 struct ServerHello {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "transport/base/switches.h"
+#include "transport/link/stripes.h"
 
 namespace farcall::link {
 namespace {
@@ -127,6 +128,11 @@ Status Lane::finish_opening() {
   Status opened = open_ahead_->finish();
   if (!opened.ok()) opener_.forget();
   return opened;
+}
+
+double Lane::link_ns_per_byte() const {
+  const int fd = carrier_->fd();
+  return fd < 0 ? 0 : delivery_ns_per_byte(fd) / static_cast<double>(connections_);
 }
 
 void Lane::abandon() {

@@ -46,6 +46,9 @@ class Lane {
     return connections_ > 1 ? limits::kStripedRecordBytes : limits::kRecordBytesMax;
   }
 
+  // What a byte takes on the way to the peer, as far as the system knows; 0 where it does not.
+  double link_ns_per_byte() const;
+
   bool can_send() { return carrier_->tx_ready(); }  // a short record, without blocking
 
   // Blocks until a record is there; returns the bytes of text it claims (not yet authenticated).

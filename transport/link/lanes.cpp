@@ -114,9 +114,12 @@ Result<LaneCarriers> dial_lanes(const LanesAt& at, const SessionId& id, Deadline
 Result<LaneCarriers> lanes_of(Handover& gift, RdmaListener* listener, Deadline deadline) {
   if (gift.carrier == CarrierKind::kRdma) {
     if (listener == nullptr) return Status(Code::kMalformed, "an RDMA session without a listener");
-    return accept_rdma(gift.session_id, *listener, deadline);
+    Result<LaneCarriers> accepted = accept_rdma(gift.session_id, *listener, deadline);
+    if (accepted.ok()) accepted->compress = gift.compress;
+    return accepted;
   }
   LaneCarriers lanes;
+  lanes.compress = gift.compress;
   if (gift.carrier == CarrierKind::kShm) {
     if (gift.bulk.size() != 1) return Status(Code::kMalformed, "shared memory has no stripes");
     Result<std::unique_ptr<Carrier>> calls = offer_shm(std::move(gift.calls), kLaneCalls);
@@ -141,6 +144,7 @@ Result<std::unique_ptr<Session>> session_from_carriers(LaneCarriers lanes, Sessi
   parts.calls = std::move(lanes.calls);
   parts.bulk = std::move(lanes.bulk);
   parts.keys = std::move(keys);
+  parts.compress = lanes.compress;
   Result<std::unique_ptr<Session>> session = SessionParts::start(std::move(parts));
   if (!session.ok()) return session;
   if (Status up = SessionParts::confirm(*session.value(), deadline); !up.ok()) return up;

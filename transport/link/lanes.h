@@ -30,6 +30,7 @@ struct LanesAt {
 struct LaneCarriers {
   std::unique_ptr<Carrier> calls;
   std::unique_ptr<Carrier> bulk;
+  Compress compress = Compress::kOff;  // payloads, as was agreed
 };
 
 // Opens every connection, all at the same time, and says its hello.

@@ -176,7 +176,7 @@ Status RecordOpener::check_header(const RecordHeader& header, std::size_t record
     return {Code::kMalformed, "a record is of another key epoch"};
   }
   if (header.type < static_cast<std::uint8_t>(RecordType::kConfirm) ||
-      header.type > static_cast<std::uint8_t>(RecordType::kGoodbye)) {
+      header.type > static_cast<std::uint8_t>(RecordType::kPacked)) {
     return {Code::kMalformed, "a record is of an unknown type"};
   }
   return ok();

@@ -30,6 +30,7 @@ enum class RecordType : std::uint8_t {
   kData = 2,       // lane 0: whole frames; lane 1: payload
   kCalledOff = 3,  // lane 1: the payload under way ends here; text = u32 CUresult
   kGoodbye = 4,    // lane 0: the sender ends the session; text = u8 Code, then why
+  kPacked = 5,     // lane 1, where both ends agreed to it: payload, compressed (compress.h)
 };
 
 // Clear, authenticated, little endian.

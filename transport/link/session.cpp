@@ -44,6 +44,7 @@ class Session::State {
   bool open() const { return !closed_.load(std::memory_order_acquire); }
   Status confirm_lane(Lane& lane, Deadline deadline);
 
+  Compress compress = Compress::kOff;
   std::unique_ptr<security::TlsChannel> control;
   std::unique_ptr<Lane> calls;
   std::unique_ptr<Lane> bulk;
@@ -73,8 +74,10 @@ Result<std::unique_ptr<Session::State>> Session::State::make(SessionParts parts)
   if (!receiver.ok()) return receiver.status();
   state->call_sender = std::move(sender).value();
   state->call_receiver = std::move(receiver).value();
-  state->bulk_sender = std::make_unique<BulkSender>(*state->bulk);
-  state->bulk_receiver = std::make_unique<BulkReceiver>(*state->bulk);
+  state->bulk_sender = std::make_unique<BulkSender>(*state->bulk, parts.compress);
+  state->bulk_receiver =
+      std::make_unique<BulkReceiver>(*state->bulk, parts.compress != Compress::kOff);
+  state->compress = parts.compress;
   state->control = std::move(parts.control);
   return state;
 }
@@ -241,6 +244,7 @@ std::string Session::describe() const {
   const std::size_t connections = state_->bulk->connections();
   std::string text = state_->calls->describe();
   if (connections > 1) text += ", payloads over " + std::to_string(connections) + " connections";
+  if (state_->compress != Compress::kOff) text += ", compressed";
   return text;
 }
 

@@ -10,6 +10,7 @@
 
 #include "transport/base/clock.h"
 #include "transport/link/carrier.h"
+#include "transport/link/compress.h"
 #include "transport/link/keys.h"
 #include "transport/link/session.h"
 
@@ -26,6 +27,7 @@ struct SessionParts {
   std::unique_ptr<Carrier> calls;
   std::unique_ptr<Carrier> bulk;
   SessionKeys keys;
+  Compress compress = Compress::kOff;  // payloads, as both ends agreed
   RekeyLimits rekey = RekeyLimits::standard();
   std::unique_ptr<security::TlsChannel> control;
 

@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cstddef>
 #include <utility>
 
 #include "transport/base/limits.h"
@@ -33,7 +32,7 @@ class StripedCarrier final : public Carrier {
   }
   Status wait(Deadline deadline) override { return rx().wait(deadline); }
 
-  int fd() const override { return -1; }
+  int fd() const override { return all_.front()->fd(); }
   void close() override {
     for (auto& one : all_) one->close();
   }
@@ -56,6 +55,14 @@ class StripedCarrier final : public Carrier {
   std::size_t rx_turn_ = 0;
 };
 
+// All zeros where the kernel does not say; an older one fills less of it.
+tcp_info tcp_info_of(int fd) {
+  tcp_info info{};
+  socklen_t bytes = sizeof(info);
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0) return tcp_info{};
+  return info;
+}
+
 }  // namespace
 
 std::unique_ptr<Carrier> make_striped_carrier(std::vector<std::unique_ptr<Carrier>> connections) {
@@ -65,13 +72,16 @@ std::unique_ptr<Carrier> make_striped_carrier(std::vector<std::unique_ptr<Carrie
 }
 
 std::int64_t round_trip_us(int fd) {
-  tcp_info info{};
-  socklen_t bytes = sizeof(info);
-  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0) return 0;
-  const bool has_shortest = bytes >= offsetof(tcp_info, tcpi_min_rtt) + sizeof(info.tcpi_min_rtt);
+  const tcp_info info = tcp_info_of(fd);
   // All ones before the first measurement.
-  if (has_shortest && info.tcpi_min_rtt != UINT32_MAX) return info.tcpi_min_rtt;
-  return info.tcpi_rtt;
+  return info.tcpi_min_rtt != UINT32_MAX ? info.tcpi_min_rtt : info.tcpi_rtt;
+}
+
+double delivery_ns_per_byte(int fd) {
+  const tcp_info info = tcp_info_of(fd);
+  // A rate that was limited by what there was to send says nothing of the link.
+  if (info.tcpi_delivery_rate_app_limited != 0 || info.tcpi_delivery_rate == 0) return 0;
+  return 1e9 / static_cast<double>(info.tcpi_delivery_rate);
 }
 
 std::size_t stripes_for(std::int64_t round_trip_us) {

@@ -30,6 +30,11 @@ std::unique_ptr<Carrier> make_striped_carrier(std::vector<std::unique_ptr<Carrie
 // ends: a proxy in between is what is measured.
 std::int64_t round_trip_us(int fd);
 
+// What a byte takes on a connected TCP socket, by the acknowledgements that came lately while there
+// was always something to send; 0 when the kernel does not say. As round_trip_us, it ends at a
+// proxy.
+double delivery_ns_per_byte(int fd);
+
 // How many connections keep 3 GB/s, which is what sealing and TCP reach on one core, under way for
 // that long: 1 up to 0.7 ms, limits::kStripesMax from 4.9 ms on.
 std::size_t stripes_for(std::int64_t round_trip_us);

@@ -37,6 +37,7 @@ Handover gift_of(Pair& lanes) {
   gift.peer.user = "ann";
   gift.peer.not_after = 1'900'000'000;
   gift.strict = true;
+  gift.compress = Compress::kAuto;
   return gift;
 }
 
@@ -57,6 +58,7 @@ TEST_CASE("a session crosses a socket pair of either kind, descriptors and all")
     CHECK(got->peer.user == "ann");
     CHECK(got->peer.not_after == 1'900'000'000);
     CHECK(got->strict);
+    CHECK(got->compress == Compress::kAuto);
     CHECK((::fcntl(got->calls.get(), F_GETFD) & FD_CLOEXEC) != 0);
     // The copies are the same sockets: what goes in at one end comes out at the other.
     REQUIRE(::write(got->calls.get(), "x", 1) == 1);

@@ -151,6 +151,39 @@ TEST_CASE("connections for payloads are one or a few, and more than one for tcp 
   }
 }
 
+TEST_CASE("compression is asked for and granted, or is not there") {
+  Room room;
+  for (Compress wish : {Compress::kOff, Compress::kAuto, Compress::kOn}) {
+    ClientHello hello = client_hello();
+    hello.compress = wish;
+    Result<std::size_t> bytes = encode(hello, room);
+    Result<ClientHello> back = parse_client_hello(std::span(room).first(bytes.value()));
+    REQUIRE(back.ok());
+    CHECK(back->compress == wish);
+    CHECK(back->strict);
+  }
+  Result<std::size_t> bytes = encode(client_hello(), room);
+  room[6] |= std::byte{6};  // auto and on at once
+  CHECK_FALSE(parse_client_hello(std::span(room).first(bytes.value())).ok());
+  for (bool compress : {false, true}) {
+    ServerHello granted;
+    granted.granted = true;
+    granted.offer.compress = compress;
+    bytes = encode(granted, room);
+    Result<ServerHello> back = parse_server_hello(std::span(room).first(bytes.value()));
+    REQUIRE(back.ok());
+    CHECK(back->offer.compress == compress);
+    room[6] = std::byte{2};  // compressed, but not granted
+    CHECK_FALSE(parse_server_hello(std::span(room).first(bytes.value())).ok());
+  }
+  DialOptions options;
+  REQUIRE(parse_compress("auto", &options).ok());
+  CHECK(options.compress == Compress::kAuto);
+  REQUIRE(parse_compress("", &options).ok());
+  CHECK(options.compress == Compress::kOff);
+  CHECK(parse_compress("yes", &options).code() == Code::kUnsupported);
+}
+
 TEST_CASE("a far server gets more connections, and a word may ask for a number of them") {
   CHECK(stripes_for(-1) == 1);
   CHECK(stripes_for(0) == 1);
