@@ -175,11 +175,10 @@ Result<wire::FrameHeader> Client::begin(const api::RowInfo& row, ThreadState& th
   return wire::FrameHeader{row.id, flags, 0, 0, thread.number};
 }
 
-CUresult Client::exchange(const api::RowInfo& row, ThreadState& thread, Send send, Take take) {
+CUresult Client::exchange(const api::RowInfo& row, ThreadState& thread, Send send, Waiter& waiter) {
   NoCancel whole;
   auto head = begin(row, thread, wire::kWantsReply);
   if (!head.ok()) return failed(head.status());
-  Waiter waiter(take);
   receiver_.expect(waiter, thread.number);
   auto sent = send(head.value());
   if (!sent.ok()) {
@@ -187,6 +186,7 @@ CUresult Client::exchange(const api::RowInfo& row, ThreadState& thread, Send sen
     return failed(sent.status());
   }
   completions_.sent(row);
+  thread.last_call = sent.value();
   return receiver_.wait(waiter);
 }
 
@@ -195,24 +195,36 @@ CUresult Client::round_trip(const api::RowInfo& row, CallKind kind, Send send, T
   if (thread.in_host_function) return CUDA_ERROR_NOT_PERMITTED;
   stats_.count(kind, row.name);
   std::int64_t started = stats_.is_enabled() ? clock_.now_ns() : 0;
-  CUresult result = exchange(row, thread, send, take);
+  Waiter waiter(take);
+  CUresult result = exchange(row, thread, send, waiter);
   if (stats_.is_enabled()) stats_.waited(clock_.now_ns() - started);
   if (result != CUDA_SUCCESS) {
     FARCALL_LOG_DEBUG("%s: error %d", row.name, result);
-    note_result(row, thread, result);
+    explain(row, thread, waiter, result);
   }
   thread.has_posts = false;
   thread.posts_elsewhere = false;
   return result;
 }
 
-void Client::note_result(const api::RowInfo& row, ThreadState& thread, CUresult result) {
+void Client::explain(const api::RowInfo& row, ThreadState& thread, const Waiter& waiter,
+                     CUresult result) {
+  const Reporter reporter{row.name, thread.last_call};
+  const bool is_new_fault = note_result(row, thread, result);
+  if (waiter.earlier()) {
+    origins_.report(*waiter.earlier(), reporter);
+  } else if (is_new_fault) {
+    origins_.report_fault(result, reporter);
+  }
+}
+
+bool Client::note_result(const api::RowInfo& row, ThreadState& thread, CUresult result) {
   CUcontext current = thread.current();
   // With several contexts in use, the fault may be another's: of the stream the call named, or of
   // what this thread posted before it changed its context. Then the server, which knows, will say
   // so at the calls it concerns.
   bool is_doubtful = thread.posts_elsewhere || names_its_context(row);
-  if (!is_doubtful || contexts_.is_alone(current)) contexts_.note_result(current, result);
+  return (!is_doubtful || contexts_.is_alone(current)) && contexts_.note_result(current, result);
 }
 
 bool Client::must_ask(const api::RowInfo& row, const ThreadState& thread) const {
@@ -260,7 +272,8 @@ CUresult Client::ask_quietly(const api::RowInfo& row, Take take) {
   auto send = [&](wire::FrameHeader head) {
     return session_->post(head, link::Flush::kNow, [](wire::Writer&) {});
   };
-  return exchange(row, this_thread(), send, take);
+  Waiter waiter(take);
+  return exchange(row, this_thread(), send, waiter);
 }
 
 void Client::tell_finished(std::uint64_t turn, bool at_once) {
@@ -290,6 +303,7 @@ CUresult Client::send_post(ThreadState& thread, const api::RowInfo& row, Encode 
   auto posted = session_->post(head.value(), link::Flush::kSoon, encode);
   if (!posted.ok()) return failed(posted.status());
   completions_.sent(row);
+  thread.last_call = posted.value();
   thread.has_posts = true;
   flusher_.posted();
   return CUDA_SUCCESS;
@@ -309,6 +323,7 @@ CUresult Client::post_payload(const api::RowInfo& row, Encode encode,
   auto posted = session_->post_bulk(head.value(), encode, payload);
   if (!posted.ok()) return failed(posted.status());
   completions_.sent(row);
+  thread.last_call = posted.value();
   thread.has_posts = true;
   return CUDA_SUCCESS;
 }
@@ -320,6 +335,7 @@ void Client::finish() {
     about.server = settings_.server;
     about.device = snapshot_.devices.empty() ? "" : snapshot_.devices[0].name;
     about.link = session_->describe();
+    about.failed_earlier = origins_.counts();
     about.seconds = static_cast<double>(clock_.now_ns() - opened_ns_) * 1e-9;
     const std::string report = stats_.report(about, session_->stats());
     trace_.finish(report);

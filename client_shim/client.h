@@ -20,6 +20,7 @@
 #include "client_shim/image_names.h"
 #include "client_shim/landing_watch.h"
 #include "client_shim/landings.h"
+#include "client_shim/origins.h"
 #include "client_shim/receiver.h"
 #include "client_shim/settings.h"
 #include "client_shim/snapshot.h"
@@ -91,6 +92,7 @@ class Client {
   Allocations& allocations() { return allocations_; }
   Contexts& contexts() { return contexts_; }
   Functions& functions() { return functions_; }
+  Origins& origins() { return origins_; }
   ImageNames& image_names() { return image_names_; }
   api::ReplyCache& replies() { return replies_; }
   HostFunctions& host_functions() { return host_functions_; }
@@ -119,11 +121,14 @@ class Client {
   bool must_ask(const api::RowInfo& row, const ThreadState& thread) const;
   CUresult send_post(ThreadState& thread, const api::RowInfo& row, Encode encode);
   // Remembers a fault if it is certain to be the current context's.
-  void note_result(const api::RowInfo& row, ThreadState& thread, CUresult result);
+  // True: it is news.
+  bool note_result(const api::RowInfo& row, ThreadState& thread, CUresult result);
+  // Says where the failure of a call comes from.
+  void explain(const api::RowInfo& row, ThreadState& thread, const Waiter& waiter, CUresult result);
 
   // How a request leaves: as a frame, or as a frame and a payload.
   using Send = FunctionRef<Result<std::uint32_t>(wire::FrameHeader)>;
-  CUresult exchange(const api::RowInfo& row, ThreadState& thread, Send send, Take take);
+  CUresult exchange(const api::RowInfo& row, ThreadState& thread, Send send, Waiter& waiter);
   CUresult round_trip(const api::RowInfo& row, CallKind kind, Send send, Take take);
 
   const std::unique_ptr<link::Session> session_;
@@ -142,6 +147,7 @@ class Client {
   Allocations allocations_;
   Contexts contexts_;
   Functions functions_;
+  Origins origins_{functions_};
   ImageNames image_names_;
   HostFunctions host_functions_{*this};
   Completions completions_;

@@ -20,10 +20,11 @@ bool Contexts::is_fault(CUresult result) {
   }
 }
 
-void Contexts::note_result(CUcontext context, CUresult result) {
-  if (context == nullptr || !is_fault(result)) return;
-  state_.lock()->faults.emplace(context, result);
+bool Contexts::note_result(CUcontext context, CUresult result) {
+  if (context == nullptr || !is_fault(result)) return false;
+  const bool is_new = state_.lock()->faults.emplace(context, result).second;
   any_fault_.store(true, std::memory_order_relaxed);
+  return is_new;
 }
 
 CUresult Contexts::find_fault(CUcontext context) {

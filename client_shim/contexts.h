@@ -36,7 +36,8 @@ class Contexts {
   // A fault of a kernel spoils its context for good: every later call of it gets the same error.
   // Other results are ignored.
   static bool is_fault(CUresult result);
-  void note_result(CUcontext context, CUresult result);
+  // True: nobody knew of it.
+  bool note_result(CUcontext context, CUresult result);
   CUresult fault(CUcontext context) {
     return any_fault_.load(std::memory_order_relaxed) ? find_fault(context) : CUDA_SUCCESS;
   }

@@ -187,8 +187,12 @@ CUresult launch(Client& client, const LaunchRequest& request) {
   };
   const api::RowInfo& row = api::row::cuLaunchKernel::info();
   // Whether all blocks of a cooperative launch fit at once only the driver can tell.
-  return is_cooperative(request) ? client.ask_status(row, encode)
-                                 : client.post(thread, row, encode);
+  CUresult launched =
+      is_cooperative(request) ? client.ask_status(row, encode) : client.post(thread, row, encode);
+  if (launched == CUDA_SUCCESS) {
+    client.origins().launched(id_of(request.function), thread.last_call);
+  }
+  return launched;
 }
 
 }  // namespace farcall::shim

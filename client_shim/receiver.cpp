@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <string>
 
-#include "transport/api/hand.h"
 #include "transport/api/rows.h"
 #include "transport/base/limits.h"
 #include "transport/base/log.h"
@@ -103,9 +102,24 @@ Status Receiver::print(const link::Frame& frame) {
   return ok();
 }
 
+// The failure of an earlier call, ahead of the reply that carries it.
+Status Receiver::note_earlier(const link::Frame& frame) {
+  wire::Reader in(frame.body);
+  auto earlier = in.get<api::hand::FailedEarlier>();
+  auto state = state_.lock();
+  const std::uint32_t thread = frame.head.thread;
+  Waiter* waiter = thread < state->waiting.size() ? state->waiting[thread] : nullptr;
+  if (!in.done() || earlier.status == CUDA_SUCCESS || waiter == nullptr || waiter->earlier_) {
+    return {Code::kMalformed, "an earlier failure that no reply reports"};
+  }
+  waiter->earlier_ = earlier;
+  return ok();
+}
+
 Status Receiver::complete(const link::Frame& frame) {
   if (frame.head.id == api::row::device_output::info().id) return print(frame);
   if (frame.head.id == api::row::copy_landed::info().id) return landings_.land(frame, session_);
+  if (frame.head.id == api::row::failed_earlier::info().id) return note_earlier(frame);
   Waiter* waiter = nullptr;
   if ((frame.head.flags & wire::kReply) != 0) {
     auto state = state_.lock();

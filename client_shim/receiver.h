@@ -13,9 +13,11 @@
 // Owner: one per client.  Threads: any.  Lock order: its lock is a leaf, never held over I/O.
 #pragma once
 #include <condition_variable>
+#include <optional>
 #include <vector>
 
 #include "client_shim/landings.h"
+#include "transport/api/hand.h"
 #include "transport/base/function_ref.h"
 #include "transport/base/guarded.h"
 #include "transport/cuda/cuda_abi.h"
@@ -42,6 +44,9 @@ class Waiter {
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
 
+  // What the reply's failure is of, when it is another call's. After Receiver::wait().
+  const std::optional<api::hand::FailedEarlier>& earlier() const { return earlier_; }
+
  private:
   friend class Receiver;
   Take take_;
@@ -50,6 +55,7 @@ class Waiter {
   bool taking_ = false;  // its reply is being taken by whoever leads
   bool done_ = false;
   CUresult result_ = CUDA_SUCCESS;
+  std::optional<api::hand::FailedEarlier> earlier_;
 };
 
 class Receiver {
@@ -77,6 +83,7 @@ class Receiver {
   bool is_done(const Waiter& waiter);
   Status complete(const link::Frame& frame);
   static Status print(const link::Frame& frame);
+  Status note_earlier(const link::Frame& frame);
   void fail_all(const Status& why);
   void hand_over(State& state);
 

@@ -90,6 +90,13 @@ std::string Stats::report(const About& about, const link::LinkStats& link) const
   number(out, "crypto_threads", link.crypto_threads);
   number(out, "records_by_crypto_threads", link.records_by_helpers);
   number(out, "records_beside_crypto_threads", link.records_by_callers);
+  std::uint64_t failed = 0;
+  std::string which;
+  for (const auto& [name, count] : about.failed_earlier) {
+    failed += count;
+    which += ", " + quoted(name) + ": " + std::to_string(count);
+  }
+  out += "  \"failed_earlier\": {\"total\": " + std::to_string(failed) + which + "},\n";
   out += "  \"calls\": {";
   for (std::size_t kind = 0; kind < kCallKinds; ++kind) {
     out += std::string(kind == 0 ? "\n    " : ",\n    ") + quoted(kKindNames[kind]) +

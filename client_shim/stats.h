@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "transport/base/status.h"
@@ -48,7 +49,8 @@ class Stats {
   struct About {
     std::string server;
     std::string device;
-    std::string link;  // Session::describe(): carrier and cipher
+    std::string link;                                     // Session::describe(): carrier and cipher
+    std::map<std::string, std::uint64_t> failed_earlier;  // Origins::counts()
     double seconds = 0;
   };
   // The whole report as JSON text.

@@ -24,6 +24,7 @@ struct ThreadState {
   std::uint64_t generation = 0;   // of the session it belongs to
   std::vector<CUcontext> stack;   // back() is current
   CUcontext bound = nullptr;      // what the server takes for current
+  std::uint32_t last_call = 0;    // number of the call it sent last
   bool has_posts = false;         // posted since it last waited: their failures are still to come
   bool posts_elsewhere = false;   // some of them for a context that is not current any more
   bool asks_always = false;       // see AskInstead in client.h

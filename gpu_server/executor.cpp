@@ -3,6 +3,8 @@
 #include <cstring>
 
 #include "gpu_server/rows.h"
+#include "transport/api/hand.h"
+#include "transport/api/rows.h"
 #include "transport/base/log.h"
 #include "transport/base/switches.h"
 
@@ -146,8 +148,9 @@ Status Executor::carry_out(Errand& errand) {
   Desk* desk = Desk::of_this_thread();
   if (desk == nullptr) return Status(Code::kSystem, "no memory for the buffers of a call");
   CUresult earlier = CUDA_SUCCESS;
-  if (wants_reply && wire::family(errand.head.id) != 0) {
-    earlier = std::exchange(thread.deferred, {}).status;
+  if (wants_reply && wire::family(errand.head.id) != 0 && thread.deferred.status != CUDA_SUCCESS) {
+    earlier = thread.deferred.status;
+    tell(errand, std::exchange(thread.deferred, {}));
   }
   if (earlier != CUDA_SUCCESS && !errand.row->ends_state) return answer(errand, earlier);
   CUresult bound = wire::family(errand.head.id) == 0 ? CUDA_SUCCESS : contexts_.bind(thread);
@@ -229,8 +232,29 @@ void Executor::defer(const Errand& errand, CUresult status) {
         errand.row->info.name, errand.head.call, errand.head.thread, static_cast<int>(status));
   }
   Deferred& deferred = errand.thread->deferred;
-  if (deferred.status != CUDA_SUCCESS) return;  // the first failure explains the later ones
+  if (deferred.status != CUDA_SUCCESS) {  // the first failure explains the later ones
+    ++deferred.others;
+    return;
+  }
   deferred = {.status = status, .row = errand.head.id, .call = errand.head.call};
+  if (errand.head.id == api::row::cuLaunchKernel::info().id) {
+    deferred.function = wire::Reader(errand.body).get<api::hand::Launch>().function;
+  }
+}
+
+void Executor::tell(const Errand& errand, const Deferred& earlier) {
+  wire::FrameHeader head{.id = api::row::failed_earlier::info().id,
+                         .flags = wire::kReply,
+                         .thread = errand.head.thread};
+  // With the reply that follows; a link that fails shows there.
+  (void)link_.post(head, link::Flush::kLater, [&](wire::Writer& out) {
+    out.put(api::hand::FailedEarlier{.function = earlier.function,
+                                     .call = earlier.call,
+                                     .status = static_cast<std::uint32_t>(earlier.status),
+                                     .row = earlier.row,
+                                     .zero = 0,
+                                     .others = earlier.others});
+  });
 }
 
 // The driver would do this when the process ends; a session that shares its process cannot wait for

@@ -12,7 +12,7 @@
 // same, the leader lets its wait finish first: a ThreadState is never used by two of our threads.
 //
 // A call nobody waits for (Queued) leaves its failure in the ThreadState; the thread's next call
-// with an answer reports it and is not carried out.
+// with an answer reports it and is not carried out; a notice ahead of the answer says whose it is.
 // Owner: the worker's main thread, or a test's.  Threads: run() by one.
 // Never trusts a byte from the link; a frame that breaks the protocol ends this session only.
 #pragma once
@@ -78,6 +78,8 @@ class Executor {
   Status answer(Errand& errand, CUresult status);
   Status finish(const Errand& errand, wire::Writer& out);
   void defer(const Errand& errand, CUresult status);
+  // Says whose failure the reply to `errand` is going to report.
+  void tell(const Errand& errand, const Deferred& earlier);
   void clean_up();
   SecureBuffer spare_body();
 

@@ -21,6 +21,8 @@ struct Deferred {
   CUresult status = CUDA_SUCCESS;
   std::uint16_t row = 0;
   std::uint32_t call = 0;
+  std::uint64_t function = 0;  // id of what a launch was to launch
+  std::uint32_t others = 0;    // calls that failed after it
 };
 
 struct ThreadState {

@@ -45,6 +45,8 @@ class FakeDevice {
   }
   std::atomic<int> fail_retain{0};       // CUresult of cuDevicePrimaryCtxRetain
   std::atomic<int> fail_memset{0};       // of cuMemsetD8_v2
+  std::atomic<int> fail_launch{0};       // of cuLaunchKernel
+  std::atomic<int> fail_sync{0};         // of cuCtxSynchronize
   std::atomic<int> fail_free{0};         // of cuMemFree_v2
   std::atomic<int> fail_event{0};        // of cuEventQuery
   std::atomic<int> retains_twice{0};     // of the primary context, without a release between
@@ -134,7 +136,9 @@ inline void FakeDevice::add_contexts(api::Driver& driver) {
     return *context = reinterpret_cast<CUcontext>(0x7000), CUDA_SUCCESS;
   };
   driver.cuCtxDestroy_v2 = [](CUcontext) { return note("cuCtxDestroy_v2"), CUDA_SUCCESS; };
-  driver.cuCtxSynchronize = [] { return note("cuCtxSynchronize"), CUDA_SUCCESS; };
+  driver.cuCtxSynchronize = [] {
+    return note("cuCtxSynchronize"), static_cast<CUresult>(self()->fail_sync.load());
+  };
   driver.cuCtxGetDevice = [](CUdevice* device) { return *device = 0, CUDA_SUCCESS; };
   driver.cuDeviceCanAccessPeer = [](int* can, CUdevice, CUdevice) {
     note("cuDeviceCanAccessPeer");
@@ -237,6 +241,7 @@ inline void FakeDevice::add_modules(api::Driver& driver) {
   driver.cuLaunchKernel = [](CUfunction, unsigned x, unsigned y, unsigned z, unsigned, unsigned,
                              unsigned, unsigned, CUstream, void** params, void**) {
     note("cuLaunchKernel");
+    if (self()->fail_launch != 0) return static_cast<CUresult>(self()->fail_launch.load());
     std::lock_guard lock(self()->mutex_);
     self()->launched_grid[0] = x;
     self()->launched_grid[1] = y;

@@ -168,6 +168,39 @@ TEST_CASE("a failed call surfaces once, at the next answer of its own thread") {
   CHECK(std::count(log.begin(), log.end(), "query") == 2);  // the one that reported did not run
 }
 
+TEST_CASE("a reply that reports another call's failure comes behind a notice of whose it is") {
+  FakeDriver fake;
+  fake.fail_memset = CUDA_ERROR_INVALID_VALUE;
+  ServedSession session(fake.table());
+  (void)open(session, {1, 2});
+  Bytes stream = body(std::uint64_t{0});
+  Bytes memset = body(CUdeviceptr{0}, std::uint8_t{7}, std::uint64_t{1}, std::uint64_t{0});
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(session.post(id_of<row::cuMemsetD8Async>(), memset, 1).ok());
+  }
+  (void)session.ask(id_of<row::cuStreamQuery>(), stream, 2);
+  CHECK_FALSE(session.earlier.has_value());
+  CHECK(session.ask(id_of<row::cuStreamQuery>(), stream, 1).status == CUDA_ERROR_INVALID_VALUE);
+  REQUIRE(session.earlier.has_value());
+  CHECK(session.earlier_thread == 1);
+  CHECK(session.earlier->row == id_of<row::cuMemsetD8Async>());
+  CHECK(session.earlier->call == 4);  // the opening, two bindings, and then
+  CHECK(session.earlier->status == CUDA_ERROR_INVALID_VALUE);
+  CHECK(session.earlier->others == 2);
+  CHECK(session.earlier->function == 0);
+  session.earlier.reset();
+  // A launch of nothing that exists says what it was to launch.
+  hand::Launch launch{};
+  launch.function = 0x77;
+  Bytes no_params = body(launch, hand::LaunchParams{hand::ParamForm::kBySizes, 0});
+  REQUIRE(session.post(id_of<row::cuLaunchKernel>(), no_params, 1).ok());
+  CHECK(session.ask(id_of<row::cuStreamQuery>(), stream, 1).status == CUDA_ERROR_INVALID_HANDLE);
+  REQUIRE(session.earlier.has_value());
+  CHECK(session.earlier->row == id_of<row::cuLaunchKernel>());
+  CHECK(session.earlier->function == 0x77);
+  CHECK(session.earlier->others == 0);
+}
+
 TEST_CASE("a call that ends something is carried out even when an earlier failure is reported") {
   FakeDriver fake;
   fake.fail_memset = CUDA_ERROR_ILLEGAL_ADDRESS;

@@ -12,11 +12,14 @@
 
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "gpu_server/executor.h"
+#include "transport/api/hand.h"
+#include "transport/api/rows.h"
 #include "transport/link/session.h"
 
 namespace farcall::server {
@@ -97,6 +100,12 @@ class ServedSession {
     }
     wire::Reader in(frame.value().body);
     reply.head = frame.value().head;
+    if (reply.head.id == api::row::failed_earlier::info().id) {
+      earlier = in.get<api::hand::FailedEarlier>();
+      CHECK(in.done());
+      earlier_thread = reply.head.thread;
+      return receive();
+    }
     reply.status = static_cast<CUresult>(in.get<std::uint32_t>());
     auto rest = in.rest();
     reply.answers.assign(rest.begin(), rest.end());
@@ -106,6 +115,10 @@ class ServedSession {
     REQUIRE(post(id, bytes, thread, wire::kWantsReply).ok());
     return receive();
   }
+
+  // The last failed_earlier notice that was received.
+  std::optional<api::hand::FailedEarlier> earlier;
+  std::uint32_t earlier_thread = 0;
 
   link::Session& client() { return *client_; }
   Executor& executor() { return *executor_; }

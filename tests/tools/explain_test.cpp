@@ -126,6 +126,17 @@ TEST_CASE("round trips cost what the other link's cost, and data what its bandwi
   CHECK(as_text(found).find("cuStreamSynchronize") != std::string::npos);
 }
 
+TEST_CASE("failures that other calls reported are in the advice") {
+  TraceText text = a_run();
+  text.chunk(shim::TraceChunkKind::kReport,
+             R"({"failed_earlier": {"total": 3, "cuLaunchKernel": 2, "cuMemsetD8_v2": 1}})");
+  auto trace = parse_trace(text.bytes);
+  REQUIRE(trace.ok());
+  Explanation found = explain(trace.value(), {10e-6, 100e9}, nobody);
+  CHECK(found.advice.back().starts_with("3 calls failed after being posted"));
+  CHECK(found.advice.back().find("cuLaunchKernel (2), cuMemsetD8_v2 (1)") != std::string::npos);
+}
+
 TEST_CASE("a run that the link does not slow down is told so") {
   auto trace = parse_trace(a_run().bytes);
   REQUIRE(trace.ok());

@@ -182,6 +182,12 @@ Explanation explain(const TraceData& trace, const LinkFigures& asked,
   found.link = word("link");
   found.is_whole = trace.is_whole;
   found.dropped = trace.dropped;
+  if (trace.report.is_object() && trace.report.contains("failed_earlier") &&
+      trace.report["failed_earlier"].is_object()) {
+    for (const auto& [name, count] : trace.report["failed_earlier"].items()) {
+      if (name != "total" && count.is_number_unsigned()) found.failed_earlier[name] = count;
+    }
+  }
   found.seen.rtt_s = round_trip_seen(trace);
   found.asked = asked;
   total_threads(trace, found);

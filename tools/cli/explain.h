@@ -13,6 +13,7 @@
 #include <array>
 #include <functional>
 #include <limits>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,8 @@ struct Explanation {
   double run_s = 0;
   bool is_whole = true;
   std::uint64_t dropped = 0;
+  // Functions whose posted calls failed, and how often: another call reported it.
+  std::map<std::string, std::uint64_t> failed_earlier;
   LinkFigures seen;   // round trip of this run, from its quickest waits
   LinkFigures asked;  // what the figures below are for
   Group total;

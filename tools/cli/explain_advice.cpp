@@ -137,6 +137,18 @@ std::vector<std::string> advise(const Explanation& found) {
                      percent(there.run_s > 0 ? there.cost_s / there.run_s : 0) + " of the run (" +
                      with_time(there.cost_s) + " of " + with_time(there.run_s) + ").");
   }
+  if (!found.failed_earlier.empty()) {
+    std::uint64_t calls = 0;
+    std::string names;
+    for (const auto& [name, count] : found.failed_earlier) {
+      calls += count;
+      names += (names.empty() ? "" : ", ") + name + " (" + std::to_string(count) + ")";
+    }
+    advice.push_back(std::to_string(calls) + (calls == 1 ? " call" : " calls") +
+                     " failed after being posted, so that another call reported it: " + names +
+                     ". FARCALL_LOG=warn names each with its kernel; FARCALL_STRICT=1 reports each "
+                     "where it happens.");
+  }
   if (found.dropped > 0) {
     advice.push_back(std::to_string(found.dropped) +
                      " calls found no room in the trace and are missing from these figures.");

@@ -56,6 +56,11 @@ std::string summarize(const std::string& stats_json_path) {
        static_cast<unsigned long long>(local + queued + sync + cached),
        static_cast<unsigned long long>(local), static_cast<unsigned long long>(cached),
        static_cast<unsigned long long>(queued), static_cast<unsigned long long>(sync));
+  const auto failed = report.value("failed_earlier", nlohmann::json::object());
+  if (failed.is_object() && failed.value("total", 0.0) > 0) {
+    line(text, "failed", "%.0f queued calls; FARCALL_LOG=warn names them with their kernels",
+         failed.value("total", 0.0));
+  }
   line(text, "round trips", "%.0f", number("round_trips"));
   line(text, "sent", "%s in %.0f records (%s of bulk data)",
        with_unit(number("wire_bytes_out")).c_str(), number("records_out"),

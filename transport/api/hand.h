@@ -93,6 +93,31 @@ inline constexpr std::uint32_t kHostAgain = 1;  // of a graph: it may have its t
 struct FinishHostFunction {
   std::uint64_t turn;
 };
+// --- 0x000b failed_earlier: what the next reply of this thread reports is the failure of a call
+// that nobody waited for
+// ------------------------- Sent unasked: flags kReply, call 0, the thread of that reply. Only the
+// first of several such failures is reported.
+struct FailedEarlier {
+  std::uint64_t function;  // what a launch was to launch; 0 for other calls
+  std::uint32_t call;      // the one that failed
+  std::uint32_t status;    // CUresult
+  std::uint16_t row;       // of that call
+  std::uint16_t zero;
+  std::uint32_t others;  // failed after it, and are not reported
+};
+static_assert(sizeof(FailedEarlier) == 24);
+
+// --- 0x000c events_done: events found to be done while a reply was made, that client's threads
+// have asked for before
+// ------------------------- Sent unasked before that reply: flags kReply, call 0, thread 0. Body: 1
+// … limits::kToldEventsMax times EventDone. Every copy_landed of a copy that such an event proves
+// complete comes before it.
+struct EventDone {
+  std::uint64_t event;
+  std::uint32_t record;  // the call that recorded it; a later record is not done by this
+  std::uint32_t zero;
+};
+static_assert(sizeof(EventDone) == 16);
 
 // --- 0x0010 probe_facts: empty body.  rep: ProbeFacts
 struct ProbeFacts {

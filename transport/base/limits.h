@@ -52,6 +52,14 @@ inline constexpr std::size_t kCachedBytesMax = 1024;
 // Streams and events a client remembers as done; what is forgotten is asked for again.
 inline constexpr std::size_t kKnownIdleMax = 64;
 inline constexpr std::size_t kKnownEventsMax = 65536;
+inline constexpr std::size_t kKnownStreamsMax = 4096;  // whose context a client remembers
+// Calls after which a client still knows what they launched, to name it when a kernel has faulted;
+// 4 KiB. A power of two.
+inline constexpr std::size_t kRecentCalls = 256;
+// Events that a server looks at by itself because their client asks for them again and again: so
+// many in all, and so many of them before each reply, since each look is a call of the driver.
+inline constexpr std::size_t kWatchedEventsMax = 64;
+inline constexpr std::size_t kToldEventsMax = 8;
 // Launch attributes of one launch: CUDA 13 defines fewer than 20 kinds.
 inline constexpr std::size_t kLaunchAttributesMax = 64;
 // Kernel parameters: CUDA allows 32,764 bytes from compute capability 7.0 on.
@@ -165,6 +173,8 @@ static_assert(kCallRecordBytesMax <= kRecordBytesMax, "one record limit holds fo
 static_assert(8 * (kStripesMax + 1) < kUnauthenticatedConnectionsMax,
               "the ranks of a job may connect at once");
 static_assert(kTraceSitesMax < 65536, "a site fits its field");
+static_assert((kRecentCalls & (kRecentCalls - 1)) == 0, "calls find their place by a mask");
+static_assert(kToldEventsMax <= kWatchedEventsMax, "what is told of was watched");
 static_assert(kLateCopyBytesMax % kLateGranuleBytes == 0, "a chunk of staging is whole granules");
 static_assert(kLateBytesMax + kLateCopyBytesMax <= kLateStagingBytesMax,
               "what a client may have under way fits, and the copy that is just leaving");

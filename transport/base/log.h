@@ -7,7 +7,7 @@
 // error = cannot go on; warn = odd but goes on; info per session; debug per object; trace per call.
 // Servers log to stderr at info, commands at warn. The shim is silent unless
 // FARCALL_LOG=level[:file] is set. Threads: any; one write(2) per line.  Never log payloads, keys
-// or tokens; kernel names at debug only.
+// or tokens; kernel names at debug only, save in the process of the program itself.
 #pragma once
 #include <atomic>
 #include <cstdint>
