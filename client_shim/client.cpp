@@ -204,6 +204,7 @@ CUresult Client::round_trip(const api::RowInfo& row, CallKind kind, Send send, T
   }
   thread.has_posts = false;
   thread.posts_elsewhere = false;
+  host_functions_.answered();
   return result;
 }
 
@@ -229,6 +230,7 @@ bool Client::note_result(const api::RowInfo& row, ThreadState& thread, CUresult 
 
 bool Client::must_ask(const api::RowInfo& row, const ThreadState& thread) const {
   return settings_.strict || thread.asks_always || thread.current() == nullptr ||
+         host_functions_.wants_answer() ||
          (waits_there(row) && (numbers_.are_several() || host_functions_.any()));
 }
 
@@ -300,7 +302,12 @@ CUresult Client::send_post(ThreadState& thread, const api::RowInfo& row, Encode 
   auto head = begin(row, thread, 0);
   if (!head.ok()) return failed(head.status());
   stats_.count(CallKind::kQueued, row.name);
-  auto posted = session_->post(head.value(), link::Flush::kSoon, encode);
+  auto counted = [&](wire::Writer& out) {
+    encode(out);
+    host_functions_.posted(out.size());
+  };
+  auto posted = session_->post(head.value(), link::Flush::kSoon,
+                               host_functions_.any() ? Encode(counted) : encode);
   if (!posted.ok()) return failed(posted.status());
   completions_.sent(row);
   thread.last_call = posted.value();

@@ -25,6 +25,7 @@
 
 #include "transport/api/hand.h"
 #include "transport/base/guarded.h"
+#include "transport/base/limits.h"
 #include "transport/cuda/cuda_abi.h"
 
 namespace farcall::shim {
@@ -55,6 +56,16 @@ class HostFunctions {
 
   // Whether the server may be waiting for a function now, or will.
   bool any() const { return outstanding_.load(std::memory_order_relaxed) > 0; }
+  // Calls that were posted while there are any, in bytes: a server that a driver holds up keeps
+  // them (gpu_server/read_ahead.h), up to a limit. Before that a call has to be asked, so that its
+  // caller waits.
+  void posted(std::size_t bytes) { unanswered_.fetch_add(bytes, std::memory_order_relaxed); }
+  void answered() {
+    if (unanswered_.load(std::memory_order_relaxed) > 0) unanswered_ = 0;
+  }
+  bool wants_answer() const {
+    return unanswered_.load(std::memory_order_relaxed) > limits::kReadAheadBytesMax / 2;
+  }
   // The program ends.
   void stop();
 
@@ -80,6 +91,7 @@ class HostFunctions {
 
   Client& client_;
   std::atomic<std::size_t> outstanding_{0};  // State::entries
+  std::atomic<std::size_t> unanswered_{0};
   Guarded<State> state_;
   std::condition_variable wanted_;   // something to await, or the end
   std::condition_variable changed_;  // the thread has started, or there is room

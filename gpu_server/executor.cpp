@@ -33,8 +33,9 @@ Executor::Executor(const Driver& driver, link::Session& link)
       contexts_(driver, handles_),
       late_copies_(driver, link),
       host_gates_(link, late_copies_),
+      frames_(link, host_gates_),
       relief_(
-          waiters_, [this] { return link_.has_arrived(); }, [this] { lead(); }) {}
+          waiters_, [this] { return frames_.has_arrived(); }, [this] { lead(); }) {}
 
 Executor::~Executor() = default;
 
@@ -49,6 +50,7 @@ Status Executor::run() {
   if (why.code() == Code::kMalformed) FARCALL_LOG_WARN("session ended: %s", why.text().c_str());
   relief_.stop();
   waiters_.wait_idle();
+  frames_.stop();
   late_copies_.stop();
   clean_up();
   return why;
@@ -56,7 +58,7 @@ Status Executor::run() {
 
 void Executor::lead() {
   for (bool leading = true; leading;) {
-    Result<link::Frame> frame = link_.receive(Deadline::never());
+    Result<link::Frame> frame = frames_.next();
     Status why = frame.ok() ? take(frame.value(), &leading) : frame.status();
     if (why.ok()) continue;
     link_.close(why);
@@ -91,8 +93,8 @@ Status Executor::take(const link::Frame& frame, bool* leading) {
   last_thread_ = head.thread;
   if (errand.thread->busy.load(std::memory_order_acquire)) errand.thread->busy.wait(true);
   bool may_wait = errand.row->info.when == api::When::Waits;
-  if (!may_wait || (head.flags & wire::kWantsReply) == 0) return carry_out(errand);
-  return wait_with(errand, leading);
+  if (may_wait && (head.flags & wire::kWantsReply) != 0) return wait_with(errand, leading);
+  return host_gates_.any() ? carry_out_covered(errand) : carry_out(errand);
 }
 
 SecureBuffer Executor::spare_body() {
@@ -104,24 +106,46 @@ SecureBuffer Executor::spare_body() {
 }
 
 bool Executor::expects_others() {
-  if (!is_on(Switch::kStay) || link_.has_frame()) return true;
+  if (!is_on(Switch::kStay) || frames_.has_frame()) return true;
   if (waits_with_others_ == 0) return false;
   --waits_with_others_;
   return true;
+}
+
+Status Executor::keep_body(Errand& errand, SecureBuffer* body) {
+  *body = spare_body();
+  if (body->size() == 0) {
+    auto fresh = SecureBuffer::make(limits::kFrameBodyBytesMax);
+    if (!fresh.ok()) return fresh.status();
+    *body = std::move(fresh).value();
+  }
+  if (!errand.body.empty()) std::memcpy(body->data(), errand.body.data(), errand.body.size());
+  errand.body = body->bytes().first(errand.body.size());
+  return ok();
+}
+
+void Executor::give_back(SecureBuffer body) {
+  auto spare = spare_bodies_.lock();
+  if (spare->size() < kSpareBodiesMax) spare->push_back(std::move(body));
+}
+
+Status Executor::carry_out_covered(Errand& errand) {
+  SecureBuffer body;
+  FARCALL_TRY(keep_body(errand, &body));
+  frames_.cover();
+  Status done = carry_out(errand);
+  errand.bulk.reset();
+  frames_.uncover();
+  give_back(std::move(body));
+  return done;
 }
 
 // Another thread becomes the one that receives, or may become it; this one, which has the call at
 // hand and need not be woken for it, does the waiting. The link's own memory is good until the next
 // receive only, so the body is copied.
 Status Executor::wait_with(Errand& errand, bool* leading) {
-  SecureBuffer body = spare_body();
-  if (body.size() == 0) {
-    auto fresh = SecureBuffer::make(limits::kFrameBodyBytesMax);
-    if (!fresh.ok()) return fresh.status();
-    body = std::move(fresh).value();
-  }
-  if (!errand.body.empty()) std::memcpy(body.data(), errand.body.data(), errand.body.size());
-  errand.body = body.bytes().first(errand.body.size());
+  SecureBuffer body;
+  FARCALL_TRY(keep_body(errand, &body));
   ThreadState& thread = *errand.thread;
   thread.busy = true;
   const bool stays = !expects_others();
@@ -131,14 +155,16 @@ Status Executor::wait_with(Errand& errand, bool* leading) {
     // With no thread to be had, calls are carried out one after the other: slower, never wrong.
     *leading = !waiters_.run([this] { lead(); });
   }
+  const bool is_alone = *leading && !stays;
+  if (is_alone) frames_.cover();
   Status done = carry_out(errand);
+  if (is_alone) frames_.uncover();
   if (!done.ok()) link_.close(done);  // whoever leads now learns of it there
   errand.bulk.reset();
   thread.busy = false;
   thread.busy.notify_all();
   if (stays) *leading = relief_.take_back();
-  auto spare = spare_bodies_.lock();
-  if (spare->size() < kSpareBodiesMax) spare->push_back(std::move(body));
+  give_back(std::move(body));
   return ok();
 }
 

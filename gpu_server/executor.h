@@ -30,6 +30,7 @@
 #include "gpu_server/handle_table.h"
 #include "gpu_server/host_gates.h"
 #include "gpu_server/late_copies.h"
+#include "gpu_server/read_ahead.h"
 #include "gpu_server/relief.h"
 #include "gpu_server/thread_state.h"
 #include "gpu_server/waiter_pool.h"
@@ -71,6 +72,11 @@ class Executor {
   void lead();
   Status take(const link::Frame& frame, bool* leading);
   Status wait_with(Errand& errand, bool* leading);
+  // For calls that a driver may hold up until the client has run a host function.
+  Status carry_out_covered(Errand& errand);
+  // Copies the body to where the next frame does not overwrite it.
+  Status keep_body(Errand& errand, SecureBuffer* body);
+  void give_back(SecureBuffer body);
   // For the call that is about to wait: is it likely that another client thread calls meanwhile?
   bool expects_others();
   Status carry_out(Errand& errand);
@@ -92,6 +98,7 @@ class Executor {
   BulkLane bulk_lane_;
   LateCopies late_copies_;
   HostGates host_gates_;
+  ReadAhead frames_;
   std::function<void()> flush_;
   ModuleCache* module_cache_ = nullptr;
   std::uint32_t last_call_ = 0;  // these three belong to the leader

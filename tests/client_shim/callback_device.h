@@ -26,6 +26,7 @@ class CallbackDevice : public StreamDevice {
   api::Driver table();
 
   std::atomic<int> fault{0};  // CUresult that callbacks are told of; host functions are left out
+  std::atomic<bool> is_full{false};  // fills wait for what is in their stream
   std::atomic<int> fail_enqueue{0};  // CUresult of cuLaunchHostFunc and cuStreamAddCallback
 
  private:
@@ -89,6 +90,12 @@ inline api::Driver CallbackDevice::table() {
     return self().enqueue(stream, [stream, callback, data] {
       callback(stream, static_cast<CUresult>(self().fault.load()), data);
     });
+  };
+  static const auto fill = driver.cuMemsetD8Async;
+  driver.cuMemsetD8Async = [](CUdeviceptr at, unsigned char value, std::size_t bytes,
+                              CUstream stream) {
+    if (self().is_full) self().finish(stream);
+    return fill(at, value, bytes, stream);
   };
   driver.cuGraphInstantiateWithFlags = [](CUgraphExec* exec, CUgraph, unsigned long long) {
     return *exec = reinterpret_cast<CUgraphExec>(0x9100), CUDA_SUCCESS;

@@ -133,6 +133,31 @@ TEST_CASE("work behind a host function waits for it, and work before it is done"
   CHECK(host.told_stream == stream[0]);
 }
 
+TEST_CASE("a driver that holds up calls behind a host function does not hold up the function") {
+  CallbackDevice device;
+  World world(device);
+  world.use_device();
+  Streams stream;
+  CUdeviceptr at = 0;
+  CUDA_OK(cuMemAlloc_v2(&at, 256));
+  device.is_full = true;
+  for (int round = 0; round < 5; ++round) {
+    Gate gate;
+    Host host([&] { gate.pass(); });
+    CUDA_OK(cuLaunchHostFunc(stream[0], Host::run, &host));
+    // The first of these is not through before the function has run, so the server is behind.
+    for (int i = 0; i < 100; ++i) {
+      CUDA_OK(cuMemsetD8Async(at, static_cast<unsigned char>(round + i), 256, stream[0]));
+    }
+    gate.open();
+    unsigned char last[256] = {};
+    CUDA_OK(cuMemcpyDtoHAsync_v2(last, at, 256, stream[0]));
+    CUDA_OK(cuStreamSynchronize(stream[0]));
+    CHECK(last[255] == round + 99);
+    CHECK(host.runs() == 1);
+  }
+}
+
 TEST_CASE("what a copy to page-locked memory brought is there when the function behind it runs") {
   CallbackDevice device;
   World world(device);

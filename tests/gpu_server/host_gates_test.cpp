@@ -39,6 +39,13 @@ class HostDriver {
       self()->run([=] { callback(stream, CUDA_SUCCESS, data); });
       return CUDA_SUCCESS;
     };
+    // As if the queue of the stream were full.
+    driver.cuMemsetD8Async = [](CUdeviceptr, unsigned char value, std::size_t, CUstream) {
+      auto last = self()->last();
+      if (last.valid()) last.wait();
+      self()->filled.push_back(value);
+      return CUDA_SUCCESS;
+    };
     driver.cuStreamSynchronize = [](CUstream) {
       auto last = self()->last();
       if (last.valid()) last.wait();
@@ -46,6 +53,7 @@ class HostDriver {
     };
     return driver;
   }
+  std::vector<unsigned char> filled;  // in the order of the calls
 
  private:
   static HostDriver*& self() {
@@ -70,7 +78,7 @@ void open(ServedSession& session) {
       session.ask(row::cuInit::info().id, body(hand::OpenRequest{hand::kOpenVersion, 0}));
   REQUIRE(opened.status == CUDA_SUCCESS);
   auto context = opened.get<hand::DeviceFacts>(sizeof(hand::OpenReply)).primary_context;
-  for (std::uint32_t thread : {1U, 2U}) {
+  for (std::uint32_t thread : {1U, 2U, 3U}) {
     REQUIRE(session.post(row::bind_context::info().id, body(context), thread).ok());
   }
 }
@@ -97,6 +105,41 @@ TEST_CASE("a stream waits at a gate until the client says that its function has 
   CHECK(session.receive().head.id == kSynchronize);
   REQUIRE(session.post(kFinish, body(hand::FinishHostFunction{what.turn}), 2).ok());  // again
   CHECK(session.ask(kSynchronize, body(std::uint64_t{0})).status == CUDA_SUCCESS);
+}
+
+TEST_CASE("the client's word is read ahead of the calls that wait for it, which keep their order") {
+  HostDriver driver;
+  ServedSession session(driver.table());
+  open(session);
+  REQUIRE(session.post(kLaunch, body(hand::HostFunction{7, 0})).ok());
+  auto turn = session.ask(kAwait, {}, 2).get<hand::HostTurn>().turn;
+  constexpr int kFills = 30'000;  // more than a chunk of what is kept
+  for (int i = 0; i < kFills; ++i) {
+    auto fill =
+        body(std::uint64_t{0}, static_cast<unsigned char>(i), std::uint64_t{1}, std::uint64_t{0});
+    REQUIRE(session.post(row::cuMemsetD8Async::info().id, fill, i % 2 == 0 ? 1 : 3).ok());
+  }
+  REQUIRE(session.post(kFinish, body(hand::FinishHostFunction{turn}), 2).ok());
+  CHECK(session.ask(kSynchronize, body(std::uint64_t{0})).status == CUDA_SUCCESS);
+  REQUIRE(driver.filled.size() == kFills);
+  int wrong = 0;
+  for (int i = 0; i < kFills; ++i) {
+    wrong += driver.filled[static_cast<std::size_t>(i)] == static_cast<unsigned char>(i) ? 0 : 1;
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("a link that ends while a driver holds up a call ends the session") {
+  HostDriver driver;
+  ServedSession session(driver.table());
+  open(session);
+  REQUIRE(session.post(kLaunch, body(hand::HostFunction{7, 0})).ok());
+  CHECK(session.ask(kAwait, {}, 2).get<hand::HostTurn>().turn != 0);
+  auto fill =
+      body(std::uint64_t{0}, static_cast<unsigned char>(1), std::uint64_t{1}, std::uint64_t{0});
+  REQUIRE(session.post(row::cuMemsetD8Async::info().id, fill).ok());
+  (void)session.end();  // returns
+  CHECK(driver.filled.size() == 1);
 }
 
 TEST_CASE("a session that ends opens its gates") {
