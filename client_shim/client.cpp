@@ -42,7 +42,8 @@ bool waits_there(const api::RowInfo& row) {
 bool names_its_context(const api::RowInfo& row) {
   if (row.id == api::row::cuDevicePrimaryCtxRelease_v2::info().id ||
       row.id == api::row::cuDevicePrimaryCtxReset_v2::info().id ||
-      row.id == api::row::cuCtxDestroy_v2::info().id) {
+      row.id == api::row::cuCtxDestroy_v2::info().id ||
+      row.id == api::row::cuCtxSynchronize_v2::info().id) {
     return true;
   }
   int family = wire::family(row.id);
@@ -63,7 +64,7 @@ Client::Client(std::unique_ptr<link::Session> session, Settings settings, const 
       clock_(clock),
       generation_(++g_generations),
       opened_ns_(clock.now_ns()),
-      receiver_(*session_, landings_),
+      receiver_(*session_, landings_, completions_),
       landing_watch_(landings_, receiver_),
       flusher_(*session_),
       stats_(!settings_.stats_file.empty() || !settings_.trace_file.empty()),
@@ -177,6 +178,7 @@ Result<wire::FrameHeader> Client::begin(const api::RowInfo& row, ThreadState& th
 
 CUresult Client::exchange(const api::RowInfo& row, ThreadState& thread, Send send, Waiter& waiter) {
   NoCancel whole;
+  const std::uint64_t work = completions_.work();
   auto head = begin(row, thread, wire::kWantsReply);
   if (!head.ok()) return failed(head.status());
   receiver_.expect(waiter, thread.number);
@@ -185,9 +187,13 @@ CUresult Client::exchange(const api::RowInfo& row, ThreadState& thread, Send sen
     receiver_.cancel(waiter, thread.number);
     return failed(sent.status());
   }
-  completions_.sent(row);
+  completions_.sent(row, true);
   thread.last_call = sent.value();
-  return receiver_.wait(waiter);
+  CUresult result = receiver_.wait(waiter);
+  completions_.answered(row);
+  thread.answered_work = work;
+  thread.has_posts = false;
+  return result;
 }
 
 CUresult Client::round_trip(const api::RowInfo& row, CallKind kind, Send send, Take take) {
@@ -202,7 +208,6 @@ CUresult Client::round_trip(const api::RowInfo& row, CallKind kind, Send send, T
     FARCALL_LOG_DEBUG("%s: error %d", row.name, result);
     explain(row, thread, waiter, result);
   }
-  thread.has_posts = false;
   thread.posts_elsewhere = false;
   host_functions_.answered();
   return result;
@@ -212,6 +217,8 @@ void Client::explain(const api::RowInfo& row, ThreadState& thread, const Waiter&
                      CUresult result) {
   const Reporter reporter{row.name, thread.last_call};
   const bool is_new_fault = note_result(row, thread, result);
+  // What was to be waited for may never have been there.
+  if (waiter.earlier() || Contexts::is_fault(result)) completions_.forget_all();
   if (waiter.earlier()) {
     origins_.report(*waiter.earlier(), reporter);
   } else if (is_new_fault) {
@@ -234,12 +241,12 @@ bool Client::must_ask(const api::RowInfo& row, const ThreadState& thread) const 
          (waits_there(row) && (numbers_.are_several() || host_functions_.any()));
 }
 
-bool Client::may_answer_waits() {
+bool Client::may_answer_waits(std::uint64_t work) {
   ThreadState& thread = this_thread();
-  return is_on(Switch::kSkipSync) && !settings_.strict && !thread.asks_always &&
-         !thread.has_posts && !thread.in_host_function && thread.current() != nullptr &&
-         !completions_.is_capturing() && contexts_.fault(thread.current()) == CUDA_SUCCESS &&
-         session_->closed().ok();
+  const bool is_answered = !thread.has_posts || thread.answered_work >= work;
+  return is_answered && is_on(Switch::kSkipSync) && !settings_.strict && !thread.asks_always &&
+         !thread.in_host_function && thread.current() != nullptr && !completions_.is_capturing() &&
+         contexts_.fault(thread.current()) == CUDA_SUCCESS && session_->closed().ok();
 }
 
 CUresult Client::ask(const api::RowInfo& row, Encode encode, Take take) {
@@ -309,7 +316,7 @@ CUresult Client::send_post(ThreadState& thread, const api::RowInfo& row, Encode 
   auto posted = session_->post(head.value(), link::Flush::kSoon,
                                host_functions_.any() ? Encode(counted) : encode);
   if (!posted.ok()) return failed(posted.status());
-  completions_.sent(row);
+  completions_.sent(row, false);
   thread.last_call = posted.value();
   thread.has_posts = true;
   flusher_.posted();
@@ -329,7 +336,7 @@ CUresult Client::post_payload(const api::RowInfo& row, Encode encode,
   stats_.moved(payload.size(), 0);
   auto posted = session_->post_bulk(head.value(), encode, payload);
   if (!posted.ok()) return failed(posted.status());
-  completions_.sent(row);
+  completions_.sent(row, false);
   thread.last_call = posted.value();
   thread.has_posts = true;
   return CUDA_SUCCESS;

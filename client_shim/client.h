@@ -97,8 +97,10 @@ class Client {
   api::ReplyCache& replies() { return replies_; }
   HostFunctions& host_functions() { return host_functions_; }
   Completions& completions() { return completions_; }
-  // Whether a wait of this thread may be answered from completions().
-  bool may_answer_waits();
+  // Whether a wait of this thread may be answered from completions(): for all that was started, or
+  // for what had been when completions().work() was `work`. What the thread posted by then must
+  // have been answered, because it is by waits that programs hear of failures.
+  bool may_answer_waits(std::uint64_t work = UINT64_MAX);
   Stats& stats() { return stats_; }
   Trace& trace() { return trace_; }
   link::Session& session() { return *session_; }
@@ -138,6 +140,7 @@ class Client {
   const std::int64_t opened_ns_;
   Snapshot snapshot_;
   Landings landings_;
+  Completions completions_;
   Receiver receiver_;
   LandingWatch landing_watch_;
   Flusher flusher_;
@@ -150,7 +153,6 @@ class Client {
   Origins origins_{functions_};
   ImageNames image_names_;
   HostFunctions host_functions_{*this};
-  Completions completions_;
   api::ReplyCache replies_;
 };
 

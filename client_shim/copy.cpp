@@ -116,7 +116,15 @@ CUresult fetch(Client& client, const LinearCopy& copy) {
     return take_payload(reply, copy.host, copy.bytes);
   };
   client.stats().moved(0, copy.bytes);
-  return client.ask(info, encode, take);
+  ThreadState& thread = client.this_thread();
+  const std::uint64_t work = client.completions().work();
+  CUresult fetched = client.ask(info, encode, take);
+  // It came behind all that was in its stream.
+  if (fetched == CUDA_SUCCESS) {
+    auto place = WorkPlace::of(thread.current(), copy.stream, thread.number);
+    client.completions().prove(place, work, Proof::kWaited);
+  }
+  return fetched;
 }
 
 // Piece by piece; one for which there is no room is waited for, and makes room.

@@ -33,6 +33,20 @@ struct Around<row::cuCtxSynchronize> {
 };
 
 template <>
+struct Around<row::cuCtxSynchronize_v2> {
+  static CUresult call(CUcontext context) {
+    return with_client([&](Client& client) {
+      CUcontext current = client.this_thread().current();
+      // What may contradict a local answer is known of the current context only.
+      if (context != nullptr && context != current) {
+        return api::call<row::cuCtxSynchronize_v2>(context);
+      }
+      return wait_at<row::cuCtxSynchronize_v2>(client, WorkPlace::whole(current), context);
+    });
+  }
+};
+
+template <>
 struct Around<row::cuCtxDestroy_v2> {
   static CUresult call(CUcontext context) {
     return with_client([&](Client& client) {
@@ -44,6 +58,7 @@ struct Around<row::cuCtxDestroy_v2> {
       CUresult destroyed = ending.of(api::call<row::cuCtxDestroy_v2>(context));
       if (!ending.is_over()) return destroyed;
       client.contexts().drop(context);
+      client.completions().forget_all();
       client.allocations().drop_context(context);
       // It leaves this thread's stack; other threads find out when they use it.
       auto& stack = client.this_thread().stack;

@@ -24,6 +24,7 @@ struct Around<row::cuDevicePrimaryCtxRelease_v2> {
       if (ending.is_over() || Contexts::is_fault(released))
         client.allocations().drop_context(context);
       client.contexts().clear_fault(context);
+      client.completions().forget_all();
       return released;
     });
   }
@@ -42,6 +43,7 @@ struct Around<row::cuDevicePrimaryCtxReset_v2> {
       CUresult reset = ending.of(api::call<row::cuDevicePrimaryCtxReset_v2>(ordinal));
       if (ending.is_over() || Contexts::is_fault(reset)) client.allocations().drop_context(context);
       client.contexts().clear_fault(context);
+      client.completions().forget_all();
       return reset;
     });
   }

@@ -9,10 +9,18 @@ namespace {
 template <class Row, class... A>
 CUresult record(CUevent event, CUstream stream, A... flags) {
   return with_client([&](Client& client) {
+    Completions& completions = client.completions();
+    const bool was_capturing = completions.is_capturing();
+    const std::uint64_t before = completions.work();
     CUresult recorded = api::call<Row>(event, stream, flags...);
     if (recorded != CUDA_SUCCESS) return recorded;
     ThreadState& thread = client.this_thread();
-    client.completions().recorded(event, WorkPlace::of(thread.current(), stream, thread.number));
+    if (was_capturing || completions.is_capturing()) {
+      completions.kept_by_graph(event);
+    } else {
+      auto place = WorkPlace::of(thread.current(), stream, thread.number);
+      completions.recorded(event, place, {thread.last_call, before});
+    }
     return CUDA_SUCCESS;
   });
 }

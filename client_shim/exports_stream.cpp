@@ -18,6 +18,17 @@ CUresult wait_for_stream(CUstream stream) {
 }
 
 template <class Row, class... A>
+CUresult create(CUstream* stream, A... how) {
+  return with_client([&](Client& client) {
+    CUresult created = api::call<Row>(stream, how...);
+    if (created == CUDA_SUCCESS) {
+      client.completions().made(*stream, client.this_thread().current());
+    }
+    return created;
+  });
+}
+
+template <class Row, class... A>
 CUresult begin_capture(A... arguments) {
   return with_client([&](Client& client) {
     // Before it begins, so that no other thread's wait is answered here once it has. What a capture
@@ -30,6 +41,30 @@ CUresult begin_capture(A... arguments) {
 }
 
 }  // namespace
+
+template <>
+struct Around<row::cuStreamCreate> {
+  static CUresult call(CUstream* stream, unsigned flags) {
+    return create<row::cuStreamCreate>(stream, flags);
+  }
+};
+
+template <>
+struct Around<row::cuStreamCreateWithPriority> {
+  static CUresult call(CUstream* stream, unsigned flags, int priority) {
+    return create<row::cuStreamCreateWithPriority>(stream, flags, priority);
+  }
+};
+
+template <>
+struct Around<row::cuStreamDestroy_v2> {
+  static CUresult call(CUstream stream) {
+    return with_client([&](Client& client) {
+      client.completions().destroyed(stream);
+      return api::call<row::cuStreamDestroy_v2>(stream);
+    });
+  }
+};
 
 template <>
 struct Around<row::cuStreamSynchronize> {

@@ -10,29 +10,36 @@
 
 namespace farcall::shim {
 
+// What a success of this row shows, and what is needed to do without it.
+template <class Row>
+constexpr Proof proof_of() {
+  return Row::info().when == api::When::Waits ? Proof::kWaited : Proof::kSeen;
+}
+
 // What is here must say nothing that a round trip could still contradict: an earlier failure of
 // this thread, a fault of its context, a capture. completions.h knows about the work.
 template <class Row, class... A>
 CUresult wait_at(Client& client, const WorkPlace& place, A... arguments) {
-  if (client.may_answer_waits() && client.completions().is_idle(place)) {
+  if (client.may_answer_waits() && client.completions().is_idle(place, proof_of<Row>())) {
     client.stats().count(CallKind::kLocal, Row::info().name);
     return CUDA_SUCCESS;
   }
   const std::uint64_t work = client.completions().work();
   CUresult result = api::call<Row>(arguments...);
-  if (result == CUDA_SUCCESS) client.completions().prove(place, work);
+  if (result == CUDA_SUCCESS) client.completions().prove(place, work, proof_of<Row>());
   return result;
 }
 
 template <class Row>
 CUresult wait_for(Client& client, CUevent event) {
-  if (client.may_answer_waits() && client.completions().is_done(event)) {
+  const auto known = client.completions().known(event);
+  if (known.proof >= proof_of<Row>() && client.may_answer_waits(known.work)) {
     client.stats().count(CallKind::kLocal, Row::info().name);
     return CUDA_SUCCESS;
   }
-  const std::uint64_t record = client.completions().latest_record(event);
+  const std::uint32_t record = client.completions().latest_record(event);
   CUresult result = api::call<Row>(event);
-  if (result == CUDA_SUCCESS && record != 0) client.completions().prove(event, record);
+  if (result == CUDA_SUCCESS) client.completions().prove(event, record, proof_of<Row>());
   return result;
 }
 

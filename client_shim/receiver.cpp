@@ -6,6 +6,7 @@
 #include "transport/api/rows.h"
 #include "transport/base/limits.h"
 #include "transport/base/log.h"
+#include "transport/base/switches.h"
 
 namespace farcall::shim {
 
@@ -102,6 +103,22 @@ Status Receiver::print(const link::Frame& frame) {
   return ok();
 }
 
+// Events that the server found to be done while it made a reply.
+Status Receiver::note_done(const link::Frame& frame) {
+  wire::Reader in(frame.body);
+  const std::size_t count = frame.body.size() / sizeof(api::hand::EventDone);
+  if (count == 0 || count > limits::kToldEventsMax ||
+      frame.body.size() % sizeof(api::hand::EventDone) != 0) {
+    return {Code::kMalformed, "a word of events of wrong length: " + wire::describe(frame.head)};
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    auto [event, record, zero] = in.get<api::hand::EventDone>();
+    if (!is_on(Switch::kTellDone)) continue;
+    completions_.prove(reinterpret_cast<CUevent>(event), record, Proof::kSeen);
+  }
+  return ok();
+}
+
 // The failure of an earlier call, ahead of the reply that carries it.
 Status Receiver::note_earlier(const link::Frame& frame) {
   wire::Reader in(frame.body);
@@ -120,6 +137,7 @@ Status Receiver::complete(const link::Frame& frame) {
   if (frame.head.id == api::row::device_output::info().id) return print(frame);
   if (frame.head.id == api::row::copy_landed::info().id) return landings_.land(frame, session_);
   if (frame.head.id == api::row::failed_earlier::info().id) return note_earlier(frame);
+  if (frame.head.id == api::row::events_done::info().id) return note_done(frame);
   Waiter* waiter = nullptr;
   if ((frame.head.flags & wire::kReply) != 0) {
     auto state = state_.lock();

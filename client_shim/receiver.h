@@ -16,6 +16,7 @@
 #include <optional>
 #include <vector>
 
+#include "client_shim/completions.h"
 #include "client_shim/landings.h"
 #include "transport/api/hand.h"
 #include "transport/base/function_ref.h"
@@ -60,7 +61,8 @@ class Waiter {
 
 class Receiver {
  public:
-  Receiver(link::Session& session, Landings& landings) : session_(session), landings_(landings) {}
+  Receiver(link::Session& session, Landings& landings, Completions& completions)
+      : session_(session), landings_(landings), completions_(completions) {}
 
   void expect(Waiter& waiter, std::uint32_t thread);
   // The request was never sent. A hostile server may have answered all the same: returns when
@@ -83,12 +85,14 @@ class Receiver {
   bool is_done(const Waiter& waiter);
   Status complete(const link::Frame& frame);
   static Status print(const link::Frame& frame);
+  Status note_done(const link::Frame& frame);
   Status note_earlier(const link::Frame& frame);
   void fail_all(const Status& why);
   void hand_over(State& state);
 
   link::Session& session_;
   Landings& landings_;
+  Completions& completions_;
   Guarded<State> state_;
 };
 

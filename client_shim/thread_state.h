@@ -20,12 +20,14 @@
 namespace farcall::shim {
 
 struct ThreadState {
-  std::uint32_t number = 0;       // dense, from 1; 0 while all are taken
-  std::uint64_t generation = 0;   // of the session it belongs to
-  std::vector<CUcontext> stack;   // back() is current
-  CUcontext bound = nullptr;      // what the server takes for current
-  std::uint32_t last_call = 0;    // number of the call it sent last
-  bool has_posts = false;         // posted since it last waited: their failures are still to come
+  std::uint32_t number = 0;      // dense, from 1; 0 while all are taken
+  std::uint64_t generation = 0;  // of the session it belongs to
+  std::vector<CUcontext> stack;  // back() is current
+  CUcontext bound = nullptr;     // what the server takes for current
+  std::uint32_t last_call = 0;   // number of the call it sent last
+  bool has_posts = false;        // posted since it last waited: their failures are still to come
+  // Completions::work() before it last asked: what it posted by then has been answered.
+  std::uint64_t answered_work = 0;
   bool posts_elsewhere = false;   // some of them for a context that is not current any more
   bool asks_always = false;       // see AskInstead in client.h
   bool in_host_function = false;  // of the program: CUDA forbids what would need the device

@@ -21,6 +21,7 @@
 #include "gpu_server/call_handles.h"
 #include "gpu_server/late_copies.h"
 #include "gpu_server/thread_state.h"
+#include "gpu_server/watched_events.h"
 #include "transport/api/server_call.h"
 #include "transport/link/session.h"
 #include "transport/wire/frame.h"
@@ -50,12 +51,13 @@ struct Call : api::ServerCall {
   const std::function<void()>& flush_printed;  // may be empty
   LateCopies& late_copies;
   HostGates& host_gates;
+  WatchedEvents& watched_events;
   ModuleCache* module_cache = nullptr;  // null: no image is kept on this host
 
   // For handlers that send their reply themselves, right before they do.
   void before_answer() {
     if (flush_printed) flush_printed();
-    late_copies.send_complete();
+    send_notices(watched_events, late_copies);
   }
 
   // Writes the status word, alone on failure.

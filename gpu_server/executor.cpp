@@ -34,6 +34,7 @@ Executor::Executor(const Driver& driver, link::Session& link)
       late_copies_(driver, link),
       host_gates_(link, late_copies_),
       frames_(link, host_gates_),
+      watched_events_(driver, handles_, link),
       relief_(
           waiters_, [this] { return frames_.has_arrived(); }, [this] { lead(); }) {}
 
@@ -201,6 +202,7 @@ Status Executor::carry_out(Errand& errand) {
             flush_,
             late_copies_,
             host_gates_,
+            watched_events_,
             module_cache_};
   Verdict verdict = errand.row->run(*errand.row, call);
   if (earlier != CUDA_SUCCESS && verdict == Verdict::kAnswered) {
@@ -231,7 +233,7 @@ Status Executor::finish(const Errand& errand, wire::Writer& out) {
     if (out.size() > 0) defer(errand, first_word(out.view()));
     return ok();
   }
-  late_copies_.send_complete();  // this reply may prove them complete
+  send_notices(watched_events_, late_copies_);  // this reply may prove them complete
   wire::FrameHeader head{.id = errand.head.id,
                          .flags = wire::kReply,
                          .call = errand.head.call,

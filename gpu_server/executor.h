@@ -34,6 +34,7 @@
 #include "gpu_server/relief.h"
 #include "gpu_server/thread_state.h"
 #include "gpu_server/waiter_pool.h"
+#include "gpu_server/watched_events.h"
 
 namespace farcall::server {
 
@@ -99,6 +100,7 @@ class Executor {
   LateCopies late_copies_;
   HostGates host_gates_;
   ReadAhead frames_;
+  WatchedEvents watched_events_;
   std::function<void()> flush_;
   ModuleCache* module_cache_ = nullptr;
   std::uint32_t last_call_ = 0;  // these three belong to the leader

@@ -23,6 +23,7 @@ Verdict run_generated(Call& call, bool* succeeded) {
 // What belongs to a context that is about to go. Gates first: copies may be behind them.
 void settle(Call& call, CUcontext context) {
   call.host_gates.end_context(context);
+  call.watched_events.forget_all();
   call.late_copies.settle(context);
 }
 

@@ -43,6 +43,7 @@ std::span<const HandRow> hand_probe_rows();
 std::span<const HandRow> hand_stream_rows();
 std::span<const HandRow> hand_callback_rows();
 std::span<const HandRow> hand_context_rows();
+std::span<const HandRow> hand_event_rows();
 std::span<const HandRow> hand_memory_rows();
 std::span<const HandRow> hand_shape_rows();
 std::span<const HandRow> hand_module_rows();

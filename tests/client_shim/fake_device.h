@@ -127,6 +127,9 @@ inline void FakeDevice::add_contexts(api::Driver& driver) {
     self()->retained_ = false;
     return CUDA_SUCCESS;
   };
+  driver.cuDevicePrimaryCtxReset_v2 = [](CUdevice) {
+    return note("cuDevicePrimaryCtxReset_v2"), CUDA_SUCCESS;
+  };
   driver.cuCtxSetCurrent = [](CUcontext) { return note("cuCtxSetCurrent"), CUDA_SUCCESS; };
   driver.cuCtxCreate_v2 = [](CUcontext* context, unsigned, CUdevice) {
     note("cuCtxCreate_v2");
@@ -186,6 +189,7 @@ inline void FakeDevice::add_memory(api::Driver& driver) {
     note("cuEventCreate");
     return *event = reinterpret_cast<CUevent>(0x3000), CUDA_SUCCESS;
   };
+  driver.cuEventSynchronize = [](CUevent) { return note("cuEventSynchronize"), CUDA_SUCCESS; };
   driver.cuEventRecord = [](CUevent, CUstream) { return note("cuEventRecord"), CUDA_SUCCESS; };
   driver.cuEventQuery = [](CUevent) {
     return note("cuEventQuery"), static_cast<CUresult>(self()->fail_event.load());

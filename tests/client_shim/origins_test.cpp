@@ -70,7 +70,8 @@ CUresult receive(const api::hand::FailedEarlier& earlier, std::uint32_t thread, 
   auto pair = link::make_loopback_session_pair();
   REQUIRE(pair.ok());
   Landings landings;
-  Receiver receiver(*pair.value().client, landings);
+  Completions completions;
+  Receiver receiver(*pair.value().client, landings, completions);
   auto take = [](Reply& reply) { return reply.status; };
   Waiter waiter(take);
   receiver.expect(waiter, 1);

@@ -44,6 +44,12 @@ class StreamDevice : public FakeDevice {
     }
     changed_.notify_all();
   }
+  unsigned char peek(CUdeviceptr at) {
+    std::lock_guard lock(mutex_);
+    return static_cast<unsigned char>(memory[at - kBase]);
+  }
+  // Waits until all that is in the streams now has been done.
+  void drain() { finish_all(); }
   std::atomic<int> fail_copies{0};  // CUresult of cuMemcpyDtoHAsync_v2
   std::atomic<bool> capturing{false};
   std::atomic<bool> direct{false};  // the CPU may touch its memory where it lies

@@ -242,7 +242,8 @@ TEST_CASE("an answer that came before its request keeps its waiter until it has 
   REQUIRE(pair.ok());
   link::Session& server = *pair->server;
   Landings landings;
-  Receiver receiver(*pair->client, landings);
+  Completions completions;
+  Receiver receiver(*pair->client, landings, completions);
   std::atomic<bool> entered{false}, cancelling{false}, taken{false};
   auto take_slowly = [&](Reply& reply) {
     entered = true;

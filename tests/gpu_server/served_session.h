@@ -106,6 +106,12 @@ class ServedSession {
       earlier_thread = reply.head.thread;
       return receive();
     }
+    if (reply.head.id == api::row::events_done::info().id) {
+      wire::Reader events(frame.value().body);
+      while (events.left() > 0) told.push_back(events.get<api::hand::EventDone>());
+      CHECK(events.done());
+      return receive();
+    }
     reply.status = static_cast<CUresult>(in.get<std::uint32_t>());
     auto rest = in.rest();
     reply.answers.assign(rest.begin(), rest.end());
@@ -116,6 +122,8 @@ class ServedSession {
     return receive();
   }
 
+  // What events_done notices said.
+  std::vector<api::hand::EventDone> told;
   // The last failed_earlier notice that was received.
   std::optional<api::hand::FailedEarlier> earlier;
   std::uint32_t earlier_thread = 0;

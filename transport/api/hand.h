@@ -93,6 +93,7 @@ inline constexpr std::uint32_t kHostAgain = 1;  // of a graph: it may have its t
 struct FinishHostFunction {
   std::uint64_t turn;
 };
+
 // --- 0x000b failed_earlier: what the next reply of this thread reports is the failure of a call
 // that nobody waited for
 // ------------------------- Sent unasked: flags kReply, call 0, the thread of that reply. Only the
