@@ -4,14 +4,23 @@
 Usage: compare.py BUILD alone|through|loopback PROGRAM
 """
 import json
+import os
 import pathlib
 import tempfile
 
 from pool import OFF, Pool, clean_environment, expect, main, program, run, software_gpu
 
 
+# A sanitizer's runtime, which must be loaded before the libraries that were built with it.
+RUNTIME = os.environ.get("FARCALL_TEST_RUNTIME", "")
+
+
+def preload(library):
+    return {"LD_PRELOAD": f"{RUNTIME} {library}".strip()}
+
+
 def run_alone(build, path):
-    return run([path], clean_environment() | {"LD_PRELOAD": str(software_gpu(build))})
+    return run([path], clean_environment() | preload(software_gpu(build)))
 
 
 def describe(done):
@@ -49,8 +58,7 @@ def through(build, name):
 def loopback(build, name):
     """Client and worker in the program's process: tests/support/loopback_shim."""
     path = program(build, name)
-    environment = clean_environment() | {
-        "LD_PRELOAD": str(build / "lib" / "loopback" / "libcuda.so.1"),
+    environment = clean_environment() | preload(build / "lib" / "loopback" / "libcuda.so.1") | {
         "FARCALL_DRIVER": str(software_gpu(build)), "FARCALL_OFF": OFF, "FARCALL_SERVER": "loopback",
         "FARCALL_CERT": "none", "FARCALL_KEY": "none", "FARCALL_CA": "none"}
     with tempfile.TemporaryDirectory(prefix="farcall-test-") as folder:
