@@ -39,8 +39,8 @@ struct HostGates::Shared : std::enable_shared_from_this<Shared> {
     std::deque<hand::HostTurn> turns;  // to tell the client
     std::vector<Waiting> shut;         // the driver waits at these
     std::uint64_t last_turn = 0;
-    wire::FrameHeader awaiting{};    // call 0: the client does not
-    std::uint32_t last_awaited = 0;  // its call
+    wire::FrameHeader awaiting{};  // call 0: the client does not
+    std::size_t ahead = 0;         // awaits that were read ahead and come again
     bool is_closed = false;
   };
   // Every change of the gates ends with it.
@@ -135,12 +135,26 @@ void HostGates::pass(Gate& gate, CUresult status) {
 }
 
 bool HostGates::await(const wire::FrameHeader& head) {
+  {
+    auto state = shared_->state.lock();
+    // What was read ahead comes again before anything that was not.
+    if (state->ahead > 0) {
+      --state->ahead;
+      return true;
+    }
+  }
+  return take_await(head);
+}
+
+void HostGates::await_ahead(const wire::FrameHeader& head) {
+  if (take_await(head)) ++shared_->state.lock()->ahead;
+}
+
+bool HostGates::take_await(const wire::FrameHeader& head) {
   try {
     auto state = shared_->state.lock();
-    if (state->last_awaited == head.call) return true;  // read ahead, and now in order
     if (state->awaiting.call != 0) return false;
     state->awaiting = head;
-    state->last_awaited = head.call;
     if (!teller_.joinable()) teller_ = std::thread([this] { tell(); });
     shared_->told.notify_one();
   } catch (const std::system_error&) {

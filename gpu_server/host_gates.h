@@ -63,6 +63,9 @@ class HostGates {
 
   // The next turn answers this call. False when another one is there already.
   bool await(const wire::FrameHeader& head);
+  // The same, of a call that was read ahead: when it comes again, in its place among the calls,
+  // await() passes over it.
+  void await_ahead(const wire::FrameHeader& head);
   void finish(std::uint64_t turn);
   // A context is about to end: what waits in it goes on, what comes to a gate in it passes.
   void end_context(CUcontext context);
@@ -75,6 +78,7 @@ class HostGates {
  private:
   struct Shared;
   static void pass(Gate& gate, CUresult status);
+  bool take_await(const wire::FrameHeader& head);
   void tell();
 
   link::Session& link_;

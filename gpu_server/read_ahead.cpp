@@ -102,7 +102,7 @@ Status ReadAhead::keep(const link::Frame& frame) {
   // Both come again in order, and change nothing then. What does not parse ends the session there.
   const bool is_asked = (frame.head.flags & wire::kWantsReply) != 0;
   if (frame.head.id == api::row::await_host_function::info().id && is_asked) {
-    (void)gates_.await(frame.head);
+    gates_.await_ahead(frame.head);
   }
   if (frame.head.id == api::row::finish_host_function::info().id) {
     wire::Reader in(frame.body);

@@ -129,6 +129,25 @@ TEST_CASE("the client's word is read ahead of the calls that wait for it, which 
   CHECK(wrong == 0);
 }
 
+TEST_CASE("several requests may be read ahead of one call, and count once each") {
+  HostDriver driver;
+  ServedSession session(driver.table());
+  open(session);
+  for (std::uint64_t id : {7, 8})
+    REQUIRE(session.post(kLaunch, body(hand::HostFunction{id, 0})).ok());
+  auto fill =
+      body(std::uint64_t{0}, static_cast<unsigned char>(1), std::uint64_t{1}, std::uint64_t{0});
+  REQUIRE(session.post(row::cuMemsetD8Async::info().id, fill).ok());
+  for (int i = 0; i < 2; ++i) {
+    auto turn = session.ask(kAwait, {}, 2).get<hand::HostTurn>().turn;
+    // The next request is on its way before the driver goes on.
+    if (i == 1) REQUIRE(session.post(kAwait, {}, 2, wire::kWantsReply).ok());
+    REQUIRE(session.post(kFinish, body(hand::FinishHostFunction{turn}), 2).ok());
+  }
+  CHECK(session.ask(kSynchronize, body(std::uint64_t{0})).status == CUDA_SUCCESS);
+  CHECK(driver.filled.size() == 1);
+}
+
 TEST_CASE("a link that ends while a driver holds up a call ends the session") {
   HostDriver driver;
   ServedSession session(driver.table());
