@@ -12,6 +12,7 @@
 
 #include "gpu_server/software_gpu/config.h"
 #include "gpu_server/software_gpu/context.h"
+#include "gpu_server/software_gpu/exec/image.h"
 #include "gpu_server/software_gpu/exec/memory.h"
 #include "gpu_server/software_gpu/pool.h"
 #include "gpu_server/software_gpu/runner.h"
@@ -45,6 +46,7 @@ class Device {
   int ordinal() const { return ordinal_; }
   Memory& memory() { return *memory_; }
   Runner& runner() { return *runner_; }
+  Images& images() { return images_; }  // what kernels know of texture and surface objects
   const char* name() const { return "Farcall Software GPU"; }
   const CUuuid& uuid() const { return uuid_; }
   int pci_bus() const { return ordinal_ + 1; }
@@ -72,6 +74,7 @@ class Device {
   const Config config_;
   CUuuid uuid_{};
   std::unique_ptr<Memory> memory_;
+  Images images_;
   std::unique_ptr<Runner> runner_;
   std::shared_ptr<Context> primary_;
   const std::shared_ptr<Pool> default_pool_;

@@ -115,6 +115,9 @@ void drop_objects_of(Context& context) {
   for (const auto& module : modules) drop_module(module);
   all.streams.remove_if([&](const Stream& stream) { return &stream.context() == &context; });
   all.events.remove_if([&](const Event& event) { return &event.context() == &context; });
+  all.image_objects.remove_all_of(context);
+  all.mipmapped_arrays.remove_if(
+      [&](const MipmappedArray& array) { return array.context == &context; });
   all.arrays.remove_if([&](const Array& array) { return array.context == &context; });
   for (const Allocation& left : all.addresses.remove_all_of(context)) give_back(left);
 }

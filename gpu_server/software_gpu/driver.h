@@ -16,6 +16,7 @@
 #include "gpu_server/software_gpu/event.h"
 #include "gpu_server/software_gpu/graph.h"
 #include "gpu_server/software_gpu/handle_table.h"
+#include "gpu_server/software_gpu/image_objects.h"
 #include "gpu_server/software_gpu/link_job.h"
 #include "gpu_server/software_gpu/module.h"
 #include "gpu_server/software_gpu/pool.h"
@@ -44,12 +45,14 @@ class Driver {
   HandleTable<Library> libraries;
   HandleTable<LibraryKernel> kernels;
   HandleTable<Array> arrays;
+  HandleTable<MipmappedArray> mipmapped_arrays;
   HandleTable<Pool> pools;
   HandleTable<LinkJob> link_jobs;
   HandleTable<Graph> graphs;
   HandleTable<GraphNode> graph_nodes;
   HandleTable<GraphExec> graph_execs;
   Addresses addresses;
+  ImageObjects image_objects;
 
  private:
   CUresult start_once();

@@ -131,6 +131,7 @@ Launch launch_of(const LaunchPlan& plan) {
   launch.dynamic_shared_bytes = plan.dynamic_shared_bytes;
   launch.params = plan.params;
   launch.cooperative = plan.cooperative;
+  launch.images = &plan.function->module->context().device().images();
   return launch;
 }
 

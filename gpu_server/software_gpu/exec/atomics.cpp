@@ -2,6 +2,7 @@
 // blocks on several threads, other launches and the host itself see one order.
 #include <cstring>
 
+#include "gpu_server/software_gpu/exec/half.h"
 #include "gpu_server/software_gpu/exec/isa/lanes.h"
 #include "gpu_server/software_gpu/exec/runtime.h"
 
@@ -127,6 +128,36 @@ const Ins* atom(Warp& w, const Ins* i, std::byte* r) {
   return i + 1;
 }
 
+// Halves are added in f64, where sums of two are exact, and rounded once.
+template <class Fmt, class Word>
+Word add_halves(Word old, Word more) {
+  u32 sum = 0;
+  for (unsigned shift = 0; shift < 8 * sizeof(Word); shift += 16) {
+    const f32 x = to_float<Fmt>(u32{old} >> shift & 0xffffu);
+    const f32 y = to_float<Fmt>(u32{more} >> shift & 0xffffu);
+    sum |= encode<Fmt>(static_cast<f64>(x) + static_cast<f64>(y), kRoundNearest) << shift;
+  }
+  return static_cast<Word>(sum);
+}
+
+template <class Fmt, class Word>
+const Ins* atom_half(Warp& w, const Ins* i, std::byte* r) {
+  u64 at[kLanes];
+  if (!addresses(w, i, r, at)) return stop();
+  for (u32 m = w.mask; m != 0; m &= m - 1) {
+    const int l = __builtin_ctz(m);
+    auto* const cell = reinterpret_cast<typename RawAlias<Word>::Type*>(at[l]);
+    const Word more = static_cast<Word>(row<u32>(r, i->b)[l]);
+    Word old = __atomic_load_n(cell, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(cell, &old, add_halves<Fmt>(old, more), true,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+    }
+    row<u32>(r, i->d)[l] = old;
+  }
+  if ((i->flags & kSpins) != 0) note_spin(w);
+  return i + 1;
+}
+
 // cp.async, done at once: a, imm: shared address; b, table: global address; c: bytes to read, the
 // rest is zeros.
 const Ins* copy_async(Warp& w, const Ins* i, std::byte* r) {
@@ -205,6 +236,10 @@ const HandlerEntry kEntries[] = {
     FARCALL_BOTH(Op::kAtom, Ty::kS64, atom<s64>),
     FARCALL_BOTH(Op::kAtom, Ty::kF32, atom<f32>),
     FARCALL_BOTH(Op::kAtom, Ty::kF64, atom<f64>),
+    FARCALL_BOTH(Op::kAtom, Ty::kF16, (atom_half<F16, u16>)),
+    FARCALL_BOTH(Op::kAtom, Ty::kF16x2, (atom_half<F16, u32>)),
+    FARCALL_BOTH(Op::kAtom, Ty::kBf16, (atom_half<Bf16, u16>)),
+    FARCALL_BOTH(Op::kAtom, Ty::kBf16x2, (atom_half<Bf16, u32>)),
     FARCALL_BOTH(Op::kCopyAsync, Ty::kU32, copy_async),
     FARCALL_BOTH(Op::kMbarrier, Ty::kU64, mbarrier),
 };

@@ -144,7 +144,18 @@ enum class Op : std::uint16_t {
   kClock,
   kLibrary,
   kNop,
-  kMbarrier
+  kMbarrier,
+  // images; operands beyond those of an Ins are in FunctionBody::more_rows
+  kTexture,
+  kTextureGather,
+  kImageQuery,
+  kSurfaceLoad,
+  kSurfaceStore,
+  // matrices held by a warp
+  kMatrixMultiply,
+  kMatrixLoad,
+  kMatrixStore,
+  kMatrixTranspose
 };
 
 enum class Cmp : std::uint8_t {
@@ -202,7 +213,7 @@ struct alignas(64) Ins {
   std::uint8_t detail2 = 0;
 };
 static_assert(sizeof(Ins) == 64, "one cache line each");
-static_assert(static_cast<int>(Op::kMbarrier) < 256);
+static_assert(static_cast<int>(Op::kMatrixTranspose) < 256);
 
 // What selects a handler.
 constexpr std::uint32_t handler_key(Op op, Ty type, unsigned variant = 0) {

@@ -213,6 +213,7 @@ void FunctionDecoder::finish_frame() {
   for (Ins& ins : out_.code) {
     for (std::uint32_t* field : {&ins.d, &ins.a, &ins.b, &ins.c, &ins.e, &ins.f}) place(*field);
   }
+  for (std::uint32_t& row : out_.more_rows) place(row);
   for (SpecialRow& row : out_.specials) row.offset += constant_bytes;
   out_.frame_bytes = constant_bytes + (frame_used_ + 255) / 256 * 256;
   if (out_.frame_bytes == 0) out_.frame_bytes = 256;

@@ -164,6 +164,7 @@ class FunctionDecoder {
   void mov();
   void move_packed(const ptx::Operand& to, const ptx::Operand& from, Ty type);
   void cvt();
+  void cvt_tf32();
   void emit_cvt(Ty to, Ty from, std::uint32_t d, std::uint32_t a, unsigned flags);
   void cvta();
   void isspacep();
@@ -199,6 +200,31 @@ class FunctionDecoder {
   void nanosleep();
   void nop();
   LocalSlot call_slot(const ptx::Operand& operand);
+
+  // decode_image.cpp
+  void tex();
+  void tld4();
+  void image_query();
+  void suld();
+  void sust();
+  struct ImageOperands {
+    std::uint32_t rows[kImageRows];
+    std::uint32_t object = 0;
+    std::uint8_t shape = 0;
+  };
+  // The object and the coordinates of `[object, {x, y, …}]`; every other row is a zero.
+  ImageOperands image_operands(const ptx::Operand& address, Ty coordinate);
+  void image_steps(ImageOperands& image, std::uint32_t first, const ptx::Operand& steps);
+  std::uint32_t image_object(const ptx::Operand& operand);
+  Ins& emit_image(Op op, const ImageOperands& image);
+  std::uint8_t outside_of(const Mods& mods);
+
+  // decode_matrix.cpp
+  void mma();
+  void wmma();
+  void matrix_rows();
+  void hold(Fragment& fragment, const ptx::Operand& operand, bool writes);
+  Ins& emit_matrix(Op op, const MatrixSite& site);
 
   KernelBuilder& kernel_;
   const ptx::Function& function_;

@@ -320,6 +320,7 @@ void FunctionDecoder::emit_cvt(Ty to, Ty from, std::uint32_t d, std::uint32_t a,
 void FunctionDecoder::cvt() {
   const Mods mods(now_->mods);
   if (mods.types() != 2) return unsupported();
+  if (mods.type(0) == ptx::Type::kTf32) return cvt_tf32();
   const Ty to = only_type(0), from = only_type(1);
   const unsigned flags = float_flags();
   const bool packs = to == Ty::kF16x2 || to == Ty::kBf16x2;

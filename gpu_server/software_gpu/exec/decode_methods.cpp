@@ -45,7 +45,10 @@ FunctionDecoder::MethodTable FunctionDecoder::other_methods() {
       {"bar", &D::bar}, {"barrier", &D::bar}, {"shfl", &D::shfl}, {"vote", &D::vote},
       {"activemask", &D::activemask}, {"match", &D::match}, {"redux", &D::redux},
       {"nanosleep", &D::nanosleep}, {"pmevent", &D::nop}, {"setmaxnreg", &D::nop},
-      {"griddepcontrol", &D::nop},
+      {"griddepcontrol", &D::nop}, {"tex", &D::tex}, {"tld4", &D::tld4},
+      {"mma", &D::mma}, {"wmma", &D::wmma}, {"ldmatrix", &D::matrix_rows},
+      {"stmatrix", &D::matrix_rows}, {"movmatrix", &D::matrix_rows},
+      {"txq", &D::image_query}, {"suq", &D::image_query}, {"suld", &D::suld}, {"sust", &D::sust},
       // clang-format on
   };
 }

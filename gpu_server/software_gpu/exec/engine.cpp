@@ -240,6 +240,7 @@ Fault Engine::run(const Launch& launch) {
   state.params.assign(launch.params.begin(), launch.params.end());
   state.params.resize((state.params.size() + 63) / 64 * 64 + 64);
   state.heap = &state_->heap;
+  state.images = launch.images;
   state.print = [this](bool error, std::string_view text) { state_->print(error, text); };
   state.workers = static_cast<int>(state_->helpers.size()) + 1;
 

@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 
+#include "gpu_server/software_gpu/exec/image.h"
 #include "gpu_server/software_gpu/exec/memory.h"
 #include "gpu_server/software_gpu/exec/program.h"
 
@@ -29,6 +30,7 @@ struct Launch {
   std::uint32_t dynamic_shared_bytes = 0;
   std::span<const std::byte> params;  // as Kernel::params() lays them out; borrowed until return
   bool cooperative = false;           // every block makes progress; grid.sync() works
+  const Images* images = nullptr;     // texture and surface objects; borrowed until return
 };
 
 enum class FaultKind {

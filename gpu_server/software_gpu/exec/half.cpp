@@ -1,4 +1,6 @@
 // f16 and bf16, single and packed in pairs: computed in f64, rounded once to the result.
+#include "gpu_server/software_gpu/exec/half.h"
+
 #include <cmath>
 
 #include "gpu_server/software_gpu/exec/isa/lanes.h"
@@ -8,69 +10,9 @@
 namespace farcall::softgpu {
 namespace {
 
-struct F16 {
-  static constexpr int kExponentBits = 5, kMantissaBits = 10;
-};
-struct Bf16 {
-  static constexpr int kExponentBits = 8, kMantissaBits = 7;
-};
-
 template <class Fmt>
 f64 decode(u32 bits) {
-  constexpr int kM = Fmt::kMantissaBits;
-  constexpr u32 kExponentMax = (1u << Fmt::kExponentBits) - 1;
-  constexpr int kBias = static_cast<int>(kExponentMax / 2);
-  const u32 mantissa = bits & ((1u << kM) - 1), exponent = bits >> kM & kExponentMax;
-  f64 x = 0;
-  if (exponent == kExponentMax) {
-    x = mantissa != 0 ? __builtin_nan("") : __builtin_inf();
-  } else if (exponent == 0) {
-    x = std::ldexp(static_cast<f64>(mantissa), 1 - kBias - kM);
-  } else {
-    x = std::ldexp(static_cast<f64>(mantissa | 1u << kM), static_cast<int>(exponent) - kBias - kM);
-  }
-  return (bits & 0x8000u) != 0 ? -x : x;
-}
-
-f64 round_whole(f64 x, unsigned mode) {
-  switch (mode & kRoundMask) {
-    case kRoundZero: return std::trunc(x);
-    case kRoundDown: return std::floor(x);
-    case kRoundUp: return std::ceil(x);
-    default: return std::nearbyint(x);
-  }
-}
-
-template <class Fmt>
-u32 encode(f64 x, unsigned flags) {
-  constexpr int kM = Fmt::kMantissaBits;
-  constexpr int kExponentMax = (1 << Fmt::kExponentBits) - 1;
-  constexpr int kBias = kExponentMax / 2;
-  constexpr u32 kInfinity = static_cast<u32>(kExponentMax) << kM;
-  if ((flags & kSat) != 0) x = x > 0 ? (x < 1 ? x : 1) : 0;
-  if (x != x) return 0x7fff;
-  if ((flags & kRelu) != 0 && x < 0) x = 0;
-  const u32 sign = std::signbit(x) ? 0x8000u : 0;
-  if (std::isinf(x)) return sign | kInfinity;
-  if (x == 0) return sign;
-  const int lowest = 1 - kBias;
-  const int exponent = std::ilogb(x) > lowest ? std::ilogb(x) : lowest;
-  // In units of the last place, rounded with the sign on: so that down and up mean what they say.
-  const f64 units = std::fabs(round_whole(std::ldexp(x, kM - exponent), flags));
-  if ((flags & kFtz) != 0 && units < (1 << kM)) return sign;
-  u32 whole = static_cast<u32>(units);
-  u32 field = whole < 1u << kM ? 0 : static_cast<u32>(exponent + kBias);
-  if (whole >= 2u << kM) {
-    whole >>= 1;
-    ++field;
-  }
-  if (field >= static_cast<u32>(kExponentMax)) {
-    const unsigned mode = flags & kRoundMask;
-    const bool stays =
-        mode == kRoundZero || (mode == kRoundDown && sign == 0) || (mode == kRoundUp && sign != 0);
-    return sign | (stays ? kInfinity - 1 : kInfinity);
-  }
-  return sign | field << kM | (whole & ((1u << kM) - 1));
+  return static_cast<f64>(to_float<Fmt>(bits));
 }
 
 // x * y + z so that a later rounding to few bits is right: where the sum is not exact, its last bit
@@ -250,6 +192,26 @@ const Ins* half_to_half(Warp& w, const Ins* i, std::byte* r) {
   return i + 1;
 }
 
+// The low 13 bits go: rounded to nearest, ties to even or (detail 1) away from zero, or cut.
+const Ins* to_tf32(Warp& w, const Ins* i, std::byte* r) {
+  constexpr u32 kDropped = 0x1fffu, kHalf = 0x1000u;
+  for (u32 m = w.mask; m != 0; m &= m - 1) {
+    const int l = __builtin_ctz(m);
+    u32 x = bits_of(row<f32>(r, i->a)[l]);
+    if ((x & 0x7fffffffu) > 0x7f800000u) {
+      x = 0x7fffffffu;
+    } else if (i->detail == 1) {
+      x = (x + kHalf) & ~kDropped;
+    } else if ((i->flags & kRoundMask) == kRoundNearest) {
+      x = (x + kHalf - 1 + (x >> 13 & 1u)) & ~kDropped;
+    } else {
+      x &= ~kDropped;
+    }
+    row<u32>(r, i->d)[l] = i->detail2 != 0 && x >= 0x80000000u ? 0 : x;
+  }
+  return i + 1;
+}
+
 constexpr unsigned from(Ty type) { return static_cast<unsigned>(type); }
 
 #define FARCALL_KEY(key, ...) \
@@ -313,6 +275,7 @@ const HandlerEntry kEntries[] = {
     FARCALL_HALF_FLOAT(F16, Ty::kF16, Ty::kF64, f64),
     FARCALL_HALF_FLOAT(Bf16, Ty::kBf16, Ty::kF32, f32),
     FARCALL_HALF_FLOAT(Bf16, Ty::kBf16, Ty::kF64, f64),
+    FARCALL_KEY(handler_key(Op::kCvt, Ty::kF32, kToTf32), to_tf32),
     FARCALL_KEY(handler_key(Op::kCvt, Ty::kF16x2, from(Ty::kF32)), to_pair<F16>),
     FARCALL_KEY(handler_key(Op::kCvt, Ty::kBf16x2, from(Ty::kF32)), to_pair<Bf16>),
     FARCALL_KEY(handler_key(Op::kCvt, Ty::kF16, from(Ty::kF16)), half_to_half<F16, F16>),

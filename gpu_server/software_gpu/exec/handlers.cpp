@@ -33,7 +33,7 @@ Table make_table(Isa isa) {
   Table table;
   for (HandlerList list :
        {control_handlers(), warp_handlers(), atomic_handlers(), scalar_handlers(),
-        function_handlers(), half_handlers(), library_handlers()}) {
+        function_handlers(), half_handlers(), library_handlers(), image_handlers(), matrix_handlers()}) {
     add(table, list);
   }
   switch (isa) {

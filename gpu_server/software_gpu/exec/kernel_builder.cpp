@@ -9,6 +9,8 @@ namespace {
 constexpr std::uint64_t kUnknownStackBytes = 16 * 1024;
 
 bool may_take_long(std::uint32_t key, const Ins& ins) {
+  // Filters and matrix products are hundreds of instructions each.
+  if (static_cast<Op>(key >> 16) >= Op::kTexture) return true;
   switch (static_cast<Op>(key >> 16)) {
     case Op::kJump:
     case Op::kBranch: return ins.imm <= 0;

@@ -11,10 +11,12 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "gpu_server/software_gpu/exec/code.h"
 #include "gpu_server/software_gpu/exec/engine.h"
+#include "gpu_server/software_gpu/exec/matrix.h"
 #include "gpu_server/software_gpu/exec/warp.h"
 
 namespace farcall::softgpu {
@@ -74,6 +76,29 @@ struct CallSite {
   std::vector<LocalSlot> arguments, results;
 };
 
+// Where an image instruction's operands are among its more_rows.
+enum ImageRow : std::uint32_t {
+  kTexelRow = 0,       // four channels, read or to be written
+  kCoordinateRow = 4,  // three
+  kLayerRow = 7,
+  kLodRow = 8,
+  kStepXRow = 9,  // three each
+  kStepYRow = 12,
+  kImageRows = 15
+};
+// Its Ins::detail: dimensions, and whether there are layers and faces.
+enum ImageShape : std::uint8_t {
+  kImageDimensions = 3,
+  kImageLayered = 4,
+  kImageCube = 8,
+};
+// Ins::detail2 of kTexture: which level of a mipmapped image.
+enum class LodFrom : std::uint8_t { kBase, kLevel, kSteps };
+// Ins::detail2 of surface accesses: elements (log2) | what lies outside << 4.
+enum class Outside : std::uint8_t { kTrap, kClamp, kZero };
+// Ins::detail of kImageQuery.
+enum class ImageFact : std::uint8_t { kWidth, kHeight, kDepth, kLayers, kLevels };
+
 // One function as decoded for one kernel. Immutable once its kernel is decoded, but for `bound`.
 struct FunctionBody {
   std::string name;
@@ -86,8 +111,11 @@ struct FunctionBody {
   std::vector<LocalSlot> params, returns;
   std::vector<CallSite> calls;
   std::vector<std::vector<std::int64_t>> branch_tables;  // distances from the instruction
-  std::uint32_t registers = 0;                           // 32-bit units, as the text declares them
-  std::size_t index = 0;                                 // in KernelBody::functions
+  // Rows of instructions that have more operands than an Ins has fields; Ins::table is the first.
+  std::vector<std::uint32_t> more_rows;
+  std::vector<MatrixSite> matrices;
+  std::uint32_t registers = 0;  // 32-bit units, as the text declares them
+  std::size_t index = 0;        // in KernelBody::functions
 
   // The code with handlers of one instruction set. Threads: any.
   const Ins* bound(Isa isa) const;
@@ -137,6 +165,7 @@ struct LaunchState {
   bool alone = false;  // over sooner than a helper would wake
   std::vector<std::byte> params;
   Heap* heap = nullptr;
+  const Images* images = nullptr;
   std::function<void(bool error, std::string_view)> print;
 
   std::atomic<std::uint64_t> next_block{0};
@@ -179,6 +208,8 @@ struct Worker {
   LaunchState* launch = nullptr;
   int number = 0;
   std::vector<RangeCache> ranges;
+  // Images used so far; their memory was there, and stays readable until the launch ends.
+  std::unordered_map<std::uint64_t, std::shared_ptr<const ImageView>> images;
   std::vector<std::unique_ptr<BlockRun>> idle;   // finished blocks, to be used again
   std::vector<std::vector<Frame*>> idle_frames;  // by function
   std::vector<std::unique_ptr<Frame>> frames;    // all call frames
@@ -186,6 +217,9 @@ struct Worker {
 };
 
 // --- the parts of the engine (one file each) ----------------------------------------------------
+
+// The variant of kCvt that rounds an f32 to a tf32; others are the source's Ty.
+inline constexpr unsigned kToTf32 = 255;
 
 enum SpecialLevel : unsigned { kWarpLevel = 1, kBlockLevel = 2, kLaunchLevel = 4 };
 // specials.cpp: fills rows of the given levels for one warp.
@@ -216,5 +250,7 @@ HandlerList scalar_handlers();
 HandlerList function_handlers();
 HandlerList half_handlers();
 HandlerList library_handlers();
+HandlerList image_handlers();
+HandlerList matrix_handlers();
 
 }  // namespace farcall::softgpu

@@ -36,8 +36,8 @@ TEST_CASE("cuGetProcAddress chooses by version and by default stream") {
 
 TEST_CASE("a function that is not served says so") {
   start_driver();
-  CUtexObject texture = 0;
-  CHECK(cuTexObjectCreate(&texture, nullptr, nullptr, nullptr) == CUDA_ERROR_NOT_SUPPORTED);
+  CUtexref texture = nullptr;
+  CHECK(cuTexRefCreate(&texture) == CUDA_ERROR_NOT_SUPPORTED);
   const char* name = nullptr;
   CHECK(cuGetErrorName(CUDA_ERROR_NOT_SUPPORTED, &name) == CUDA_SUCCESS);
   CHECK(std::string(name) == "CUDA_ERROR_NOT_SUPPORTED");

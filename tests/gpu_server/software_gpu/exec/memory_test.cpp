@@ -176,6 +176,24 @@ TEST_CASE("compare and swap, and atomics on shared memory") {
   for (u32 t = 0; t < 64; ++t) CHECK(out[t] == 2016);
 }
 
+TEST_CASE("halves are added atomically, alone and in pairs") {
+  Device device;
+  u32* out = device.array<u32>(64);
+  const char* const body =
+      " mov.u32 %r2, 0x3c004000; mov.u32 %r3, 0x3f804000; cvt.u16.u32 %h1, %r2;\n"
+      " atom.global.add.noftz.f16x2 %r4, [%rd2], %r2; red.global.add.noftz.f16 [%rd2+4], %h1;\n"
+      " atom.global.add.noftz.bf16x2 %r5, [%rd2+8], %r3; cvt.u16.u32 %h2, %r3;\n"
+      " red.global.add.noftz.bf16 [%rd2+14], %h2;";
+  const auto program =
+      load(device, module_of(".param .u64 p, .param .u64 q", kHead + std::string(body)));
+  const Fault fault = run(device, *program, "k", {4, 64}, pack(u64{0}, out), Isa::kBest, 4);
+  REQUIRE_MESSAGE(fault.kind == FaultKind::kNone, fault.text);
+  CHECK(out[0] == 0x5c006000);  // 256 times 1 and 2
+  CHECK(out[1] == 0x6000);
+  CHECK(out[2] == 0x43804400);
+  CHECK(out[3] == 0x44000000);
+}
+
 TEST_CASE("cp.async copies at once and fills with zeros") {
   Device device;
   u32* in = device.array<u32>(128);
