@@ -62,6 +62,7 @@ class KernelBuilder {
 
  private:
   Status decode_one(std::size_t function);
+  void leave_out(std::size_t n);
   void stack_bytes(std::size_t index, std::vector<int>& state, std::uint64_t& deepest);
 
   const ptx::Module& module_;

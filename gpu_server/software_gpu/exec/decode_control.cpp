@@ -51,7 +51,19 @@ void FunctionDecoder::call() {
       {"vprintf", Library::kVprintf},
       {"__assertfail", Library::kAssertFail},
       {"malloc", Library::kMalloc},
-      {"free", Library::kFree}};
+      {"free", Library::kFree},
+      {"__cuda_syscall_cnpv2GetParameterBufferV2", Library::kParameterBuffer},
+      {"__cuda_syscall_cnpv2LaunchDeviceV2", Library::kLaunchDevice},
+      {"__cuda_syscall_cnpv2StreamCreate", Library::kNewStreamOrEvent},
+      {"__cuda_syscall_cnpv2EventCreate", Library::kNewStreamOrEvent},
+      {"__cuda_syscall_cnpv2StreamDestroy", Library::kStreamOrEvent},
+      {"__cuda_syscall_cnpv2StreamWaitEvent", Library::kStreamOrEvent},
+      {"__cuda_syscall_cnpv2EventRecord", Library::kStreamOrEvent},
+      {"__cuda_syscall_cnpv2EventDestroy", Library::kStreamOrEvent},
+      {"__cuda_syscall_cnpv2GetDevice", Library::kGetDevice},
+      {"__cuda_syscall_cnpv2GetDeviceCount", Library::kGetDeviceCount},
+      {"__cuda_syscall_cnpv2SetLastError", Library::kSetLastError},
+      {"__cuda_syscall_cnpv2GetLastError", Library::kGetLastError}};
   CallSite site;
   for (const ptx::Operand& result : operand(0).parts) site.results.push_back(call_slot(result));
   for (const ptx::Operand& argument : operand(2).parts) {

@@ -243,7 +243,8 @@ std::uint64_t FunctionDecoder::symbol_value(const ptx::Symbol& symbol, std::int6
       return local_offsets_[symbol.index] + plus;
     }
     case ptx::Symbol::Kind::kFunction:
-      kernel_.note_indirect_call();
+      // The address of a kernel is for launching it.
+      if (!kernel_.module().functions[symbol.index].is_entry) kernel_.note_indirect_call();
       return kFunctionTag + 16 * std::uint64_t{symbol.index};
     case ptx::Symbol::Kind::kParam: {
       if (!function_.is_entry) {

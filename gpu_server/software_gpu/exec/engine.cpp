@@ -202,7 +202,28 @@ bool Engine::is_brief(const Launch& launch) const {
   return warps * body->straight_length <= kBriefInstructionsMax;
 }
 
-Fault Engine::run(const Launch& launch) {
+bool is_shape_valid(const Launch& launch) { return check(launch).kind == FaultKind::kNone; }
+
+Fault Engine::run(const Launch& launch) { return run_family(launch, 0); }
+
+Fault Engine::run_family(const Launch& launch, unsigned depth) {
+  const Memory::Pin pin(state_->memory);  // what children find checked stays readable
+  std::vector<ChildLaunch> children;
+  Fault fault = run_grid(launch, depth, &children);
+  for (const ChildLaunch& child : children) {
+    if (fault.kind == FaultKind::kNone) {
+      Launch next = launch_of(child, state_->memory);
+      next.images = launch.images;
+      fault = next.kernel != nullptr
+                  ? run_family(next, depth + 1)
+                  : Fault{FaultKind::kIllegalAddress, "parameters of a device launch were freed"};
+    }
+    (void)state_->heap.release(child.heap_block);
+  }
+  return fault;
+}
+
+Fault Engine::run_grid(const Launch& launch, unsigned depth, std::vector<ChildLaunch>* children) {
   const Kernel& kernel = *launch.kernel;
   Fault refused = check(launch);
   if (refused.kind != FaultKind::kNone) return refused;
@@ -212,6 +233,8 @@ Fault Engine::run(const Launch& launch) {
 
   LaunchState state;
   state.kernel = &body;
+  state.origin = &kernel;
+  state.depth = depth;
   state.memory = &state_->memory;
   state.isa = state_->isa;
   for (int k = 0; k < 3; ++k) {
@@ -256,6 +279,7 @@ Fault Engine::run(const Launch& launch) {
   }
   state_->run_on_all(state);
   if (workspace != 0) (void)state_->memory.release(workspace);
+  *children = std::move(*state.children.lock());
   return std::move(state.fault);
 }
 

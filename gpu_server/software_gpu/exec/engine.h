@@ -23,6 +23,8 @@
 
 namespace farcall::softgpu {
 
+struct ChildLaunch;
+
 struct Launch {
   const Kernel* kernel = nullptr;
   unsigned grid[3] = {1, 1, 1};
@@ -76,6 +78,10 @@ class Engine {
   static constexpr std::uint32_t kSharedBytesMax = 228 * 1024 - 1024;
 
  private:
+  // A grid, then the grids it launched, each with its own.
+  Fault run_family(const Launch& launch, unsigned depth);
+  Fault run_grid(const Launch& launch, unsigned depth, std::vector<ChildLaunch>* children);
+
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -39,11 +39,16 @@ Status KernelBuilder::build(std::size_t function, detail::KernelBody& kernel) {
   kernel.by_module_index.assign(module_.functions.size(), -1);
   callee(function);
   bool all_called = false;
+  std::size_t surely_called = ~std::size_t{0};
   for (std::size_t n = 0; n < wanted_.size(); ++n) {
-    FARCALL_TRY(decode_one(n));
+    if (Status decoded = decode_one(n); !decoded.ok()) {
+      if (n < surely_called) return decoded;
+      leave_out(n);
+    }
     if (n + 1 == wanted_.size() && indirect_ && !all_called) {
       // Any function may be behind a pointer.
       all_called = true;
+      surely_called = wanted_.size();
       for (std::size_t f = 0; f < module_.functions.size(); ++f) {
         if (module_.functions[f].has_body && !module_.functions[f].is_entry) callee(f);
       }
@@ -55,6 +60,19 @@ Status KernelBuilder::build(std::size_t function, detail::KernelBody& kernel) {
   kernel.local_bytes = static_cast<std::uint32_t>(deepest);
   kernel.straight_length = straight_length(*kernel.functions[0]);
   return ok();
+}
+
+// A function that may be behind a pointer but cannot run: calling it is a fault.
+void KernelBuilder::leave_out(std::size_t n) {
+  kernel_->by_module_index[wanted_[n]] = -1;
+  auto body = std::make_unique<FunctionBody>();
+  body->index = n;
+  body->name = module_.functions[wanted_[n]].name;
+  body->code.emplace_back();
+  body->keys.push_back(handler_key(Op::kTrap, Ty::kU32));
+  body->frame_bytes = 256;
+  kernel_->functions.push_back(std::move(body));
+  calls_.emplace_back();
 }
 
 std::int64_t KernelBuilder::callee(std::size_t function) {

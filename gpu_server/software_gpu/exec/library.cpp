@@ -7,12 +7,8 @@
 #include "gpu_server/software_gpu/exec/runtime.h"
 
 namespace farcall::softgpu {
-namespace {
 
-constexpr std::size_t kTextBytesMax = 64 * 1024;  // of one printf, as a runaway string would give
-
-// How many bytes from `address` a kernel may read.
-u64 readable(const Warp& w, u64 address) {
+u64 reachable_bytes(const Warp& w, u64 address) {
   if (const auto range = w.worker->launch->memory->find(address)) {
     return range->bytes - (address - range->base);
   }
@@ -24,36 +20,41 @@ u64 readable(const Warp& w, u64 address) {
   return window(w.block->local.get(), u64{w.local_stride} * kLanes * w.block->warp_count);
 }
 
+std::byte* call_local(const Warp& w, int lane) {
+  return w.local + std::size_t{w.local_stride} * static_cast<u32>(lane) + w.frame->local_offset;
+}
+
+u64 call_argument(const Warp& w, const CallSite& site, std::size_t n, int lane) {
+  u64 value = 0;
+  if (n >= site.arguments.size()) return 0;
+  const LocalSlot& slot = site.arguments[n];
+  std::memcpy(&value, call_local(w, lane) + slot.offset, slot.bytes < 8 ? slot.bytes : 8);
+  return value;
+}
+
+void call_result(Warp& w, const CallSite& site, int lane, u64 value) {
+  if (site.results.empty()) return;
+  const LocalSlot& slot = site.results[0];
+  std::memcpy(call_local(w, lane) + slot.offset, &value, slot.bytes < 8 ? slot.bytes : 8);
+}
+
+namespace {
+
+constexpr std::size_t kTextBytesMax = 64 * 1024;  // of one printf, as a runaway string would give
+
 bool read_string(const Warp& w, u64 address, std::string* text) {
-  const u64 room = readable(w, address);
+  const u64 room = reachable_bytes(w, address);
   if (room == 0) return false;
   const char* from = reinterpret_cast<const char*>(address);
   text->assign(from, ::strnlen(from, room < kTextBytesMax ? room : kTextBytesMax));
   return true;
 }
 
-std::byte* local_of(const Warp& w, int lane) {
-  return w.local + std::size_t{w.local_stride} * static_cast<u32>(lane) + w.frame->local_offset;
-}
-
-u64 argument(const Warp& w, const CallSite& site, std::size_t n, int lane) {
-  u64 value = 0;
-  if (n >= site.arguments.size()) return 0;
-  const LocalSlot& slot = site.arguments[n];
-  std::memcpy(&value, local_of(w, lane) + slot.offset, slot.bytes < 8 ? slot.bytes : 8);
-  return value;
-}
-
-void result(Warp& w, const CallSite& site, int lane, u64 value) {
-  if (site.results.empty()) return;
-  const LocalSlot& slot = site.results[0];
-  std::memcpy(local_of(w, lane) + slot.offset, &value, slot.bytes < 8 ? slot.bytes : 8);
-}
-
 // The arguments of one printf call: packed with natural alignment behind a pointer.
 class Arguments {
  public:
-  Arguments(const Warp& w, u64 address) : at_(address), end_(address + readable(w, address)) {}
+  Arguments(const Warp& w, u64 address)
+      : at_(address), end_(address + reachable_bytes(w, address)) {}
   template <class T>
   bool take(T* value) {
     at_ = (at_ + sizeof(T) - 1) / sizeof(T) * sizeof(T);
@@ -176,8 +177,8 @@ bool append_conversion(const Warp& w, std::string& to, Arguments& arguments, Con
 
 bool print_one(Warp& w, const CallSite& site, int lane, std::string& to) {
   std::string format;
-  if (!read_string(w, argument(w, site, 0, lane), &format)) return false;
-  Arguments arguments(w, argument(w, site, 1, lane));
+  if (!read_string(w, call_argument(w, site, 0, lane), &format)) return false;
+  Arguments arguments(w, call_argument(w, site, 1, lane));
   const std::string_view all = format;
   for (std::size_t n = 0; n < all.size() && to.size() < kTextBytesMax;) {
     Conversion conversion;
@@ -190,7 +191,7 @@ bool print_one(Warp& w, const CallSite& site, int lane, std::string& to) {
     if (!append_conversion(w, to, arguments, conversion)) return false;
     n += length;
   }
-  result(w, site, lane, static_cast<u32>(arguments.taken()));
+  call_result(w, site, lane, static_cast<u32>(arguments.taken()));
   return true;
 }
 
@@ -213,16 +214,16 @@ const Ins* fail_assertion(Warp& w, const Ins* i, const CallSite& site) {
   for (u32 m = w.mask; m != 0; m &= m - 1) {
     const int lane = __builtin_ctz(m);
     std::string message, file, function;
-    read_string(w, argument(w, site, 0, lane), &message);
-    read_string(w, argument(w, site, 1, lane), &file);
-    read_string(w, argument(w, site, 3, lane), &function);
+    read_string(w, call_argument(w, site, 0, lane), &message);
+    read_string(w, call_argument(w, site, 1, lane), &file);
+    read_string(w, call_argument(w, site, 3, lane), &function);
     const unsigned thread = w.index * kLanes + static_cast<unsigned>(lane);
     const unsigned nx = launch.block[0], ny = launch.block[1];
     char where[160];
     std::snprintf(where, sizeof where, ": block: [%u,%u,%u], thread: [%u,%u,%u] Assertion `",
                   w.block->ctaid[0], w.block->ctaid[1], w.block->ctaid[2], thread % nx,
                   thread / nx % ny, thread / nx / ny);
-    all += file + ":" + std::to_string(static_cast<u32>(argument(w, site, 2, lane))) + ": " +
+    all += file + ":" + std::to_string(static_cast<u32>(call_argument(w, site, 2, lane))) + ": " +
            function + where + message + "` failed.\n";
   }
   launch.print(true, all);
@@ -234,14 +235,16 @@ const Ins* library_call(Warp& w, const Ins* i, std::byte*) {
   switch (site.library) {
     case Library::kVprintf: return print(w, i, site);
     case Library::kAssertFail: return fail_assertion(w, i, site);
-    default: break;
+    case Library::kMalloc:
+    case Library::kFree: break;
+    default: return device_runtime_call(w, i, site);
   }
   Heap& heap = *w.worker->launch->heap;
   for (u32 m = w.mask; m != 0; m &= m - 1) {
     const int lane = __builtin_ctz(m);
-    const u64 value = argument(w, site, 0, lane);
+    const u64 value = call_argument(w, site, 0, lane);
     if (site.library == Library::kMalloc) {
-      result(w, site, lane, heap.allocate(value));
+      call_result(w, site, lane, heap.allocate(value));
     } else if (value != 0 && !heap.release(value)) {
       return raise_fault(w, i, FaultKind::kIllegalAddress, lane, value,
                          "freed what malloc never gave");

@@ -139,6 +139,13 @@ const detail::KernelBody* Kernel::body() const {
   return lazy_->tried && lazy_->status.ok() ? &lazy_->body : nullptr;
 }
 
+const Kernel* Kernel::entry(std::size_t function) const {
+  for (const auto& kernel : program_.kernels) {
+    if (kernel->function_ == function) return kernel.get();
+  }
+  return nullptr;
+}
+
 std::uint32_t Kernel::static_shared_bytes() const {
   const detail::KernelBody* known = body();
   return known != nullptr ? known->static_shared_bytes : 0;

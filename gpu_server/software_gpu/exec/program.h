@@ -61,6 +61,8 @@ class Kernel {
   const unsigned* required_block() const { return required_[0] != 0 ? required_ : nullptr; }
   std::uint32_t const_bytes() const { return const_bytes_; }  // of the whole module
 
+  // The kernel of the same program that a module function index stands for, or null.
+  const Kernel* entry(std::size_t function) const;
   const detail::KernelBody* body() const;  // for the engine; null until decoded
 
  private:

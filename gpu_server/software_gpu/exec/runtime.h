@@ -18,6 +18,7 @@
 #include "gpu_server/software_gpu/exec/engine.h"
 #include "gpu_server/software_gpu/exec/matrix.h"
 #include "gpu_server/software_gpu/exec/warp.h"
+#include "transport/base/guarded.h"
 
 namespace farcall::softgpu {
 
@@ -68,7 +69,22 @@ struct LocalSlot {
   std::uint32_t bytes;
 };
 
-enum class Library : std::uint8_t { kNone, kVprintf, kAssertFail, kMalloc, kFree };
+enum class Library : std::uint8_t {
+  kNone,
+  kVprintf,
+  kAssertFail,
+  kMalloc,
+  kFree,
+  // device_launch.cpp
+  kParameterBuffer,
+  kLaunchDevice,
+  kNewStreamOrEvent,
+  kStreamOrEvent,
+  kGetDevice,
+  kGetDeviceCount,
+  kSetLastError,
+  kGetLastError
+};
 
 struct CallSite {
   std::int64_t callee = -1;  // index into KernelBody::functions; -1: indirect or library
@@ -146,9 +162,19 @@ class Heap;
 // Function pointers as kernels see them: not addresses of anything.
 inline constexpr std::uint64_t kFunctionTag = 0x7fc0'0000'0000'0000;
 
+// A kernel that a kernel launched. Its parameters stay in the device's heap until it runs, so that
+// what waits is bounded by the device's memory.
+struct ChildLaunch {
+  const Kernel* kernel = nullptr;
+  unsigned grid[3] = {1, 1, 1}, block[3] = {1, 1, 1};
+  std::uint32_t shared_bytes = 0;
+  std::uint64_t heap_block = 0;
+};
+
 // One launch. Threads: all workers of it.
 struct LaunchState {
   const detail::KernelBody* kernel = nullptr;
+  const Kernel* origin = nullptr;
   Memory* memory = nullptr;
   Isa isa = Isa::kBaseline;
   unsigned grid[3], block[3];
@@ -166,6 +192,9 @@ struct LaunchState {
   std::vector<std::byte> params;
   Heap* heap = nullptr;
   const Images* images = nullptr;
+  unsigned depth = 0;  // 0 for what the host launched
+  Guarded<std::vector<ChildLaunch>> children;
+  std::atomic<std::uint32_t> device_error{0};
   std::function<void(bool error, std::string_view)> print;
 
   std::atomic<std::uint64_t> next_block{0};
@@ -233,6 +262,21 @@ void leave_frames(Warp& warp, Frame* frame, std::uint32_t lanes);  // lanes exit
 Pause run_warp(Warp& warp);
 void set_mask(Warp& warp, std::uint32_t mask);
 void retire_lanes(Warp& warp, std::uint32_t lanes);  // of the running group; removes the group
+
+// library.cpp: what a call gives and takes, in the caller's local memory.
+std::byte* call_local(const Warp& warp, int lane);
+std::uint64_t call_argument(const Warp& warp, const CallSite& site, std::size_t n, int lane);
+void call_result(Warp& warp, const CallSite& site, int lane, std::uint64_t value);
+// How many bytes from a generic address on a kernel may touch.
+std::uint64_t reachable_bytes(const Warp& warp, std::uint64_t address);
+
+// device_launch.cpp
+const Ins* device_runtime_call(Warp& warp, const Ins* i, const CallSite& site);
+// Borrows the parameters in the heap; no kernel in it when a kernel has freed them meanwhile.
+Launch launch_of(const ChildLaunch& child, const Memory& memory);
+
+// engine.cpp: whether a device accepts such a grid at all.
+bool is_shape_valid(const Launch& launch);
 
 // block.cpp
 enum class BlockEnd { kFinished, kSpinning, kStopped };
