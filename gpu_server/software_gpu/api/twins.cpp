@@ -268,4 +268,29 @@ CUresult cuStreamUpdateCaptureDependencies_v2_ptsz(CUstream hStream, CUgraphNode
 CUresult cuStreamWaitEvent_ptsz(CUstream hStream, CUevent hEvent, unsigned Flags) {
   return cuStreamWaitEvent(own(hStream), hEvent, Flags);
 }
+
+CUresult cuStreamWaitValue32_v2_ptsz(CUstream stream, CUdeviceptr addr, cuuint32_t value,
+                                     unsigned flags) {
+  return cuStreamWaitValue32_v2(own(stream), addr, value, flags);
+}
+
+CUresult cuStreamWaitValue64_v2_ptsz(CUstream stream, CUdeviceptr addr, cuuint64_t value,
+                                     unsigned flags) {
+  return cuStreamWaitValue64_v2(own(stream), addr, value, flags);
+}
+
+CUresult cuStreamWriteValue32_v2_ptsz(CUstream stream, CUdeviceptr addr, cuuint32_t value,
+                                      unsigned flags) {
+  return cuStreamWriteValue32_v2(own(stream), addr, value, flags);
+}
+
+CUresult cuStreamWriteValue64_v2_ptsz(CUstream stream, CUdeviceptr addr, cuuint64_t value,
+                                      unsigned flags) {
+  return cuStreamWriteValue64_v2(own(stream), addr, value, flags);
+}
+
+CUresult cuStreamBatchMemOp_v2_ptsz(CUstream stream, unsigned count,
+                                    CUstreamBatchMemOpParams* paramArray, unsigned flags) {
+  return cuStreamBatchMemOp_v2(own(stream), count, paramArray, flags);
+}
 }
