@@ -148,6 +148,7 @@ class FunctionDecoder {
   void sad() { simple(Op::kSad, 3); }
   void carry();
   void dot_product();
+  void video();
 
   // decode_bits.cpp
   void logic();

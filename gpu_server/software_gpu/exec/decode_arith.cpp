@@ -108,4 +108,32 @@ void FunctionDecoder::dot_product() {
                                          (mods.has("hi") ? 4 : 0));
 }
 
+// vadd2 … vabsdiff4: a word of two halves or four bytes, of which each is worked on alone. Only
+// whole words: the masks and selectors of the manual are not written by compilers. detail: bits of
+// a part; detail2: the operation; table: 1 a signed, 2 b signed, 4 d signed, 8 sum.
+void FunctionDecoder::video() {
+  static const std::unordered_map<std::string_view, std::uint8_t> kOps = {
+      {"vadd", 0}, {"vsub", 1}, {"vavrg", 2}, {"vabsdiff", 3}, {"vmin", 4}, {"vmax", 5}};
+  const Mods mods(now_->mods);
+  const char parts = now_->opcode.back();
+  const auto op = kOps.find(now_->opcode.substr(0, now_->opcode.size() - 1));
+  for (std::size_t n = 0; n < operands(); ++n) {
+    if (!operand(n).selector.empty()) return unsupported("parts of a register");
+  }
+  if (op == kOps.end() || mods.types() != 3 || operands() != 4) return unsupported();
+  const std::uint32_t a = source(operand(1), Ty::kU32), b = source(operand(2), Ty::kU32);
+  const std::uint32_t c = source(operand(3), Ty::kU32), d = dest(operand(0), Ty::kU32);
+  const bool signs[3] = {is_signed(only_type(1)), is_signed(only_type(2)), is_signed(only_type(0))};
+  Ins& ins = emit(Op::kVideo, Ty::kU32);
+  ins.d = d;
+  ins.a = a;
+  ins.b = b;
+  ins.c = c;
+  ins.detail = parts == '4' ? 8 : 16;
+  ins.detail2 = op->second;
+  ins.table = (signs[0] ? 1u : 0u) | (signs[1] ? 2u : 0u) | (signs[2] ? 4u : 0u) |
+              (mods.has("add") ? 8u : 0u);
+  ins.flags = mods.has("sat") ? kSat : 0;
+}
+
 }  // namespace farcall::softgpu

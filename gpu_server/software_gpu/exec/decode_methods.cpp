@@ -13,7 +13,10 @@ FunctionDecoder::MethodTable FunctionDecoder::arithmetic_methods() {
       {"ex2", &D::ex2}, {"lg2", &D::lg2}, {"sin", &D::sin}, {"cos", &D::cos}, {"tanh", &D::tanh},
       {"copysign", &D::copysign}, {"sad", &D::sad}, {"mul24", &D::mul}, {"mad24", &D::mad},
       {"addc", &D::add}, {"subc", &D::sub}, {"madc", &D::mad}, {"dp4a", &D::dot_product},
-      {"dp2a", &D::dot_product},
+      {"dp2a", &D::dot_product}, {"vadd2", &D::video}, {"vadd4", &D::video},
+      {"vsub2", &D::video}, {"vsub4", &D::video}, {"vavrg2", &D::video}, {"vavrg4", &D::video},
+      {"vabsdiff2", &D::video}, {"vabsdiff4", &D::video}, {"vmin2", &D::video},
+      {"vmin4", &D::video}, {"vmax2", &D::video}, {"vmax4", &D::video},
       // clang-format on
   };
 }

@@ -182,6 +182,45 @@ const Ins* dp4a(Warp& w, const Ins* i, std::byte* r) {
   return i + 1;
 }
 
+enum class VideoOp : u8 { kAdd, kSub, kAverage, kAbsDiff, kMin, kMax };
+
+s64 video_part(VideoOp op, s64 a, s64 b) {
+  switch (op) {
+    case VideoOp::kAdd: return a + b;
+    case VideoOp::kSub: return a - b;
+    case VideoOp::kAverage: return (a + b + (a + b >= 0 ? 1 : 0)) >> 1;
+    case VideoOp::kAbsDiff: return a < b ? b - a : a - b;
+    case VideoOp::kMin: return a < b ? a : b;
+    default: return a > b ? a : b;
+  }
+}
+
+// See FunctionDecoder::video.
+const Ins* video(Warp& w, const Ins* i, std::byte* r) {
+  const unsigned bits = i->detail;
+  const auto part = [bits](u32 x, unsigned k, bool sign) {
+    const u32 lifted = x >> (bits * k) << (32 - bits);
+    return sign ? s64{static_cast<s32>(lifted) >> (32 - bits)} : s64{lifted >> (32 - bits)};
+  };
+  const bool gives_signed = (i->table & 4) != 0;
+  const s64 low = gives_signed ? -(s64{1} << (bits - 1)) : 0;
+  const s64 high = (s64{1} << (gives_signed ? bits - 1 : bits)) - 1;
+  for (int l = 0; l < kLanes; ++l) {
+    u32 word = 0, sum = row<u32>(r, i->c)[l];
+    for (unsigned k = 0; k < 32 / bits; ++k) {
+      const s64 a = part(row<u32>(r, i->a)[l], k, (i->table & 1) != 0);
+      const s64 b = part(row<u32>(r, i->b)[l], k, (i->table & 2) != 0);
+      s64 x = video_part(static_cast<VideoOp>(i->detail2), a, b);
+      if ((i->flags & kSat) != 0) x = x < low ? low : x > high ? high : x;
+      const u32 kept = static_cast<u32>(x) << (32 - bits) >> (32 - bits);
+      word |= kept << (bits * k);
+      sum += static_cast<u32>(part(kept, 0, gives_signed));
+    }
+    put<false, u32>(row<u32>(r, i->d), l, (i->table & 8) != 0 ? sum : word, w.lanes);
+  }
+  return i + 1;
+}
+
 const Ins* dp2a(Warp& w, const Ins* i, std::byte* r) {
   for (int l = 0; l < kLanes; ++l) {
     u32 sum = row<u32>(r, i->c)[l];
@@ -311,6 +350,7 @@ const HandlerEntry kEntries[] = {
     FARCALL_BOTH(Op::kMad24, Ty::kS32, mul24<s32, true>),
     FARCALL_BOTH(Op::kDp4a, Ty::kU32, dp4a),
     FARCALL_BOTH(Op::kDp2a, Ty::kU32, dp2a),
+    FARCALL_BOTH(Op::kVideo, Ty::kU32, video),
     FARCALL_BOTH(Op::kCarry, Ty::kU32, carry<u32, u64, s64>),
     FARCALL_BOTH(Op::kCarry, Ty::kU64, carry<u64, unsigned __int128, __int128>),
     FARCALL_BOTH(Op::kAddSat, Ty::kS32, binary<AddSat, s32, s32, s32, false>),

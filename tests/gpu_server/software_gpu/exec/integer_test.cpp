@@ -1,6 +1,9 @@
 // Integer families against the host's arithmetic.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "tests/gpu_server/software_gpu/exec/harness.h"
 
 namespace farcall::softgpu::test {
@@ -245,6 +248,39 @@ TEST_CASE("bit counting and bit fields follow the manual's bit-by-bit definition
          }
          return u32of(u(sum));
        }},
+  });
+}
+
+TEST_CASE("bytes and halves of a word, each alone") {
+  Device device;
+  const auto byte = [](u64 x, int k) { return static_cast<int>(x >> (8 * k) & 0xff); };
+  const auto signed_byte = [](u64 x, int k) { return static_cast<std::int8_t>(x >> (8 * k)); };
+  check_lanes(device, "vabsdiff4.u32.u32.u32.add %r0, %r1, %r2, %r3;", 'r', [&](const Lane& x) {
+    u32 sum = lo(x.c);
+    for (int k = 0; k < 4; ++k) {
+      sum += static_cast<u32>(std::abs(byte(x.a, k) - byte(x.b, k)));
+    }
+    return u64{sum};
+  });
+  check_lanes(device, "vabsdiff4.u32.u32.u32 %r0, %r1, %r2, %r3;", 'r', [&](const Lane& x) {
+    u32 word = 0;
+    for (int k = 0; k < 4; ++k) {
+      word |= static_cast<u32>(std::abs(byte(x.a, k) - byte(x.b, k))) << (8 * k);
+    }
+    return u64{word};
+  });
+  check_lanes(device, "vadd4.s32.s32.s32.sat %r0, %r1, %r2, %r3;", 'r', [&](const Lane& x) {
+    u32 word = 0;
+    for (int k = 0; k < 4; ++k) {
+      const int sum = signed_byte(x.a, k) + signed_byte(x.b, k);
+      word |= (static_cast<u32>(sum < -128 ? -128 : sum > 127 ? 127 : sum) & 0xffu) << (8 * k);
+    }
+    return u64{word};
+  });
+  check_lanes(device, "vmin2.s32.s32.s32 %r0, %r1, %r2, %r3;", 'r', [](const Lane& x) {
+    const std::int16_t low = std::min(shalf(x.a), shalf(x.b));
+    const std::int16_t high = std::min(shalf(x.a >> 16), shalf(x.b >> 16));
+    return u64{static_cast<std::uint16_t>(low)} | u64{static_cast<std::uint16_t>(high)} << 16;
   });
 }
 
