@@ -2,6 +2,14 @@
 
 namespace farcall::shim {
 
+void Allocations::gained(const Allocation& allocation) {
+  if (allocation.is_device()) usage_.add(allocation.ordinal, allocation.bytes);
+}
+
+void Allocations::lost(const Allocation& allocation) {
+  if (allocation.is_device()) usage_.subtract(allocation.ordinal, allocation.bytes);
+}
+
 void Allocations::insert(Ranges& ranges, const Allocation& allocation) {
   std::uint64_t end = allocation.address + allocation.bytes;
   auto at = ranges.lower_bound(allocation.address);
@@ -9,8 +17,12 @@ void Allocations::insert(Ranges& ranges, const Allocation& allocation) {
     auto before = std::prev(at);
     if (before->first + before->second.bytes > allocation.address) at = before;
   }
-  while (at != ranges.end() && at->first < end) at = ranges.erase(at);
+  while (at != ranges.end() && at->first < end) {
+    lost(at->second);
+    at = ranges.erase(at);
+  }
   ranges[allocation.address] = allocation;
+  gained(allocation);
 }
 
 void Allocations::add(Allocation allocation) {
@@ -48,6 +60,7 @@ std::optional<Allocation> Allocations::take_from(Ranges& ranges, std::uint64_t a
   auto at = ranges.find(address);
   if (at == ranges.end()) return std::nullopt;
   Allocation taken = at->second;
+  lost(taken);
   ranges.erase(at);
   return taken;
 }
@@ -66,19 +79,27 @@ void Allocations::restore_device(const Allocation& taken) {
   Lock lock(mutex_);
   auto next = device_.lower_bound(taken.address);
   bool is_free = next == device_.end() || next->first - taken.address >= taken.bytes;
-  if (is_free && !find_in(device_, taken.address)) device_.emplace(taken.address, taken);
+  if (!is_free || find_in(device_, taken.address)) return;
+  device_.emplace(taken.address, taken);
+  gained(taken);
 }
 
 void Allocations::drop_owner(std::uint64_t owner) {
   Lock lock(mutex_);
   std::erase_if(device_, [&](const auto& entry) {
-    return entry.second.memory == Memory::kGlobal && entry.second.owner == owner;
+    const bool ends = entry.second.memory == Memory::kGlobal && entry.second.owner == owner;
+    if (ends) lost(entry.second);
+    return ends;
   });
 }
 
 void Allocations::drop_context(CUcontext context) {
   Lock lock(mutex_);
-  std::erase_if(device_, [&](const auto& entry) { return entry.second.context == context; });
+  std::erase_if(device_, [&](const auto& entry) {
+    const bool ends = entry.second.context == context;
+    if (ends) lost(entry.second);
+    return ends;
+  });
 }
 
 }  // namespace farcall::shim

@@ -12,6 +12,7 @@
 #include <map>
 #include <optional>
 
+#include "client_shim/usage_page.h"
 #include "transport/base/guarded.h"
 #include "transport/cuda/cuda_abi.h"
 
@@ -62,12 +63,18 @@ class Allocations {
   // The device memory of a context that was destroyed or reset. Host memory stays readable.
   void drop_context(CUcontext context);
 
+  // What all device memory entered here comes to, by device.
+  UsagePage& usage() { return usage_; }
+
  private:
   using Ranges = std::map<std::uint64_t, Allocation>;
   static std::optional<Allocation> find_in(const Ranges& ranges, std::uint64_t address);
-  static std::optional<Allocation> take_from(Ranges& ranges, std::uint64_t address);
-  static void insert(Ranges& ranges, const Allocation& allocation);
+  std::optional<Allocation> take_from(Ranges& ranges, std::uint64_t address);
+  void insert(Ranges& ranges, const Allocation& allocation);
+  void gained(const Allocation& allocation);
+  void lost(const Allocation& allocation);
 
+  UsagePage usage_;
   mutable Mutex mutex_;
   // Two maps, because a device address may equal a host address of this process.
   Ranges device_ FARCALL_GUARDED_BY(mutex_);

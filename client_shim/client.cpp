@@ -83,6 +83,7 @@ Result<std::unique_ptr<Client>> Client::open(std::unique_ptr<link::Session> sess
     int ordinal = static_cast<int>(&device - client->snapshot_.devices.data());
     client->contexts_.add(reinterpret_cast<CUcontext>(device.primary_context), {ordinal, 0, true});
   }
+  client->allocations_.usage().show(client->settings_.server, client->snapshot_.devices);
   return client;
 }
 

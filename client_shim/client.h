@@ -110,6 +110,7 @@ class Client {
   // In the child of a fork: shuts descriptors and wipes keys, and leaves the rest alone.
   void abandon_in_child() {
     trace_.abandon_in_child();
+    allocations_.usage().abandon_in_child();
     session_->abandon_in_child();
   }
 

@@ -83,16 +83,9 @@ Process& process() {
 }
 
 Status try_open(Process& process, bool* is_configured) FARCALL_REQUIRES(process.opening) {
-  TestSeam& seam = test_seam();
-  Settings settings = seam.settings;
-  if (seam.connect == nullptr) {
-    Result<Settings> read = settings_from_environment();
-    *is_configured = read.ok() || read.status().code() != Code::kNotFound;
-    if (!read.ok()) return read.status();
-    settings = std::move(read).value();
-  }
+  Settings settings;
   const std::int64_t started_ns = system_clock().now_ns();
-  auto session = (seam.connect != nullptr ? seam.connect : connect_by_dial)(settings);
+  auto session = connect_session(&settings, is_configured);
   if (!session.ok()) return session.status();
   auto client = Client::open(std::move(session).value(), std::move(settings), system_clock());
   if (!client.ok()) return client.status();
@@ -109,6 +102,22 @@ Status try_open(Process& process, bool* is_configured) FARCALL_REQUIRES(process.
 Client* current_client() {
   Process* made = g_process.load(std::memory_order_acquire);
   return made == nullptr ? nullptr : made->client.load(std::memory_order_acquire);
+}
+
+Result<std::unique_ptr<link::Session>> connect_session(Settings* settings, bool* is_configured) {
+  static_cast<void>(process());  // log and check handler
+  TestSeam& seam = test_seam();
+  if (seam.connect != nullptr) {
+    *settings = seam.settings;
+    return seam.connect(*settings);
+  }
+  Result<Settings> read = settings_from_environment();
+  if (!read.ok()) {
+    *is_configured = read.status().code() != Code::kNotFound;
+    return read.status();
+  }
+  *settings = std::move(read).value();
+  return connect_by_dial(*settings);
 }
 
 CUresult open_client() {

@@ -24,6 +24,11 @@ Client* current_client();
 //                                in the file FARCALL_STATUS names
 CUresult open_client();
 
+// A session of its own from this process's settings, for a caller that will close it again.
+//   settings       what it was made from
+//   is_configured  false when FARCALL_SERVER is not set; else untouched
+Result<std::unique_ptr<link::Session>> connect_session(Settings* settings, bool* is_configured);
+
 // What driver version to tell: the server's, at most what this shim's table speaks. Opens the
 // session when it can, because cudart asks this before cuInit and must get the same number later.
 int driver_version();

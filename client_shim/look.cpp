@@ -1,0 +1,115 @@
+#include "client_shim/look.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <string>
+
+#include "client_shim/process.h"
+#include "client_shim/usage_page.h"
+#include "transport/api/hand.h"
+#include "transport/api/rows.h"
+#include "transport/base/log.h"
+
+namespace farcall::shim {
+namespace {
+
+// The room is value-initialised, so the rest is NUL.
+template <std::size_t kBytes>
+void put_text(char (&to)[kBytes], std::string_view text) {
+  std::memcpy(to, text.data(), std::min(text.size(), kBytes - 1));
+}
+
+LookDevice seen(const Device& device) {
+  LookDevice to{};
+  put_text(to.name, device.name);
+  put_text(to.pci_bus_id, device.pci_bus_id);
+  std::memcpy(to.uuid, device.uuid.bytes, sizeof to.uuid);
+  to.memory_bytes = device.total_bytes;
+  const auto fact = [&](CUdevice_attribute id) { return device.attribute_or(id, 0); };
+  to.major = fact(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+  to.minor = fact(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+  to.pci_domain = fact(CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID);
+  to.pci_bus = fact(CU_DEVICE_ATTRIBUTE_PCI_BUS_ID);
+  to.pci_device = fact(CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID);
+  to.multiprocessors = fact(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+  to.clock_khz = fact(CU_DEVICE_ATTRIBUTE_CLOCK_RATE);
+  to.memory_clock_khz = fact(CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE);
+  to.memory_bus_bits = fact(CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH);
+  to.has_ecc = fact(CU_DEVICE_ATTRIBUTE_ECC_ENABLED);
+  to.compute_mode = fact(CU_DEVICE_ATTRIBUTE_COMPUTE_MODE);
+  to.is_multi_gpu_board = fact(CU_DEVICE_ATTRIBUTE_MULTI_GPU_BOARD);
+  return to;
+}
+
+void fill(const Snapshot& snapshot, std::string_view server, Look* out) {
+  *out = Look{};
+  out->driver_version = std::min(snapshot.driver_version, CUDA_VERSION);
+  out->device_count = static_cast<std::uint32_t>(snapshot.devices.size());
+  put_text(out->server, place_of(server));
+  std::transform(snapshot.devices.begin(), snapshot.devices.end(), out->devices, seen);
+}
+
+// The first call of a session is the only one this one makes.
+Result<Snapshot> ask_devices(link::Session& session) {
+  const wire::FrameHeader head{
+      .id = api::row::cuInit::info().id, .flags = wire::kWantsReply, .thread = 1};
+  auto call = session.post(head, link::Flush::kNow, [](wire::Writer& out) {
+    out.put(api::hand::OpenRequest{api::hand::kOpenVersion, 0});
+  });
+  if (!call.ok()) return call.status();
+  for (;;) {
+    // The link notices a peer that is gone; a driver may take its time to start.
+    Result<link::Frame> frame = session.receive(Deadline::never());
+    if (!frame.ok()) return frame.status();
+    if (frame.value().head.call != call.value()) continue;  // a notice
+    wire::Reader in(frame.value().body);
+    const auto status = static_cast<CUresult>(in.get<std::uint32_t>());
+    if (in.failed()) return Status(Code::kMalformed, "the server's answer is cut short");
+    if (status != CUDA_SUCCESS) {
+      return Status::driver("the server's driver did not start", status);
+    }
+    return parse_snapshot(in);
+  }
+}
+
+Result<Snapshot> look_by_a_session_of_its_own(std::string* server, bool* is_configured) {
+  Settings settings;
+  auto session = connect_session(&settings, is_configured);
+  if (!session.ok()) return session.status();
+  Result<Snapshot> snapshot = ask_devices(*session.value());
+  session.value()->close(Status(Code::kClosed, "the devices have been looked at"));
+  *server = settings.server;
+  return snapshot;
+}
+
+int look(Look* out, std::size_t room) {
+  if (out == nullptr || room != sizeof(Look)) return CUDA_ERROR_INVALID_VALUE;
+  try {
+    if (Client* client = current_client()) {
+      fill(client->snapshot(), client->settings().server, out);
+      return CUDA_SUCCESS;
+    }
+    std::string server;
+    bool is_configured = true;
+    Result<Snapshot> snapshot = look_by_a_session_of_its_own(&server, &is_configured);
+    if (snapshot.ok()) {
+      fill(snapshot.value(), server, out);
+      return CUDA_SUCCESS;
+    }
+    FARCALL_LOG_ERROR("no device: %s", snapshot.status().to_string().c_str());
+    report_status(snapshot.status());
+    return is_configured ? CUDA_ERROR_SYSTEM_NOT_READY : CUDA_ERROR_NO_DEVICE;
+  } catch (const std::exception&) {
+    return CUDA_ERROR_OUT_OF_MEMORY;
+  }
+}
+
+}  // namespace
+
+const LookTable& look_table() {
+  static constexpr LookTable kTable = {sizeof(LookTable), look};
+  return kTable;
+}
+
+}  // namespace farcall::shim
