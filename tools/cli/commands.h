@@ -48,6 +48,12 @@ struct GpusOptions {
 };
 int list_gpus(const GpusOptions& options);
 
+struct SmiOptions {
+  Connection connection;
+  bool json = false;
+};
+int show_use(const SmiOptions& options);
+
 struct ExplainOptions {
   std::string trace_file;
   std::string rtt = "0.5ms";

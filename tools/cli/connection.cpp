@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "tools/cli/places.h"
 #include "transport/api/dispatch.h"
 
 namespace farcall::cli {
@@ -113,7 +112,7 @@ Status try_connection(const Connection& connection) {
   return ok();
 }
 
-void export_environment(const Connection& connection, const std::string& shim) {
+void export_environment(const Connection& connection, const Places& places) {
   // A variable of the user's own must not complete a connection that lacks the value on purpose.
   const auto set = [](const char* name, const std::string& value) {
     value.empty() ? ::unsetenv(name) : ::setenv(name, value.c_str(), 1);
@@ -129,7 +128,8 @@ void export_environment(const Connection& connection, const std::string& shim) {
   set("FARCALL_SERVER_NAME", connection.server_name);
   set("FARCALL_LANES", connection.lanes);
   set("FARCALL_COMPRESS", connection.compress);
-  std::string preload = shim;
+  std::string preload = places.shim;
+  if (is_file(places.nvml)) preload += ":" + places.nvml;
   if (const char* others = std::getenv("LD_PRELOAD"); others != nullptr && *others != 0) {
     preload += std::string(":") + others;
   }

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "tools/cli/commands.h"
+#include "tools/cli/places.h"
 #include "transport/base/status.h"
 #include "transport/link/dial.h"
 
@@ -30,7 +31,7 @@ Result<std::unique_ptr<link::Session>> connect(const Connection& connection,
 Status try_connection(const Connection& connection);
 
 // Sets FARCALL_* in this process's environment, paths made absolute, for exec or dlopen of the
-// shim. Puts the shim in front of LD_PRELOAD.
-void export_environment(const Connection& connection, const std::string& shim);
+// shim. Puts the shim in front of LD_PRELOAD, and NVML's beside it where that was built.
+void export_environment(const Connection& connection, const Places& places);
 
 }  // namespace farcall::cli

@@ -26,7 +26,7 @@ int run_demo(const DemoOptions& options) {
   // Only the program gets the shim: this process goes on unhooked.
   const char* preload = std::getenv("LD_PRELOAD");
   const std::string before = preload == nullptr ? "" : preload;
-  export_environment(pool.value()->connection(), places.shim);
+  export_environment(pool.value()->connection(), places);
   ::setenv("FARCALL_STATS", pool.value()->stats_file().c_str(), 1);
   std::fprintf(stderr, "farcall: pool on %s, device from %s; running %s\n",
                pool.value()->connection().server.c_str(),

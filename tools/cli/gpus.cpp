@@ -111,7 +111,7 @@ int list_gpus(const GpusOptions& options) {
     return fail(status);
   }
   const Places places = find_places();
-  export_environment(connection, places.shim);
+  export_environment(connection, places);
   Driver driver;
   if (!open_driver(places.shim, &driver)) return fail("cannot load " + places.shim);
   int count = 0;

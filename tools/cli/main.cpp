@@ -106,6 +106,18 @@ void add_gpus(CLI::App& app, GpusOptions* options) {
   gpus->footer("Example:\n  farcall gpus --server gpu1:7717 -o json");
 }
 
+void add_smi(CLI::App& app, SmiOptions* options) {
+  auto* smi = app.add_subcommand("smi", "Show the devices and what your processes hold of them");
+  add_connection(smi, &options->connection);
+  smi->add_option_function<std::string>(
+         "-o,--output", [options](const std::string& form) { options->json = form == "json"; },
+         "table (default) or json")
+      ->check(CLI::IsMember({"table", "json"}));
+  smi->footer(
+      "What nvidia-smi shows under farcall run, without nvidia-smi: the processes are yours, on\n"
+      "this machine. Example:\n  watch farcall smi --server gpu1:7717");
+}
+
 void add_explain(CLI::App& app, ExplainOptions* options) {
   auto* explain = app.add_subcommand("explain", "Say what a traced run spent on its link, and why");
   explain->add_option("trace", options->trace_file, "file of farcall run --trace")->required();
@@ -196,12 +208,14 @@ int run(int argc, char** argv) {
   app.footer("'farcall COMMAND --help' tells more about a command.");
   RunOptions run_options;
   GpusOptions gpus_options;
+  SmiOptions smi_options;
   NetperfOptions netperf_options;
   CaOptions ca_options;
   DemoOptions demo_options;
   ExplainOptions explain_options;
   add_run(app, &run_options);
   add_gpus(app, &gpus_options);
+  add_smi(app, &smi_options);
   add_netperf(app, &netperf_options);
   add_ca(app, &ca_options);
   add_demo(app, &demo_options);
@@ -214,6 +228,7 @@ int run(int argc, char** argv) {
   }
   if (app.got_subcommand("run")) return run_program(run_options);
   if (app.got_subcommand("gpus")) return list_gpus(gpus_options);
+  if (app.got_subcommand("smi")) return show_use(smi_options);
   if (app.got_subcommand("explain")) return explain_trace(explain_options);
   if (app.got_subcommand("netperf")) return measure_network(netperf_options);
   if (app.got_subcommand("demo")) return run_demo(demo_options);

@@ -12,6 +12,7 @@ Places find_places() {
   Places places;
   places.server = bin / "farcall-server";
   places.shim = prefix / "lib" / "libcuda.so.1";
+  places.nvml = prefix / "lib" / "libnvidia-ml.so.1";
   places.software_gpu = prefix / "lib" / "software_gpu" / "libcuda.so.1";
   places.training_job = prefix / "e2e" / "train_mlp";
   return places;

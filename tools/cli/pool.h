@@ -2,7 +2,7 @@
 // loopback port, one client certificate, all in a private folder that goes with the object.
 //
 //   Result<std::unique_ptr<Pool>> pool = Pool::start({.driver = path, .gpus = 1});
-//   export_environment(pool.value()->connection(), places.shim);
+//   export_environment(pool.value()->connection(), places);
 //
 // Owner: the object; its destructor ends the server and removes the folder.  Threads: one.
 #pragma once

@@ -36,7 +36,7 @@ int run_program(const RunOptions& options) {
       return fail(status);
     }
   }
-  export_environment(connection, places.shim);
+  export_environment(connection, places);
   std::error_code error;
   if (!options.stats_file.empty()) {
     ::setenv("FARCALL_STATS", std::filesystem::absolute(options.stats_file, error).c_str(), 1);
