@@ -167,8 +167,10 @@ TEST_CASE("an image whose file was damaged is sent again, and kept again") {
   CHECK(load(program, kLarge).payload > 0);
   for (const auto& entry : fs::directory_iterator(cached.folder / "cache")) {
     std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(5000);
+    const auto changed = static_cast<char>(file.get() ^ 1);
     file.seekp(5000);
-    file.put('!');
+    file.put(changed);
   }
   Cost cost = load(program, kLarge);
   CHECK(cost.round_trips == 2);

@@ -114,10 +114,10 @@ TEST_CASE("what is not supported is refused by name, before anything runs") {
   const auto program = load(
       device,
       module_of(
-          "", ".reg .b32 %r<4>;\n add.u32 %r1, %r2, %r3;\n vadd4.s32.s32.s32 %r1, %r2, %r3, %r1;"));
+          "", ".reg .b32 %r<4>;\n add.u32 %r1, %r2, %r3;\n vmad.s32.s32.s32 %r1, %r2, %r3, %r1;"));
   const Status status = program->kernel("k")->decode();
   CHECK(status.code() == Code::kUnsupported);
-  CHECK(status.text().find("vadd4.s32.s32.s32") != std::string::npos);
+  CHECK(status.text().find("vmad.s32.s32.s32") != std::string::npos);
   CHECK(status.text().find("function k, line") != std::string::npos);
   const Fault fault = run(device, *program, "k", {}, {});
   CHECK(fault.kind == FaultKind::kUnsupported);
