@@ -77,8 +77,9 @@ std::int64_t round_trip_us(int fd) {
   return info.tcpi_min_rtt != UINT32_MAX ? info.tcpi_min_rtt : info.tcpi_rtt;
 }
 
-double delivery_ns_per_byte(int fd) {
-  const tcp_info info = tcp_info_of(fd);
+double delivery_ns_per_byte(int fd) { return delivery_ns_per_byte(tcp_info_of(fd)); }
+
+double delivery_ns_per_byte(const tcp_info& info) {
   // A rate that was limited by what there was to send says nothing of the link.
   if (info.tcpi_delivery_rate_app_limited != 0 || info.tcpi_delivery_rate == 0) return 0;
   return 1e9 / static_cast<double>(info.tcpi_delivery_rate);

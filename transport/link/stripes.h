@@ -20,6 +20,8 @@
 
 #include "transport/link/carrier.h"
 
+struct tcp_info;  // linux/tcp.h, which does not go with netinet/tcp.h
+
 namespace farcall::link {
 
 // connections: in the order that both ends know them by. One comes back as it is, null for none.
@@ -34,6 +36,8 @@ std::int64_t round_trip_us(int fd);
 // was always something to send; 0 when the kernel does not say. As round_trip_us, it ends at a
 // proxy.
 double delivery_ns_per_byte(int fd);
+// The same, of what the kernel said (TCP_INFO).
+double delivery_ns_per_byte(const tcp_info& info);
 
 // How many connections keep 3 GB/s, which is what sealing and TCP reach on one core, under way for
 // that long: 1 up to 0.7 ms, limits::kStripesMax from 4.9 ms on.
