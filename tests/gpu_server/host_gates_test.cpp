@@ -133,7 +133,7 @@ TEST_CASE("several requests may be read ahead of one call, and count once each")
   HostDriver driver;
   ServedSession session(driver.table());
   open(session);
-  for (std::uint64_t id : {7, 8})
+  for (std::uint64_t id : {7U, 8U})
     REQUIRE(session.post(kLaunch, body(hand::HostFunction{id, 0})).ok());
   auto fill =
       body(std::uint64_t{0}, static_cast<unsigned char>(1), std::uint64_t{1}, std::uint64_t{0});
@@ -165,7 +165,7 @@ TEST_CASE("a session that ends opens its gates") {
   HostDriver driver;
   ServedSession session(driver.table());
   open(session);
-  for (std::uint64_t id : {1, 2, 3}) {
+  for (std::uint64_t id : {1U, 2U, 3U}) {
     REQUIRE(session.post(kCallback, body(hand::HostFunction{id, 0})).ok());
   }
   REQUIRE(session.post(kSynchronize, body(std::uint64_t{0}), 1, wire::kWantsReply).ok());
