@@ -43,11 +43,13 @@ struct ProcessEntry {
 };
 static_assert(sizeof(ProcessEntry) == 4128);
 
-nvmlReturn_t handle_by_index(unsigned index, nvmlDevice_t* out) {
+// The third is a number that nobody knows the meaning of.
+nvmlReturn_t handle_by_index(unsigned index, nvmlDevice_t* out, std::uintptr_t) {
   return nvmlDeviceGetHandleByIndex_v2(index, out);
 }
 
-nvmlReturn_t compute_processes(nvmlDevice_t handle, unsigned* count, ProcessEntry* entries) {
+nvmlReturn_t compute_processes(nvmlDevice_t handle, unsigned* count, void* room_for) {
+  auto* entries = static_cast<ProcessEntry*>(room_for);
   return answer([&](const Look& devices) {
     const int index = Library::get().index_of(handle);
     if (index < 0 || count == nullptr) return NVML_ERROR_INVALID_ARGUMENT;
@@ -64,7 +66,7 @@ nvmlReturn_t compute_processes(nvmlDevice_t handle, unsigned* count, ProcessEntr
   });
 }
 
-nvmlReturn_t no_processes(nvmlDevice_t, unsigned* count, ProcessEntry*) {
+nvmlReturn_t no_processes(nvmlDevice_t, unsigned* count, void*) {
   if (count == nullptr) return NVML_ERROR_INVALID_ARGUMENT;
   *count = 0;
   return NVML_SUCCESS;
