@@ -47,7 +47,8 @@ NVML_EXPORT nvmlReturn_t nvmlInternalGetExportTable(const void** table, const vo
 namespace {
 
 constexpr std::uint64_t kGib = std::uint64_t{1} << 30;
-constexpr char kServer[] = "nvml-test:7717";  // of no other page on this machine
+// Of no other page on this machine, also when tests run beside each other.
+const std::string kServer = "nvml-test-" + std::to_string(::getpid()) + ":7717";
 
 int g_looks = 0;
 int g_look_result = CUDA_SUCCESS;
@@ -60,7 +61,7 @@ int fake_look(Look* out, std::size_t room) {
   *out = Look{};
   out->driver_version = 12080;
   out->device_count = 2;
-  std::memcpy(out->server, kServer, sizeof kServer);
+  std::memcpy(out->server, kServer.c_str(), kServer.size() + 1);
   for (unsigned i = 0; i < 2; ++i) {
     LookDevice& device = out->devices[i];
     std::memcpy(device.name, "A device", 9);
@@ -191,7 +192,7 @@ TEST_CASE("what CUDA cannot tell is not made up") {
 TEST_CASE("memory is what the pages of this server's programs say") {
   FreshNvml fresh;
   UsagePage here, elsewhere;
-  here.show(std::string("tcp://") + kServer, two_devices());
+  here.show("tcp://" + kServer, two_devices());
   elsewhere.show("other:7717", two_devices());
   here.add(1, 100);
   here.add(1, 20);
@@ -274,7 +275,7 @@ TEST_CASE("a file that only has a page's name is passed over") {
   figures.device_count = 1;
   figures.devices[0].uuid[0] = 1;
   figures.devices[0].bytes = 5;
-  std::memcpy(figures.server, kServer, sizeof kServer);
+  std::memcpy(figures.server, kServer.c_str(), kServer.size() + 1);
   const auto sum = [&] {
     REQUIRE(::pwrite(file.get(), &figures, sizeof figures, 0) ==
             static_cast<ssize_t>(sizeof figures));

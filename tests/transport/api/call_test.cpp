@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "tests/support/switched.h"
 #include "tests/transport/api/table_loop.h"
 
 #include "transport/api/client_call.h"
@@ -160,6 +161,7 @@ TEST_CASE("an output that is not wanted is not asked for, and a name must be the
 }
 
 TEST_CASE("a cached row asks once, and asks again after a failure") {
+  farcall::Switched all_on("");
   Fixture test;
   test.loop.use_cache = true;
   static CUresult next;
