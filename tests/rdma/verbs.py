@@ -29,7 +29,7 @@ def contents(build, folder):
     client = authority.client()
     files = {"/pool/ca.crt": authority.ca, "/pool/server.crt": certificate,
              "/pool/server.key": key, "/pool/client.crt": client[0], "/pool/client.key": client[1]}
-    for name in ["bin/farcall-server", "bin/farcall-worker", "bin/rdma_test", "lib/libcuda.so.1",
+    for name in ["bin/farcall", "bin/farcall-server", "bin/farcall-worker", "bin/rdma_test", "lib/libcuda.so.1",
                  "lib/libfarcall_ucx.so", "lib/software_gpu/libcuda.so.1"]:
         if not (build / name).is_file():
             pool.skip(f"{name} is not built")
