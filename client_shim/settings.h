@@ -16,7 +16,7 @@
 //   FARCALL_LOG          level[:file], see transport/base/log.h
 //   FARCALL_OFF          optimisations to do without: spin,gather,… or all; see switches.h
 //   FARCALL_ENGINE       what seals records: auto (default), evp, ipsec-mb; see link/engine.h
-//   FARCALL_CRYPTO_THREADS   helper threads for large payloads, 0 to 8; see link/crypto_pool.h
+//   FARCALL_CRYPTO_THREADS   helper threads for large payloads, 0 to 4; see link/crypto_pool.h
 //
 // Owner: plain values.  Threads: any; reads the environment once each call.
 #pragma once
