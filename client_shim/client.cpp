@@ -89,8 +89,7 @@ Result<std::unique_ptr<Client>> Client::open(std::unique_ptr<link::Session> sess
 
 CUresult Client::fetch_snapshot() {
   auto encode = [&](wire::Writer& out) {
-    out.put(api::hand::OpenRequest{api::hand::kOpenVersion,
-                                   settings_.strict ? api::hand::kOpenStrict : 0});
+    out.put(api::hand::OpenRequest{api::hand::kOpenVersion, 0});
   };
   auto take = [&](Reply& reply) {
     if (reply.status != CUDA_SUCCESS) return reply.status;

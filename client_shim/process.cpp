@@ -48,7 +48,6 @@ Result<std::unique_ptr<link::Session>> connect_by_dial(const Settings& settings)
   options.server_name = settings.server_name;
   options.table_fingerprint = api::table_fingerprint();
   options.version = kVersion;
-  options.strict = settings.strict;
   return link::dial(options, nullptr);
 }
 

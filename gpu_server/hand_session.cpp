@@ -46,7 +46,9 @@ void put_device(Call& call, int device) {
 
 Verdict open(Call& call) {
   auto request = call.in.get<hand::OpenRequest>();
-  if (!call.in.done() || request.version != hand::kOpenVersion) return Verdict::kMalformed;
+  if (!call.in.done() || request.version != hand::kOpenVersion || request.zero != 0) {
+    return Verdict::kMalformed;
+  }
   if (CUresult opened = call.contexts.open(); opened != CUDA_SUCCESS) return call.status(opened);
   hand::OpenReply reply{};
   if (call.driver.cuDriverGetVersion != nullptr) {

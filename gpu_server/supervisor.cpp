@@ -310,8 +310,6 @@ Status Supervisor::give(link::ControlConnection& control, const link::CarrierOff
                         const link::SessionId& id, WorkerProcess& worker) {
   link::Handover gift;
   gift.session_id = id;
-  gift.peer = control.peer();
-  gift.strict = control.hello().strict;
   gift.carrier = offer.kind;
   if (offer.compress) gift.compress = control.hello().compress;
   const bool by_us = offer.kind != link::CarrierKind::kRdma;  // lanes come to this process

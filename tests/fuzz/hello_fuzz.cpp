@@ -29,7 +29,7 @@ void client(std::span<const std::byte> bytes) {
   Result<std::size_t> again = encode(hello.value(), room);
   require(again.ok());
   Result<ClientHello> back = parse_client_hello(std::span(room).first(again.value()));
-  require(back.ok() && back->version == hello->version && back->strict == hello->strict &&
+  require(back.ok() && back->version == hello->version &&
           back->table_fingerprint == hello->table_fingerprint && back->pid == hello->pid);
   require(hello->protocol != kProtocolVersion ||
           (back->carriers == hello->carriers && back->stripes == hello->stripes &&

@@ -30,9 +30,8 @@ inline constexpr std::uint32_t kOpenVersion = 1;
 inline constexpr std::int32_t kNoAttribute = INT32_MIN;
 struct OpenRequest {
   std::uint32_t version;  // kOpenVersion
-  std::uint32_t flags;    // kOpenStrict
+  std::uint32_t zero;
 };
-inline constexpr std::uint32_t kOpenStrict = 1;
 struct OpenReply {
   std::int32_t driver_version;    // 13000
   std::uint32_t device_count;     // at most limits::kDevicesMax

@@ -56,7 +56,6 @@ Result<ServerHello> exchange_hellos(const DialOptions& options, CarrierSet carri
   ClientHello mine;
   mine.compress = options.compress;
   mine.stripes = wanted_stripes(options, round_trip_us(control.fd()));
-  mine.strict = options.strict;
   mine.table_fingerprint = options.table_fingerprint;
   mine.pid = static_cast<std::uint32_t>(::getpid());
   mine.version = options.version;

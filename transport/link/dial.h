@@ -37,7 +37,6 @@ struct DialOptions {
   std::string server_name;  // DNS name or IP address the certificate must carry; empty: host
   std::uint64_t table_fingerprint = 0;
   std::string version;  // of the program, for error texts; up to 64 bytes
-  bool strict = false;  // FARCALL_STRICT=1, told to the server
   // Connections for payloads, 1 … limits::kStripesMax; 0: by the distance of the server, see
   // stripes.h. The server may allow fewer, and other carriers than tcp have one.
   std::size_t stripes = 0;

@@ -18,10 +18,10 @@ namespace farcall::link {
 namespace {
 
 // Always this long, so that one receive takes exactly one message from any kind of Unix socket.
-constexpr std::size_t kMessageBytes = 768;
-constexpr std::uint32_t kMagic = 0x334f4846;  // "FHO3"
+constexpr std::size_t kMessageBytes = 256;
+constexpr std::uint32_t kMagic = 0x344f4846;  // "FHO4"
+static_assert(4 + sizeof(SessionId::bytes) + SessionKeys::kBytes + 3 <= kMessageBytes);
 constexpr std::size_t kDescriptorsMax = 1 + limits::kStripesMax;
-constexpr std::size_t kTextBytesMax = 64;
 // A worker's place or its reason for having none; always this long too.
 constexpr std::size_t kPlaceTextBytesMax = 509;
 constexpr std::size_t kPlaceMessageBytes = 512;
@@ -32,19 +32,6 @@ struct Message {
   Message(const Message&) = delete;
   ~Message() { wipe(bytes); }
 };
-
-void put_text(wire::Writer& out, const std::string& text) {
-  if (text.size() > kTextBytesMax) out.fail();
-  out.put(static_cast<std::uint8_t>(text.size()));
-  out.bytes(text.data(), text.size());
-}
-
-std::string get_text(wire::Reader& in) {
-  const auto bytes = in.get<std::uint8_t>();
-  if (bytes > kTextBytesMax) in.fail();
-  std::span<const std::byte> text = in.bytes(bytes);
-  return std::string(reinterpret_cast<const char*>(text.data()), text.size());
-}
 
 std::size_t descriptors_of(const Handover& gift) {
   return gift.carrier == CarrierKind::kRdma ? 0 : 1 + gift.bulk.size();
@@ -59,17 +46,10 @@ Status encode(const Handover& gift, Message& message) {
   out.put(gift.session_id.bytes);
   std::span<std::byte> keys = out.room(SessionKeys::kBytes);
   if (keys.size() == SessionKeys::kBytes) gift.keys.save(keys.first<SessionKeys::kBytes>());
-  out.put(static_cast<std::uint8_t>(gift.strict ? 1 : 0));
   out.put(static_cast<std::uint8_t>(gift.carrier));
   out.put(static_cast<std::uint8_t>(descriptors_of(gift)));
   out.put(static_cast<std::uint8_t>(gift.compress));
-  out.put(static_cast<std::uint8_t>(gift.peer.kind));
-  out.put(gift.peer.not_after);
-  for (const std::string* text :
-       {&gift.peer.pool, &gift.peer.tenant, &gift.peer.user, &gift.peer.host, &gift.peer.serial}) {
-    put_text(out, *text);
-  }
-  return out.ok() ? ok() : Status(Code::kOverQuota, "an identity too long to hand over");
+  return ok();
 }
 
 // descriptors: how many came along
@@ -81,19 +61,11 @@ Status decode(const Message& message, std::size_t descriptors, Handover* gift) {
   if (keys.size() == SessionKeys::kBytes) {
     gift->keys = SessionKeys::load(keys.first<SessionKeys::kBytes>());
   }
-  gift->strict = in.get<std::uint8_t>() != 0;
   const auto carrier = in.get<std::uint8_t>();
   const auto descriptors_sent = in.get<std::uint8_t>();
   const auto compress = in.get<std::uint8_t>();
-  const auto kind = in.get<std::uint8_t>();
-  gift->peer.not_after = in.get<std::int64_t>();
-  for (std::string* text : {&gift->peer.pool, &gift->peer.tenant, &gift->peer.user,
-                            &gift->peer.host, &gift->peer.serial}) {
-    *text = get_text(in);
-  }
   if (in.failed() || magic != kMagic || carrier >= kCarrierKinds ||
-      compress > static_cast<std::uint8_t>(Compress::kOn) ||
-      kind > static_cast<std::uint8_t>(security::IdentityKind::kAuthority)) {
+      compress > static_cast<std::uint8_t>(Compress::kOn)) {
     return {Code::kMalformed, "what arrived is no session"};
   }
   gift->carrier = static_cast<CarrierKind>(carrier);
@@ -102,7 +74,6 @@ Status decode(const Message& message, std::size_t descriptors, Handover* gift) {
   if (descriptors != descriptors_sent || (has_lanes ? descriptors < 2 : descriptors != 0)) {
     return {Code::kMalformed, "a session arrived without its lanes"};
   }
-  gift->peer.kind = static_cast<security::IdentityKind>(kind);
   return ok();
 }
 

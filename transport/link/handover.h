@@ -5,13 +5,12 @@
 //   Result<LaneCarriers> lanes = lanes_of(mine.value(), …);               // lanes.h
 //
 // Before that, a worker that listens for RDMA says where: send_place(), receive_place().
-// One message over a Unix socket pair (SOCK_STREAM or SOCK_SEQPACKET): keys and identity as bytes,
+// One message over a Unix socket pair (SOCK_STREAM or SOCK_SEQPACKET): keys as bytes,
 // the connections' descriptors by SCM_RIGHTS.  Threads: one.
 #pragma once
 #include <string>
 #include <vector>
 
-#include "security/identity.h"
 #include "transport/base/clock.h"
 #include "transport/base/status.h"
 #include "transport/base/unique.h"
@@ -27,14 +26,12 @@ struct Handover {
   CarrierKind carrier = CarrierKind::kTcp;
   // TCP or Unix sockets; none for rdma, whose lanes come to the worker by themselves.
   Fd calls;
-  std::vector<Fd> bulk;         // 1 … limits::kStripesMax, in the order of their numbers
-  security::PeerIdentity peer;  // the client's, proven
-  bool strict = false;
+  std::vector<Fd> bulk;                // 1 … limits::kStripesMax, in the order of their numbers
   Compress compress = Compress::kOff;  // payloads, as client and server agreed
 };
 
 // Descriptors are duplicated by the kernel; `gift` keeps its own and closes them when it dies.
-// Errors: kClosed, kSystem, kOverQuota (too many lanes, or an identity that is too long).
+// Errors: kClosed, kSystem, kOverQuota (too many lanes).
 Status send_session(int socket, const Handover& gift);
 // Errors: kClosed, kTimeout, kMalformed, kSystem.
 Result<Handover> receive_session(int socket, Deadline deadline);

@@ -17,7 +17,6 @@ constexpr std::uint32_t kServerMagic = 0x31485346;  // "FSH1"
 constexpr std::array<char, 4> kLaneMagic = {'F', 'C', 'L', '1'};
 constexpr std::uint8_t kLaneVersion = 1;
 // Flags of a client.
-constexpr std::uint16_t kStrict = 1;
 constexpr std::uint16_t kCompressOn = 2;
 constexpr std::uint16_t kCompressAuto = 4;
 // What a server grants.
@@ -47,10 +46,8 @@ std::string hex(std::uint64_t value) {
 }
 
 std::uint16_t flags_of(const ClientHello& hello) {
-  std::uint16_t flags = hello.strict ? kStrict : 0;
-  if (hello.compress == Compress::kOn) flags |= kCompressOn;
-  if (hello.compress == Compress::kAuto) flags |= kCompressAuto;
-  return flags;
+  if (hello.compress == Compress::kOn) return kCompressOn;
+  return hello.compress == Compress::kAuto ? kCompressAuto : 0;
 }
 
 Compress compress_of(std::uint16_t flags) {
@@ -89,7 +86,6 @@ Result<ClientHello> parse_client_hello(std::span<const std::byte> bytes) {
   const auto version_bytes = in.get<std::uint16_t>();
   if (version_bytes > kVersionBytesMax) return malformed("a version text that long");
   hello.version = printable(in.bytes(version_bytes));
-  hello.strict = (flags & kStrict) != 0;
   hello.compress = compress_of(flags);
   if (in.failed()) return malformed("a client's hello is cut short");
   // Another protocol may say other things behind this; all that is asked of it is to be told apart.

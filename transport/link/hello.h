@@ -27,7 +27,6 @@ inline constexpr std::size_t kPlaceBytesMax = 256;
 
 struct ClientHello {
   std::uint16_t protocol = kProtocolVersion;
-  bool strict = false;
   std::uint64_t table_fingerprint = 0;
   std::uint32_t pid = 0;                          // as the client sees it; for logs
   std::string version;                            // printable, ≤ kVersionBytesMax

@@ -22,7 +22,6 @@ constexpr std::size_t kAfterVersion = sizeof(CarrierSet) + 1;
 
 ClientHello client_hello() {
   ClientHello hello;
-  hello.strict = true;
   hello.table_fingerprint = 0x1122334455667788;
   hello.pid = 77;
   hello.version = "0.1.0";
@@ -39,7 +38,6 @@ TEST_CASE("a client's hello survives the wire, and every truncation of it is ref
   REQUIRE(bytes.ok());
   Result<ClientHello> back = parse_client_hello(std::span(room).first(bytes.value()));
   REQUIRE(back.ok());
-  CHECK(back->strict);
   CHECK(back->table_fingerprint == 0x1122334455667788);
   CHECK(back->pid == 77);
   CHECK(back->version == "0.1.0");
@@ -160,7 +158,6 @@ TEST_CASE("compression is asked for and granted, or is not there") {
     Result<ClientHello> back = parse_client_hello(std::span(room).first(bytes.value()));
     REQUIRE(back.ok());
     CHECK(back->compress == wish);
-    CHECK(back->strict);
   }
   Result<std::size_t> bytes = encode(client_hello(), room);
   room[6] |= std::byte{6};  // auto and on at once
