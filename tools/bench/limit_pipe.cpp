@@ -30,7 +30,7 @@ class TcpPipe final : public Pipe {
  public:
   explicit TcpPipe(int socket)
       : socket_(socket), out_(new std::byte[kRecordMax]()), in_(new std::byte[kRecordMax]()) {
-    const int on = 1, bytes = 2 << 20;
+    const int on = 1, bytes = limits::kLaneWindowBytes;
     ::setsockopt(socket_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     ::setsockopt(socket_, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
     ::setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
@@ -66,7 +66,7 @@ class TcpPipe final : public Pipe {
 
 // One direction: slots in turn; `filled` and `emptied` count them for ever.
 struct Ring {
-  static constexpr std::size_t kSlots = 8;  // 2 MiB, as a lane has; with half, a fifth slower
+  static constexpr std::size_t kSlots = 8;  // 2 MiB, as a lane has; with half, a twentieth slower
   alignas(64) std::atomic<std::uint64_t> filled{0};
   alignas(64) std::atomic<std::uint64_t> emptied{0};
   alignas(64) std::byte slots[kSlots][(kRecordMax + 63) / 64 * 64];

@@ -1,5 +1,5 @@
-# Compiler settings and the functions every folder uses: farcall_library, farcall_tests,
-# farcall_carries_libraries.
+# Compiler settings and the functions every folder uses: farcall_library, farcall_links_archive,
+# farcall_tests, farcall_carries_libraries.
 
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -61,6 +61,21 @@ function(farcall_library name)
   add_library(${name} STATIC ${sources})
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PUBLIC ${ARG_LINK})
+endfunction()
+
+# farcall_links_archive(TARGET NAME HEADER)
+# Links a library of the distribution, statically where it has it so: the code also becomes part of
+# shared libraries that live in other people's processes and should drag nothing in there. Its
+# symbols must not replace those of a program that has a copy of its own.
+function(farcall_links_archive target name header)
+  find_path(FARCALL_${name}_INCLUDE ${header})
+  find_library(FARCALL_${name}_LIBRARY NAMES lib${name}.a ${name})
+  if(NOT FARCALL_${name}_INCLUDE OR NOT FARCALL_${name}_LIBRARY)
+    message(FATAL_ERROR "${name} not found. Install lib${name}-dev, or run ./tools/setup.")
+  endif()
+  target_include_directories(${target} SYSTEM PRIVATE ${FARCALL_${name}_INCLUDE})
+  target_link_libraries(${target} PUBLIC ${FARCALL_${name}_LIBRARY})
+  target_link_options(${target} INTERFACE "LINKER:--exclude-libs,lib${name}.a")
 endfunction()
 
 # farcall_tests(NAME FOLDER [LINK target…])

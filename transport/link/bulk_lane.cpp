@@ -96,7 +96,8 @@ Result<std::size_t> BulkReceiver::next_record(std::span<std::byte> destination, 
   *fatal = true;
   Result<std::size_t> bytes = lane_.wait_next(Deadline::never());
   if (!bytes.ok()) return bytes;
-  if (takes_packed_ && lane_.next_type() == RecordType::kPacked) return next_packed(destination);
+  if (takes_packed_ && lane_.next_type() == RecordType::kPacked)
+    return next_packed(bytes.value(), destination);
   const bool direct = bytes.value() <= destination.size() && lane_.next_type() == RecordType::kData;
   if (!direct) {
     if (Status made = make_once(spare_); !made.ok()) return made;
@@ -130,17 +131,16 @@ std::size_t BulkReceiver::start_spare(std::size_t bytes, std::span<std::byte> de
   return take_spare(destination);
 }
 
-Result<std::size_t> BulkReceiver::next_packed(std::span<std::byte> destination) {
+Result<std::size_t> BulkReceiver::next_packed(std::size_t text_bytes,
+                                              std::span<std::byte> destination) {
   if (Status made = make_once(packed_); !made.ok()) return made;
-  Result<std::size_t> text_bytes = lane_.wait_next(Deadline::never());  // it is there
-  if (!text_bytes.ok()) return text_bytes;
   Result<RecordType> type = lane_.open(packed_.bytes());
   if (!type.ok()) return type.status();
   // In shared memory the peer can change the type between the two looks at it.
   if (type.value() != RecordType::kPacked) {
     return Status(Code::kMalformed, "a record of the bulk lane changed its type");
   }
-  const std::span<const std::byte> text = packed_.bytes().first(text_bytes.value());
+  const std::span<const std::byte> text = packed_.bytes().first(text_bytes);
   Result<std::size_t> bytes = Decompressor::unpacked_bytes(text);
   if (!bytes.ok()) return bytes;
   const bool direct = bytes.value() <= destination.size();
@@ -149,7 +149,7 @@ Result<std::size_t> BulkReceiver::next_packed(std::span<std::byte> destination) 
   }
   const std::span<std::byte> out = (direct ? destination : spare_.bytes()).first(bytes.value());
   Status unpacked = decompressor_.unpack(text, out);
-  wipe(packed_.bytes().first(text_bytes.value()));
+  wipe(packed_.bytes().first(text_bytes));
   if (!unpacked.ok()) return unpacked;
   bytes_.fetch_add(bytes.value(), std::memory_order_relaxed);
   if (direct) return bytes;

@@ -6,7 +6,7 @@
 // The first record of a payload is short (limits::kBulkFirstRecordBytes), so that the far end
 // starts early; the rest are as long as suits the lane. Records are opened straight into the
 // destination where they fit whole, else through a buffer of one record. Where both ends agreed to
-// it, a record may be compressed (compress.h); then this end does without helpers.
+// it, a record may be compressed (compress.h); then the sender does without helpers.
 // Owner: a Session.  Threads: BulkSender under turn(); BulkReceiver one at a time.
 #pragma once
 #include <atomic>
@@ -70,7 +70,7 @@ class BulkReceiver {
   // in `destination`.
   Result<std::size_t> next_record(std::span<std::byte> destination, bool* fatal);
   // Opens the next record, which claims to be packed, and unpacks it to the same place.
-  Result<std::size_t> next_packed(std::span<std::byte> destination);
+  Result<std::size_t> next_packed(std::size_t text_bytes, std::span<std::byte> destination);
   // So many bytes of spare_ are payload now.
   std::size_t start_spare(std::size_t bytes, std::span<std::byte> destination);
   // Fills `destination` from its start with whole records, by helpers; stops before a record that

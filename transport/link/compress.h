@@ -42,6 +42,8 @@ class CompressChoice {
  public:
   explicit CompressChoice(Compress mode) : mode_(mode) {}
 
+  bool is_on() const { return mode_ != Compress::kOff; }
+
   // Another payload begins: it may pack where the last one did not.
   void forget_failures() { skip_ = 0; }
   bool should_try();
@@ -67,7 +69,7 @@ class CompressChoice {
 
 class Compressor {
  public:
-  explicit Compressor(Compress mode) : choice_(mode), mode_(mode) {}
+  explicit Compressor(Compress mode) : choice_(mode) {}
 
   // A payload of `bytes` begins.
   void start(std::uint64_t bytes);
@@ -78,13 +80,12 @@ class Compressor {
   void sent(std::size_t bytes, std::int64_t ns, double told_ns) {
     choice_.sent(bytes, ns, told_ns);
   }
-  bool is_on() const { return mode_ != Compress::kOff; }
+  bool is_on() const { return choice_.is_on(); }
   void wipe_in_child();
 
  private:
   bool make_once();
   CompressChoice choice_;
-  const Compress mode_;
   SecureBuffer work_;            // zstd's own
   SecureBuffer text_;            // packed
   ZSTD_CCtx_s* zstd_ = nullptr;  // lies in work_

@@ -13,17 +13,19 @@
 #include <cstring>
 #include <memory>
 
+#include "transport/base/limits.h"
 #include "transport/link/acceptor.h"
 
 namespace farcall::link {
 namespace {
 
-constexpr int kSocketBufferBytes = 2 << 20;
+constexpr int kSocketBufferBytes = limits::kLaneWindowBytes;
 constexpr int kKeepaliveIdleS = 10;
 constexpr int kKeepaliveGapS = 5;
 constexpr int kKeepaliveProbes = 3;
 constexpr int kUserTimeoutMs = 25'000;
-constexpr int kListenBacklog = 64;
+// As many as may stand at the door at once; the kernel turns the rest away.
+constexpr int kListenBacklog = limits::kUnauthenticatedConnectionsMax;
 
 void set(int fd, int level, int option, int value) {
   // A refusal leaves the connection slower or slower to notice a death, not wrong.
