@@ -148,6 +148,8 @@ TEST_CASE("a thread that sends while it waits is served after its wait") {
   REQUIRE(
       session.post(id_of<row::cuStreamQuery>(), body(std::uint64_t{0}), 1, wire::kWantsReply).ok());
   fake.await("sync begins");
+  CHECK(session.client().receive(Deadline::after(system_clock(), 20)).status().code() ==
+        Code::kTimeout);
   fake.release();
   CHECK(session.receive().head.id == id_of<row::cuStreamSynchronize>());
   CHECK(session.receive().head.id == id_of<row::cuStreamQuery>());

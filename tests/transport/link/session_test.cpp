@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/support/switched.h"
+#include "tests/support/watched_thread.h"
 
 using namespace farcall;
 using namespace farcall::link;
@@ -284,11 +285,13 @@ TEST_CASE("a deadline that passes is no error of the session") {
 TEST_CASE("close wakes the receiving and the bulk reading thread with the reason") {
   SessionPair pair = make_pair();
   Status received, read;
-  std::thread receiver([&] { received = pair.client->receive(Deadline::never()).status(); });
-  std::thread reader([&] {
+  WatchedThread receiver([&] { received = pair.client->receive(Deadline::never()).status(); });
+  WatchedThread reader([&] {
     std::array<std::byte, 8> room;
     read = pair.client->bulk_read(room);
   });
+  receiver.await_sleep();
+  reader.await_sleep();
   pair.client->close({Code::kDenied, "the lease was revoked"});
   receiver.join();
   reader.join();

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/watched_thread.h"
 #include "transport/base/limits.h"
 #include "transport/link/keys.h"
 #include "transport/link/record.h"
@@ -252,15 +253,18 @@ TEST_CASE("records pass both ways, and wrap around the ring's end in one piece")
 TEST_CASE("a writer of a full ring sleeps until there is room, and loses nothing") {
   Lanes lanes = joined();
   constexpr std::uint32_t kRecords = 2'000;
-  std::thread writer([&] {
-    for (std::uint32_t i = 0; i < kRecords; ++i) REQUIRE(send(*lanes.client, 4000 + i).ok());
+  Status sent;
+  WatchedThread writer([&] {
+    for (std::uint32_t i = 0; i < kRecords && sent.ok(); ++i) sent = send(*lanes.client, 4000 + i);
   });
+  writer.await_sleep();
   for (std::uint32_t i = 0; i < kRecords; ++i) {
     REQUIRE(lanes.server->wait(soon()).ok());
     CHECK(peeked(*lanes.server) == 4016 + i);
     lanes.server->rx_release();
   }
   writer.join();
+  CHECK_MESSAGE(sent.ok(), sent.to_string());
 }
 
 TEST_CASE("a reader that sleeps is woken by a record, again and again") {
@@ -286,10 +290,12 @@ TEST_CASE("close wakes a writer that waits for room and a reader that waits for 
   for (bool by_peer : {false, true}) {
     Lanes lanes = joined();
     Status written, read;
-    std::thread writer([&] {
+    WatchedThread writer([&] {
       while (written.ok()) written = send(*lanes.client, 60'000);
     });
-    std::thread reader([&] { read = lanes.client->wait(Deadline::never()); });
+    WatchedThread reader([&] { read = lanes.client->wait(Deadline::never()); });
+    writer.await_sleep();
+    reader.await_sleep();
     (by_peer ? lanes.server : lanes.client)->close();
     writer.join();
     reader.join();

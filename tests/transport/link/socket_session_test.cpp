@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/watched_thread.h"
 #include "transport/link/acceptor.h"
 #include "transport/link/carrier.h"
 #include "transport/link/record.h"
@@ -268,11 +269,13 @@ TEST_CASE("calls pass while a payload is stuck") {
 TEST_CASE("close wakes a thread that waits for a frame and one that waits for a payload") {
   Ends ends = over_each();
   Status frame, payload;
-  std::thread receiver([&] { frame = ends.client->receive(Deadline::never()).status(); });
-  std::thread reader([&] {
+  WatchedThread receiver([&] { frame = ends.client->receive(Deadline::never()).status(); });
+  WatchedThread reader([&] {
     std::array<std::byte, 8> room;
     payload = ends.client->bulk_read(room);
   });
+  receiver.await_sleep();
+  reader.await_sleep();
   ends.client->close({Code::kDenied, "over"});
   receiver.join();
   reader.join();
