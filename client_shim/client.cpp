@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "client_shim/process.h"
+#include "transport/api/device_numbers.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 #include "transport/base/log.h"
@@ -51,6 +52,19 @@ bool names_its_context(const api::RowInfo& row) {
          family == wire::family(api::row::cuEventSynchronize::info().id);
 }
 
+int to_server(int device) noexcept {
+  const Client* client = current_client();
+  if (device < 0 || client == nullptr) return device;
+  const auto place = client->visible().place(device);
+  return place ? place->device : api::kNoDevice;
+}
+
+int to_program(int device) noexcept {
+  const Client* client = current_client();
+  if (device < 0 || client == nullptr) return device;
+  return client->visible().ordinal({.server = 0, .device = device}).value_or(CU_DEVICE_INVALID);
+}
+
 void thread_ended(ThreadState& thread) {
   Client* client = current_client();
   if (client != nullptr) client->release_thread(thread);
@@ -79,10 +93,16 @@ Result<std::unique_ptr<Client>> Client::open(std::unique_ptr<link::Session> sess
     if (!closed.ok()) return closed;
     return Status::driver("the server's driver did not start", opened);
   }
+  if (client->snapshot_.devices.empty() && !client->all_devices_.devices.empty()) {
+    const Status none(Code::kNotFound, "CUDA_VISIBLE_DEVICES names none of the server's devices");
+    client->session_->close(none);
+    return none;
+  }
   for (const Device& device : client->snapshot_.devices) {
     int ordinal = static_cast<int>(&device - client->snapshot_.devices.data());
     client->contexts_.add(reinterpret_cast<CUcontext>(device.primary_context), {ordinal, 0, true});
   }
+  api::set_device_numbers(to_server, to_program);
   client->allocations_.usage().show(client->settings_.server, client->snapshot_.devices);
   return client;
 }
@@ -98,7 +118,9 @@ CUresult Client::fetch_snapshot() {
       reply.in.fail();
       return kLinkLost;
     }
-    snapshot_ = std::move(parsed).value();
+    all_devices_ = std::move(parsed).value();
+    visible_ = visible_devices(all_devices_, settings_.visible_devices, settings_.device_order);
+    snapshot_ = seen_by_program(all_devices_, visible_);
     return CUDA_SUCCESS;
   };
   return ask(api::row::cuInit::info(), encode, take);

@@ -39,7 +39,8 @@ class Client {
   using Encode = api::Encode;
 
   // Sends the open call over a fresh session and waits for the devices.
-  // Errors: as the link's; kDriver when the server's driver could not start.
+  // Errors: as the link's; kDriver when the server's driver could not start; kNotFound when
+  // CUDA_VISIBLE_DEVICES leaves none of its devices.
   static Result<std::unique_ptr<Client>> open(std::unique_ptr<link::Session> session,
                                               Settings settings, const Clock& clock);
 
@@ -82,7 +83,10 @@ class Client {
   // The same for a variable of a module or library.
   void remember_global(CUdeviceptr address, std::uint64_t bytes, std::uint64_t owner);
 
+  // The devices as the program numbers them; the next two are what the server has.
   const Snapshot& snapshot() const { return snapshot_; }
+  const Snapshot& all_devices() const { return all_devices_; }
+  const VisibleDevices& visible() const { return visible_; }
   const Settings& settings() const { return settings_; }
   // Would post() post it now, and not ask?
   bool posts(const api::RowInfo& row) { return !must_ask(row, this_thread()); }
@@ -139,6 +143,8 @@ class Client {
   const Clock& clock_;
   const std::uint64_t generation_;
   const std::int64_t opened_ns_;
+  Snapshot all_devices_;
+  VisibleDevices visible_;
   Snapshot snapshot_;
   Landings landings_;
   Completions completions_;

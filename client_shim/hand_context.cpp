@@ -1,6 +1,7 @@
 // The context stack and primary contexts. The stack is the thread's own business and never crosses
 // the wire: the server hears of a thread's current context with that thread's next call.
 #include "client_shim/entry.h"
+#include "transport/api/device_numbers.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 
@@ -76,7 +77,7 @@ FARCALL_EXPORT cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice dev) {
       // Its id is known, so nothing is waited for: a device that cannot be had shows at the next
       // call that waits.
       auto encode = [&](farcall::wire::Writer& out) {
-        out.put(farcall::api::hand::RetainPrimary{dev});
+        out.put(farcall::api::hand::RetainPrimary{farcall::api::server_device(dev)});
       };
       CUresult retained = client.post_early(row::cuDevicePrimaryCtxRetain::info(), encode);
       if (retained != CUDA_SUCCESS) {

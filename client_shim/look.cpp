@@ -87,7 +87,7 @@ int look(Look* out, std::size_t room) {
   if (out == nullptr || room != sizeof(Look)) return CUDA_ERROR_INVALID_VALUE;
   try {
     if (Client* client = current_client()) {
-      fill(client->snapshot(), client->settings().server, out);
+      fill(client->all_devices(), client->settings().server, out);
       return CUDA_SUCCESS;
     }
     std::string server;

@@ -81,13 +81,17 @@ Process& process() {
   return *fresh.release();
 }
 
-Status try_open(Process& process, bool* is_configured) FARCALL_REQUIRES(process.opening) {
+// has_device: false when what is missing is a device, and not a server that should be there.
+Status try_open(Process& process, bool* has_device) FARCALL_REQUIRES(process.opening) {
   Settings settings;
   const std::int64_t started_ns = system_clock().now_ns();
-  auto session = connect_session(&settings, is_configured);
+  auto session = connect_session(&settings, has_device);
   if (!session.ok()) return session.status();
   auto client = Client::open(std::move(session).value(), std::move(settings), system_clock());
-  if (!client.ok()) return client.status();
+  if (!client.ok()) {
+    *has_device = client.status().code() != Code::kNotFound;
+    return client.status();
+  }
   Client* opened = std::move(client).value().release();
   FARCALL_LOG_INFO("session with %s over %s: %zu devices", opened->settings().server.c_str(),
                    opened->session().describe().c_str(), opened->snapshot().devices.size());
@@ -128,12 +132,12 @@ CUresult open_client() {
   if (mine.last_result != CUDA_SUCCESS && now - mine.last_failure_ns < kRetryNs) {
     return mine.last_result;
   }
-  bool is_configured = true;
-  Status opened = try_open(mine, &is_configured);
+  bool has_device = true;
+  Status opened = try_open(mine, &has_device);
   mine.last_failure_ns = system_clock().now_ns();
-  mine.last_result = opened.ok()     ? CUDA_SUCCESS
-                     : is_configured ? CUDA_ERROR_SYSTEM_NOT_READY
-                                     : CUDA_ERROR_NO_DEVICE;
+  mine.last_result = opened.ok()  ? CUDA_SUCCESS
+                     : has_device ? CUDA_ERROR_SYSTEM_NOT_READY
+                                  : CUDA_ERROR_NO_DEVICE;
   if (!opened.ok()) {
     FARCALL_LOG_ERROR("no device: %s", opened.to_string().c_str());
     report_status(opened);

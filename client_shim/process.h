@@ -19,7 +19,8 @@ namespace farcall::shim {
 Client* current_client();
 
 // Opens the session unless there is one.
-//   CUDA_ERROR_NO_DEVICE         FARCALL_SERVER is not set
+//   CUDA_ERROR_NO_DEVICE         FARCALL_SERVER is not set, or CUDA_VISIBLE_DEVICES hides every
+//                                device
 //   CUDA_ERROR_SYSTEM_NOT_READY  it is set, and no session came about: the reason is in the log and
 //                                in the file FARCALL_STATUS names
 CUresult open_client();

@@ -17,6 +17,11 @@ std::string from_environment(const char* name) {
   return value == nullptr ? std::string() : std::string(value);
 }
 
+std::optional<std::string> if_set(const char* name) {
+  const char* value = ::secure_getenv(name);
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+
 }  // namespace
 
 Result<Settings> settings_from_environment() {
@@ -30,6 +35,8 @@ Result<Settings> settings_from_environment() {
   settings.compress = from_environment("FARCALL_COMPRESS");
   settings.stats_file = from_environment("FARCALL_STATS");
   settings.trace_file = from_environment("FARCALL_TRACE");
+  settings.visible_devices = if_set("CUDA_VISIBLE_DEVICES");
+  settings.device_order = if_set("CUDA_DEVICE_ORDER");
   std::string strict = from_environment("FARCALL_STRICT");
   settings.strict = !strict.empty() && strict != "0";
   if (settings.server.empty()) {

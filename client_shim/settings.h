@@ -9,6 +9,7 @@
 //   FARCALL_SERVER_NAME  name the server's certificate must carry; default: the host
 //   FARCALL_LANES        connections that payloads are spread over, 1 to 8; default: by distance
 //   FARCALL_COMPRESS     payloads, where the server allows it: off (default), auto or on
+//   CUDA_VISIBLE_DEVICES, CUDA_DEVICE_ORDER   as with CUDA: transport/cuda/visible_devices.h
 //   FARCALL_STRICT       1: every call waits for its own result
 //   FARCALL_STATS        file for the figures of the session, written when the program ends
 //   FARCALL_TRACE        file for a record of every call, for `farcall explain`; see trace.h
@@ -20,6 +21,7 @@
 //
 // Owner: plain values.  Threads: any; reads the environment once each call.
 #pragma once
+#include <optional>
 #include <string>
 
 #include "transport/base/status.h"
@@ -36,6 +38,8 @@ struct Settings {
   std::string compress;
   std::string stats_file;
   std::string trace_file;
+  std::optional<std::string> visible_devices;  // nothing: not set, which shows every device
+  std::optional<std::string> device_order;
   bool strict = false;
 };
 

@@ -66,6 +66,29 @@ const Device* Snapshot::device_of_primary(std::uint64_t context) const {
   return nullptr;
 }
 
+VisibleDevices visible_devices(const Snapshot& all, const std::optional<std::string>& visible,
+                               const std::optional<std::string>& order) {
+  std::vector<VisibleDevices::Known> known;
+  for (const Device& device : all.devices) {
+    const int number = static_cast<int>(known.size());
+    const std::array pci = {device.attribute_or(CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID, 0),
+                            device.attribute_or(CU_DEVICE_ATTRIBUTE_PCI_BUS_ID, 0),
+                            device.attribute_or(CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID, 0)};
+    known.push_back(
+        {{.uuid = device.uuid, .host = 0, .pci = pci}, {.server = 0, .device = number}});
+  }
+  return VisibleDevices(known, visible, order);
+}
+
+Snapshot seen_by_program(const Snapshot& all, const VisibleDevices& visible) {
+  Snapshot seen;
+  seen.driver_version = all.driver_version;
+  for (DevicePlace place : visible.places()) {
+    seen.devices.push_back(all.devices[static_cast<std::size_t>(place.device)]);
+  }
+  return seen;
+}
+
 Result<Snapshot> parse_snapshot(wire::Reader& in) {
   Snapshot snapshot;
   auto [driver_version, device_count, attribute_count] = in.get<api::hand::OpenReply>();

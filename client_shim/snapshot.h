@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "client_shim/visible_devices.h"
 #include "transport/base/status.h"
 #include "transport/cuda/cuda_abi.h"
 #include "transport/wire/reader.h"
@@ -44,6 +45,11 @@ struct Snapshot {
 
 // More attributes than any CUDA version has; a bound on what a reply may claim.
 inline constexpr std::uint32_t kAttributesMax = 512;
+
+// The devices a program sees, in its order. `all` is in the order of the server's numbers.
+VisibleDevices visible_devices(const Snapshot& all, const std::optional<std::string>& visible,
+                               const std::optional<std::string>& order);
+Snapshot seen_by_program(const Snapshot& all, const VisibleDevices& visible);
 
 // in: the body of the open reply after its status word.  Errors: kMalformed.
 Result<Snapshot> parse_snapshot(wire::Reader& in);

@@ -25,17 +25,25 @@ class World {
   template <class Device = FakeDevice>
   explicit World(Device& device, bool strict = false, const std::string& stats_file = {})
       : driver_(device.table()) {
-    set_up(strict, stats_file);
+    Settings settings;
+    settings.strict = strict;
+    settings.stats_file = stats_file;
+    set_up(std::move(settings));
     CUDA_OK(cuInit(0));
   }
   // For tests that watch cuInit itself.
   struct Unopened {};
-  World(FakeDevice& device, Unopened) : driver_(device.table()) { set_up(false, {}); }
+  template <class Device>
+  World(Device& device, Unopened, Settings settings = {}) : driver_(device.table()) {
+    set_up(std::move(settings));
+  }
   // A server that keeps images (cache may be null), and a client with a private key to name them
   // by.
   World(FakeDevice& device, server::ModuleCache* cache, const std::string& key_file)
       : driver_(device.table()) {
-    set_up(false, {}, cache, key_file);
+    Settings settings;
+    settings.key = key_file;
+    set_up(std::move(settings), cache);
     CUDA_OK(cuInit(0));
   }
 
@@ -64,8 +72,7 @@ class World {
   void cut() { server_->close(Status(Code::kClosed, "cut by the test")); }
 
  private:
-  void set_up(bool strict, const std::string& stats_file, server::ModuleCache* cache = nullptr,
-              const std::string& key_file = {}) {
+  void set_up(Settings settings, server::ModuleCache* cache = nullptr) {
     forget_client_for_test();
     auto pair = link::make_loopback_session_pair();
     REQUIRE(pair.ok());
@@ -75,11 +82,7 @@ class World {
     executor_->overlap_copies(true);  // also where there are two cores
     executor_->use_module_cache(cache);
     thread_ = std::thread([this] { ended_ = executor_->run(); });
-    Settings settings;
     settings.server = "loopback";
-    settings.strict = strict;
-    settings.key = key_file;
-    settings.stats_file = stats_file;
     set_connect_for_test(connect, settings);
   }
   static std::unique_ptr<link::Session>& waiting() {

@@ -93,6 +93,17 @@ struct Serve<In, T> : ServeSilent {
   std::uint64_t count() const { return static_cast<std::uint64_t>(value); }
 };
 
+// --- InDevice: In, renumbered by the client
+// -----------------------------------------------------------------
+template <>
+struct Ask<InDevice, CUdevice> : AskSilent {
+  CUdevice value;
+  explicit Ask(CUdevice from) : value(from) {}
+  void ask(wire::Writer& out, Counts) const { out.put(server_device(value)); }
+};
+template <>
+struct Serve<InDevice, CUdevice> : Serve<In, CUdevice> {};
+
 // --- Drop: In, and the handle is forgotten after success
 // -------------------------------------------
 template <class T>

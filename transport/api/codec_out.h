@@ -36,6 +36,16 @@ struct Serve<Out, T> : ServeSilent {
   void answer(Answer& answer, Counts) const { answer_item(answer, own); }
 };
 
+// --- OutDevice: Out, renumbered by the client
+// ---------------------------------------------------------------
+template <>
+struct Ask<OutDevice, CUdevice*> : Ask<Out, CUdevice*> {
+  using Ask<Out, CUdevice*>::Ask;
+  void take(wire::Reader& in, Counts) const { *value = program_device(in.get<CUdevice>()); }
+};
+template <>
+struct Serve<OutDevice, CUdevice*> : Serve<Out, CUdevice*> {};
+
 // --- OutOf: a handle that belongs to another
 // ----------------------------------------------------------
 template <int N, class T>

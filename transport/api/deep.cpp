@@ -129,7 +129,7 @@ CUresult Deep<CUmemAllocationProp>::check(const CUmemAllocationProp& from) {
   return from.win32HandleMetaData == nullptr ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED;
 }
 void Deep<CUmemAllocationProp>::put(wire::Writer& out, const CUmemAllocationProp& from) {
-  out.put(from);
+  put_item(out, from);
 }
 void Deep<CUmemAllocationProp>::load(Load& load, CUmemAllocationProp& to) {
   to = load.in.get<CUmemAllocationProp>();
@@ -139,7 +139,9 @@ void Deep<CUmemAllocationProp>::load(Load& load, CUmemAllocationProp& to) {
 CUresult Deep<CUmemPoolProps>::check(const CUmemPoolProps& from) {
   return from.win32SecurityAttributes == nullptr ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED;
 }
-void Deep<CUmemPoolProps>::put(wire::Writer& out, const CUmemPoolProps& from) { out.put(from); }
+void Deep<CUmemPoolProps>::put(wire::Writer& out, const CUmemPoolProps& from) {
+  put_item(out, from);
+}
 void Deep<CUmemPoolProps>::load(Load& load, CUmemPoolProps& to) {
   to = load.in.get<CUmemPoolProps>();
   if (to.win32SecurityAttributes != nullptr) load.in.fail();

@@ -8,6 +8,7 @@
 // Load::refused, the driver is not called, and the client gets that status.
 // Threads: one.
 #pragma once
+#include "transport/api/device_numbers.h"
 #include "transport/api/handles.h"
 #include "transport/api/scratch.h"
 #include "transport/api/words.h"
@@ -79,6 +80,10 @@ template <class T>
 void put_item(wire::Writer& out, const T& value) {
   if constexpr (Handle<T>) {
     out.put(static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(value)));
+  } else if constexpr (NamesDevice<T>) {
+    T sent = value;
+    renumber(sent, server_device);
+    out.put(sent);
   } else {
     out.put(value);
   }
@@ -87,6 +92,10 @@ template <class T>
 T take_item(wire::Reader& in) {
   if constexpr (Handle<T>) {
     return reinterpret_cast<T>(static_cast<std::uintptr_t>(in.get<std::uint64_t>()));
+  } else if constexpr (NamesDevice<T>) {
+    T taken = in.get<T>();
+    renumber(taken, program_device);
+    return taken;
   } else {
     return in.get<T>();
   }

@@ -25,6 +25,9 @@ struct Tag {
 
 // A value, enum or handle.
 struct In : Tag<1> {};
+// A CUdevice: the program's number here, the server's on the wire (device_numbers.h). Every
+// CUdevice parameter has this word or OutDevice; a test compares the rows with cuda.h.
+struct InDevice : Tag<22> {};
 // A handle that is gone when the call has succeeded.
 struct Drop : Tag<2> {};
 // A pointer that must be null; anything else is CUDA_ERROR_NOT_SUPPORTED.
@@ -59,6 +62,8 @@ struct InSized : Tag<11 + 256 * (N + 1)> {};
 
 // Handle*, the client mints the id, so that creation waits for nothing.
 struct New : Tag<12> {};
+// CUdevice*, must not be null; see InDevice.
+struct OutDevice : Tag<23> {};
 // T*, one T, must not be null.
 struct Out : Tag<13> {};
 // Handle*, like Out; the object belongs to the handle in parameter N and goes with it.
@@ -156,6 +161,10 @@ template <class W, class F, class T>
 struct Fits : std::false_type {};
 template <class F, class T>
 struct Fits<In, F, T> : std::bool_constant<Item<T>> {};
+template <class F>
+struct Fits<InDevice, F, CUdevice> : std::true_type {};
+template <class F>
+struct Fits<OutDevice, F, CUdevice*> : std::true_type {};
 template <class F, class T>
 struct Fits<Drop, F, T> : std::bool_constant<Handle<T>> {};
 template <class F, class T>

@@ -167,7 +167,7 @@ TEST_CASE("a cached row asks once, and asks again after a failure") {
   static CUresult next;
   next = CUDA_ERROR_INVALID_DEVICE;
   test.loop.driver.cuDeviceCanAccessPeer = [](int* can, CUdevice, CUdevice peer) {
-    *can = peer;
+    *can = program_device(peer);
     return next;
   };
   int can = -1;

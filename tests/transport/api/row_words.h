@@ -42,6 +42,10 @@ struct Digest {
       auto id = reinterpret_cast<std::uintptr_t>(real);
       if (handles != nullptr && id != 0) real = handles->find(kKindOf<E>, id);
       bytes(&real, sizeof(real));
+    } else if constexpr (NamesDevice<E>) {
+      E as_driver = element;
+      if (handles != nullptr) renumber(as_driver, server_device);
+      bytes(&as_driver, sizeof(as_driver));
     } else {
       bytes(&element, sizeof(element));
     }
@@ -160,6 +164,13 @@ struct Word<In, T> : WordSilent {
   static T make(Arena& arena) { return arena.element<T>(); }
   static void look(Digest& digest, const T& value, Counts) { digest.item(value); }
 };
+template <>
+struct Word<InDevice, CUdevice> : Word<In, CUdevice> {
+  // With a handle table the number is the caller's.
+  static void look(Digest& digest, CUdevice value, Counts) {
+    digest.item(digest.handles != nullptr ? server_device(value) : value);
+  }
+};
 template <class T>
 struct Word<Drop, T> : Word<In, T> {};
 template <class T>
@@ -238,6 +249,12 @@ struct Word<Out, T> : WordSilent {
     if (at != nullptr) fill_one(at);
   }
   static bool filled(T at, TableLoop& loop) { return is_filled(*at, loop); }
+};
+template <>
+struct Word<OutDevice, CUdevice*> : Word<Out, CUdevice*> {
+  static bool filled(const CUdevice* at, TableLoop& loop) {
+    return is_filled(server_device(*at), loop);
+  }
 };
 template <int N, class T>
 struct Word<OutOf<N>, T> : Word<Out, T> {};

@@ -14,9 +14,15 @@ std::vector<std::byte> encoded(Encode encode, bool* fits) {
   return {room.begin(), room.begin() + static_cast<std::ptrdiff_t>(out.size())};
 }
 
+// No number of a device is the same on both sides, so what is not translated shows.
+int other_number(int device) noexcept { return device ^ 0x100; }
+
 }  // namespace
 
-TableLoop::TableLoop() : arguments_(limits::kScratchBytes), outer_(g_current) { g_current = this; }
+TableLoop::TableLoop() : arguments_(limits::kScratchBytes), outer_(g_current) {
+  g_current = this;
+  set_device_numbers(other_number, other_number);
+}
 TableLoop::~TableLoop() { g_current = outer_; }
 TableLoop& TableLoop::current() { return *g_current; }
 
