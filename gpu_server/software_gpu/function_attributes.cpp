@@ -78,7 +78,8 @@ CUresult Function::attribute(CUfunction_attribute which, int* value) const {
       *value = static_cast<int>(kernel->local_bytes());
       break;
     case CU_FUNC_ATTRIBUTE_NUM_REGS: *value = reported_registers(*kernel); break;
-    case CU_FUNC_ATTRIBUTE_PTX_VERSION:
+    // Libraries choose what to launch by what was compiled, not by the device.
+    case CU_FUNC_ATTRIBUTE_PTX_VERSION: *value = static_cast<int>(kernel->target()); break;
     case CU_FUNC_ATTRIBUTE_BINARY_VERSION: *value = version; break;
     case CU_FUNC_ATTRIBUTE_CACHE_MODE_CA: *value = 0; break;
     case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES: *value = dynamic_shared_max(); break;

@@ -96,6 +96,8 @@ CUresult image_of(const CUDA_RESOURCE_DESC& resource, Image* image, unsigned* fl
       const auto array = driver().arrays.find(resource.res.array.hArray);
       if (!array) return CUDA_ERROR_INVALID_HANDLE;
       *flags = array->shape.Flags;
+      // Programs write to levels of images that they never said they would write to.
+      if (array->is_level) *flags |= CUDA_ARRAY3D_SURFACE_LDST;
       return image_of(*array, image);
     }
     case CU_RESOURCE_TYPE_MIPMAPPED_ARRAY: {

@@ -118,14 +118,15 @@ void release(BlockRun& block, unsigned number) {
     }
   }
   barrier = Barrier{};
+  block.barriers_used &= ~(1u << number);
 }
 
 }  // namespace
 
 void release_barriers(BlockRun& block) {
-  for (unsigned number = 0; number < kBarriers; ++number) {
+  for (std::uint32_t used = block.barriers_used; used != 0; used &= used - 1) {
+    const auto number = static_cast<unsigned>(__builtin_ctz(used));
     const Barrier& barrier = block.barriers[number];
-    if (barrier.arrived == 0) continue;
     const bool complete = barrier.expected != 0
                               ? barrier.arrived + barrier.padding >= barrier.expected
                               : barrier.arrived >= block.live_threads;
@@ -147,6 +148,7 @@ std::unique_ptr<BlockRun> take_block(Worker& worker, std::uint64_t number) {
   block->ctaid[2] = static_cast<unsigned>(number / launch.grid[0] / launch.grid[1]);
   block->live_threads = launch.threads;
   for (Barrier& barrier : block->barriers) barrier = Barrier{};
+  block->barriers_used = 0;
   if (launch.reserved_offset != 0) {
     std::memset(block->shared.get() + launch.reserved_offset, 0,
                 launch.shared_bytes - launch.reserved_offset);

@@ -192,6 +192,7 @@ const Ins* barrier(Warp& w, const Ins* i, std::byte* r) {
     return raise_fault(w, i, FaultKind::kIllegalInstruction, first, number, "names no barrier:");
   }
   Barrier& at = w.block->barriers[number];
+  w.block->barriers_used |= 1u << number;
   at.arrived += static_cast<u32>(__builtin_popcount(w.mask));
   if ((at.warps >> w.index & 1u) == 0) {
     at.padding += 32u - static_cast<u32>(__builtin_popcount(w.live));

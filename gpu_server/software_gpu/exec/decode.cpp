@@ -85,6 +85,7 @@ Ty unsigned_twin(Ty type) {
 Status FunctionDecoder::decode() {
   rows_.assign(body_.registers.size(), kNoRow);
   out_.name = function_.name;
+  count_writes();
   lay_out_locals();
   starts_.reserve(body_.instructions.size() + 1);
   out_.code.reserve(body_.instructions.size() + 8);

@@ -102,6 +102,12 @@ class FunctionDecoder {
   Ins& emit(Op op, Ty type, unsigned variant = 0);
   bool known(Op op, Ty type, unsigned variant = 0) const;
 
+  // decode_fixed.cpp
+  void count_writes();
+  bool stand_for(const ptx::Operand& to, std::uint32_t row, bool wide);
+  bool stands_for(const ptx::Operand& to, const ptx::Operand& from, bool wide);
+  bool stands_for_param(const ptx::Operand& to, std::uint32_t at, Ty type);
+
   // decode_operands.cpp
   std::uint32_t new_row(bool wide);
   std::uint32_t new_pred();
@@ -114,6 +120,7 @@ class FunctionDecoder {
   std::uint32_t source_pred(const ptx::Operand& operand);  // un-negated copy where needed
   std::uint32_t dest_pred(const ptx::Operand& operand);
   std::uint32_t special(std::string_view name, bool wide);
+  static bool is_clock(std::string_view name);
   const ptx::Variable* dynamic_shared(const ptx::Symbol& symbol) const;
   std::uint32_t symbol_row(const ptx::Operand& operand, bool wide);
   std::uint64_t symbol_value(const ptx::Symbol& symbol, std::int64_t offset, bool* frame_relative);
@@ -240,10 +247,13 @@ class FunctionDecoder {
   static constexpr std::uint32_t kConstantBit = 0x8000'0000u;
   std::uint32_t frame_used_ = 0;
   std::uint32_t pred_chunk_ = 0, preds_left_ = 0;
-  std::vector<std::uint32_t> rows_;  // by register
+  std::vector<std::uint32_t> rows_;   // by register
+  std::vector<std::uint8_t> writes_;  // by register: instructions that write it, at most 2
+  std::vector<bool> fixed_;           // by register: its row is filled ahead
   std::map<std::pair<std::uint64_t, bool>, std::uint32_t> constants_;
   std::uint32_t constants_end_ = 0;
   std::map<std::pair<Special, bool>, std::uint32_t> specials_;
+  std::map<std::pair<std::uint64_t, bool>, std::uint32_t> params_;
   std::vector<std::uint64_t> local_offsets_;  // by Body::variables index
   std::vector<std::uint32_t> starts_;         // first Ins of an instruction
   struct Jump {

@@ -274,6 +274,7 @@ void FunctionDecoder::mov() {
   const ptx::Operand& from = operand(1);
   if (to.kind == Kind::kVector || from.kind == Kind::kVector) return move_packed(to, from, type);
   if (from.kind == Kind::kAddress) return unsupported();
+  if (stands_for(to, from, bytes_of(type) > 4)) return;
   const std::uint32_t a = source(from, type), d = dest(to, type);
   Ins& ins = emit(Op::kMov, bytes_of(type) > 4 ? Ty::kU64 : Ty::kU32);
   ins.d = d;
@@ -365,13 +366,14 @@ void FunctionDecoder::cvt() {
 // base added, or taken away for cvta.to. detail: the space.
 void FunctionDecoder::cvta() {
   const Mods mods(now_->mods);
-  const std::uint32_t a = source(operand(1), Ty::kU64), d = dest(operand(0), Ty::kU64);
   Space space = Space::kGlobal;
   for (std::string_view word : mods.all()) {
     if (word.starts_with("shared")) space = Space::kShared;
     if (word == "local") space = Space::kLocal;
     if (word.starts_with("param")) space = function_.is_entry ? Space::kParam : Space::kLocal;
   }
+  if (space == Space::kGlobal && stands_for(operand(0), operand(1), true)) return;
+  const std::uint32_t a = source(operand(1), Ty::kU64), d = dest(operand(0), Ty::kU64);
   Ins& ins = emit(space == Space::kGlobal ? Op::kMov : Op::kCvtaLocal, Ty::kU64);
   ins.d = d;
   ins.a = a;

@@ -77,8 +77,9 @@ bool FunctionDecoder::param_load(const ptx::Operand& to, const ptx::Operand& fro
   const std::uint64_t at = symbol_value(from.symbol, from.offset, &relative);
   if (at % bytes_of(type) != 0 || at + bytes_of(type) > function_.param_bytes) return false;
   const bool wide = is_wide(to.reg);
-  const std::uint32_t d = register_row(to.reg);
   if (bytes_of(type) > 4 && !wide) return false;
+  if (stands_for_param(to, static_cast<std::uint32_t>(at), type)) return true;
+  const std::uint32_t d = register_row(to.reg);
   Ins& ins = emit(Op::kParamLoad, wide && bytes_of(type) > 4 ? Ty::kU64 : type, wide ? 4 : 0);
   ins.d = d;
   ins.imm = static_cast<std::int64_t>(at);

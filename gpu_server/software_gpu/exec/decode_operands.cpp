@@ -188,6 +188,8 @@ const std::unordered_map<std::string_view, std::pair<unsigned, unsigned>> kClock
 
 }  // namespace
 
+bool FunctionDecoder::is_clock(std::string_view name) { return kClocks.contains(name); }
+
 std::uint32_t FunctionDecoder::special(std::string_view name, bool wide) {
   if (const auto clock = kClocks.find(name); clock != kClocks.end()) {
     kernel_.note_spin();
@@ -213,7 +215,7 @@ std::uint32_t FunctionDecoder::special(std::string_view name, bool wide) {
   const auto known = specials_.find(key);
   if (known != specials_.end()) return known->second;
   const std::uint32_t at = new_row(wide);
-  out_.specials.push_back({found->second, wide, at});
+  out_.specials.push_back({found->second, wide, at, 0, Ty::kU32});
   specials_[key] = at;
   return at;
 }

@@ -84,6 +84,7 @@ Isa best_isa(Isa wanted) {
 
 const Ins* FunctionBody::bound(Isa isa) const {
   const auto k = static_cast<std::size_t>(isa);
+  if (const Ins* ready = ready_[k].load(std::memory_order_acquire)) return ready;
   std::call_once(once_[k], [&] {
     bound_[k] = code;
     for (std::size_t n = 0; n < code.size(); ++n) {
@@ -91,6 +92,7 @@ const Ins* FunctionBody::bound(Isa isa) const {
       bound_[k][n].full = entry->full;
       bound_[k][n].part = entry->part;
     }
+    ready_[k].store(bound_[k].data(), std::memory_order_release);
   });
   return bound_[k].data();
 }

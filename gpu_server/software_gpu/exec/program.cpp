@@ -120,6 +120,7 @@ Kernel::Kernel(detail::ProgramState& program, std::size_t function)
   }
   max_threads_ = threads > 1024 ? 1024 : static_cast<std::uint32_t>(threads);
   const_bytes_ = static_cast<std::uint32_t>(program.const_bytes);
+  target_ = program.module.units[entry.unit].sm;
 }
 
 Kernel::~Kernel() = default;

@@ -60,6 +60,7 @@ class Kernel {
   // .reqntid, or nullptr when the kernel takes any block shape.
   const unsigned* required_block() const { return required_[0] != 0 ? required_ : nullptr; }
   std::uint32_t const_bytes() const { return const_bytes_; }  // of the whole module
+  std::uint32_t target() const { return target_; }            // .target sm_80 of its text: 80
 
   // The kernel of the same program that a module function index stands for, or null.
   const Kernel* entry(std::size_t function) const;
@@ -74,6 +75,7 @@ class Kernel {
   std::size_t param_bytes_ = 0;
   std::uint32_t max_threads_ = 1024;
   std::uint32_t const_bytes_ = 0;
+  std::uint32_t target_ = 0;
   unsigned required_[3] = {0, 0, 0};
   std::unique_ptr<Lazy> lazy_;
 };

@@ -54,13 +54,17 @@ enum class Special : std::uint8_t {
   kDynamicShared,
   kTotalShared,
   kDynamicOffset,
-  kReservedOffset
+  kReservedOffset,
+  kParam  // of the kernel
 };
 
 struct SpecialRow {
   Special what;
   bool wide;             // 64-bit lanes
   std::uint32_t offset;  // of the row in the frame
+  // kParam: where it lies and what it is.
+  std::uint32_t param = 0;
+  Ty type = Ty::kU32;
 };
 
 // Where a parameter, return value or call argument lies in a frame's local memory.
@@ -138,6 +142,7 @@ struct FunctionBody {
 
  private:
   mutable std::once_flag once_[4];
+  mutable std::atomic<const Ins*> ready_[4]{};  // spares blocks the once_flag's cost
   mutable std::vector<Ins> bound_[4];
 };
 
@@ -225,7 +230,8 @@ Buffer make_buffer(std::size_t bytes);  // zeroed, 64-byte aligned
 struct BlockRun {
   unsigned ctaid[3];
   std::uint32_t live_threads = 0;
-  std::uint32_t warp_count = 0;  // resident; 1 when warps are run one after the other
+  std::uint32_t warp_count = 0;     // resident; 1 when warps are run one after the other
+  std::uint32_t barriers_used = 0;  // which of the barriers somebody has arrived at
   Barrier barriers[kBarriers];
   std::unique_ptr<Warp[]> warps;
   std::unique_ptr<Frame[]> frames;  // the kernel's own frame of each warp

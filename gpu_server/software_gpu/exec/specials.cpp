@@ -1,4 +1,6 @@
 // Special registers that stay the same for a warp, a block or a launch: rows filled ahead.
+#include <cstring>
+
 #include "gpu_server/software_gpu/exec/runtime.h"
 
 namespace farcall::softgpu {
@@ -84,6 +86,24 @@ std::uint64_t launch_value(Special what, const Warp& w) {
   }
 }
 
+// A parameter as a load of its type would leave it in a register.
+std::uint64_t param_value(const SpecialRow& row, const Warp& w) {
+  const auto read = [&]<class T>(T value) {
+    std::memcpy(&value, w.params + row.param, sizeof value);
+    return static_cast<std::uint64_t>(static_cast<std::int64_t>(value));
+  };
+  switch (row.type) {
+    case Ty::kU8: return read(std::uint8_t{});
+    case Ty::kS8: return read(std::int8_t{});
+    case Ty::kU16: return read(std::uint16_t{});
+    case Ty::kS16: return read(std::int16_t{});
+    case Ty::kS32: return read(std::int32_t{});
+    case Ty::kU64:
+    case Ty::kS64: return read(std::uint64_t{});
+    default: return read(std::uint32_t{});
+  }
+}
+
 }  // namespace
 
 void fill_specials(std::byte* regs, const FunctionBody& body, const Warp& w, unsigned levels) {
@@ -102,7 +122,8 @@ void fill_specials(std::byte* regs, const FunctionBody& body, const Warp& w, uns
         fill(regs, row, [&](unsigned l) { return lane_mask(row.what, l); });
         break;
       default: {
-        const std::uint64_t value = launch_value(row.what, w);
+        const std::uint64_t value =
+            row.what == Special::kParam ? param_value(row, w) : launch_value(row.what, w);
         fill(regs, row, [=](unsigned) { return value; });
       }
     }

@@ -3,6 +3,7 @@
 // Every access is checked: against the range this instruction hit last, and beyond that against the
 // device's memory. Vector forms move 2 or 4 elements per lane.
 #include "gpu_server/software_gpu/exec/fence.h"
+#include "gpu_server/software_gpu/exec/isa/eights.h"
 #include "gpu_server/software_gpu/exec/isa/fill.h"
 #include "gpu_server/software_gpu/exec/isa/lanes.h"
 
@@ -177,9 +178,98 @@ inline u32 element_row(const Ins* i, int v) {
   return v == 0 ? i->d : v == 1 ? i->e : v == 2 ? i->b : i->c;
 }
 
+// Into a row with stores as wide as the loads that will follow, so that these need not wait.
+inline void put_eights(Row<u32>* d, const Eight* x) {
+  typedef u32 Sixteen __attribute__((vector_size(64)));
+  for (int q = 0; q < 4; q += 2) {
+    const Sixteen both = __builtin_shufflevector(x[q], x[q + 1], 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
+                                                 11, 12, 13, 14, 15);
+    __builtin_memcpy(d + 8 * q, &both, sizeof both);
+  }
+}
+inline void put_eights(Row<u64>* d, const EightOf<u64>::Type* x) {
+  __builtin_memcpy(d, x, 4 * sizeof *x);
+}
+
+// A full warp's load by eights; false when its lanes lie otherwise.
+template <class T, class D, int kCount>
+FARCALL_KERNEL_MEMORY inline bool load_eights(const Warp& w, const Ins* i, std::byte* r) {
+  using M = typename RawAlias<T>::Type;
+  Eights found;
+  const Runs runs = find_eights(w, i, r, found);
+  if (runs == Runs::kOther) return false;
+  for (int v = 0; v < kCount; ++v) {
+    Row<D>* d = row<D>(r, element_row(i, v));
+    typename EightOf<D>::Type x[4];
+    for (int q = 0; q < 4; ++q) {
+      const M* from = reinterpret_cast<const M*>(found.at[q]) + v;
+      if (runs == Runs::kEqual) {
+        x[q] = typename EightOf<D>::Type{} + extend<D, T>(*from);
+      } else {
+        D y[8];
+        for (int l = 0; l < 8; ++l) y[l] = extend<D, T>(from[l * kCount]);
+        __builtin_memcpy(&x[q], y, sizeof y);
+      }
+    }
+    put_eights(d, x);
+  }
+  return true;
+}
+
+template <class T, class A, int kCount>
+FARCALL_KERNEL_MEMORY inline bool store_eights(const Warp& w, const Ins* i, std::byte* r) {
+  using M = typename RawAlias<T>::Type;
+  Eights found;
+  if (find_eights(w, i, r, found) != Runs::kNeighbours) return false;
+  if (i->flags & kRelease) [[unlikely]]
+    release_fence();
+  for (int v = 0; v < kCount; ++v) {
+    const Row<A>* a = row<A>(r, element_row(i, v));
+    for (int q = 0; q < 4; ++q) {
+      M* to = reinterpret_cast<M*>(found.at[q]) + v;
+      alignas(64) T x[8];
+      for (int l = 0; l < 8; ++l) x[l] = static_cast<T>(a[8 * q + l]);
+      for (int l = 0; l < 8; ++l) to[l * kCount] = x[l];
+    }
+  }
+  return true;
+}
+
+inline const Ins* after_load(Warp& w, const Ins* i) {
+  if (i->flags & (kSpins | kAcquire)) [[unlikely]] {
+    acquire_fence();
+    note_spin(w);
+  }
+  return i + 1;
+}
+
+// 32 single elements, put together in registers: storing them one by one into the row would make
+// the next instruction wait for each.
+template <class T, class D>
+FARCALL_KERNEL_MEMORY inline void gather(Row<D>* d, const u64* at, int v) {
+  using M = typename RawAlias<T>::Type;
+  if constexpr (sizeof(D) == 4) {
+    const auto one = [&](int l) {
+      return static_cast<u32>(extend<D, T>(reinterpret_cast<const M*>(at[l])[v]));
+    };
+    Eight x[4];
+    for (int q = 0; q < 4; ++q) {
+      const int l = 8 * q;
+      x[q] = Eight{one(l),     one(l + 1), one(l + 2), one(l + 3),
+                   one(l + 4), one(l + 5), one(l + 6), one(l + 7)};
+    }
+    put_eights(d, x);
+  } else {
+    for (int l = 0; l < kLanes; ++l) d[l] = extend<D, T>(reinterpret_cast<const M*>(at[l])[v]);
+  }
+}
+
 template <class T, class D, int kCount, bool kFull>
 FARCALL_KERNEL_MEMORY const Ins* load(Warp& w, const Ins* i, std::byte* r) {
   using M = typename RawAlias<T>::Type;
+  if constexpr (kFull) {
+    if (load_eights<T, D, kCount>(w, i, r)) return after_load(w, i);
+  }
   Place p;
   const Shape shape = resolve<kFull>(w, i, r, p);
   if (shape == Shape::kFault) return stop();
@@ -192,7 +282,7 @@ FARCALL_KERNEL_MEMORY const Ins* load(Warp& w, const Ins* i, std::byte* r) {
       const D x = extend<D, T>(reinterpret_cast<const M*>(p.base)[v]);
       FARCALL_LANES put<kFull, D>(d, l, x, w.lanes);
     } else if (kFull) {
-      for (int l = 0; l < kLanes; ++l) d[l] = extend<D, T>(reinterpret_cast<const M*>(p.at[l])[v]);
+      gather<T, D>(d, p.at, v);
     } else {
       for (u32 m = w.mask; m != 0; m &= m - 1) {
         const int l = __builtin_ctz(m);
@@ -200,16 +290,15 @@ FARCALL_KERNEL_MEMORY const Ins* load(Warp& w, const Ins* i, std::byte* r) {
       }
     }
   }
-  if (i->flags & (kSpins | kAcquire)) [[unlikely]] {
-    acquire_fence();
-    note_spin(w);
-  }
-  return i + 1;
+  return after_load(w, i);
 }
 
 template <class T, class A, int kCount, bool kFull>
 FARCALL_KERNEL_MEMORY const Ins* store(Warp& w, const Ins* i, std::byte* r) {
   using M = typename RawAlias<T>::Type;
+  if constexpr (kFull) {
+    if (store_eights<T, A, kCount>(w, i, r)) return i + 1;
+  }
   Place p;
   const Shape shape = resolve<kFull>(w, i, r, p);
   if (shape == Shape::kFault) return stop();
