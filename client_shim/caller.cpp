@@ -30,7 +30,7 @@ std::uint64_t first_id() {
   if (::getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random) {
     random = static_cast<std::uint64_t>(system_clock().now_ns());
   }
-  return kClientIdMin + (random & ((std::uint64_t{1} << 62) - 1));
+  return kClientIdMin + (random & (kServerIdBit / 2 - 1));
 }
 
 }  // namespace

@@ -22,6 +22,24 @@ struct Around<row::cuCtxCreate_v2> {
   }
 };
 
+// Libraries ask for it at every call of theirs, and it never changes.
+template <>
+struct Around<row::cuCtxGetId> {
+  static CUresult call(CUcontext context, unsigned long long* id) {
+    return with_client([&](Client& client) {
+      if (id == nullptr) return CUDA_ERROR_INVALID_VALUE;
+      const CUcontext asked = context == nullptr ? client.this_thread().current() : context;
+      if (asked == nullptr || !client.contexts().find(asked)) return CUDA_ERROR_INVALID_CONTEXT;
+      auto take = [&](wire::Reader& in) {
+        *id = in.get<unsigned long long>();
+        return in.done();
+      };
+      return api::caller_cached(
+          row::cuCtxGetId::info(), [&](wire::Writer& out) { out.put(id_of(asked)); }, take);
+    });
+  }
+};
+
 template <>
 struct Around<row::cuCtxSynchronize> {
   static CUresult call() {

@@ -47,6 +47,7 @@ const farcall::cuda::PrivateHost kHost = {
     .primary_context = primary_context,
     .load_module = cuModuleLoadData,
     .current_context = cuCtxGetCurrent,
+    .context_id = cuCtxGetId,
     .context_create = context_create,
     .driver_version = farcall::shim::driver_version,
     .device_count = device_count,

@@ -92,7 +92,7 @@ bool HandleTable::taken(std::uint64_t id) {
 
 std::uint64_t HandleTable::fresh_id(State& state) {
   std::uint64_t id;
-  do id = random_word() | api::kServerIdBit;
+  do id = (random_word() & (api::kServerIdBit - 1)) | api::kServerIdBit;
   while (state.entries.contains(id));
   return id;
 }

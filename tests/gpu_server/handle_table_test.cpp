@@ -18,6 +18,7 @@ TEST_CASE("a handle is found under its own kind only") {
   CHECK(table.find(Kind::kEvent, id + 1) == nullptr);
   CHECK(table.find(Kind::kEvent, 0) == nullptr);
   CHECK((id & api::kServerIdBit) != 0);
+  CHECK(static_cast<std::int64_t>(id) > 0);
 }
 
 TEST_CASE("an object that is named twice keeps its id") {

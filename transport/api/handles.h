@@ -5,8 +5,8 @@
 //
 // A client never sees a driver pointer and cannot make one up: every handle in a call is an id that
 // must be known here under the kind its parameter has.
-//   ids minted by the client  top bit clear, kClientIdMin or above, from an unpredictable start
-//   ids minted by the server  top bit set
+//   ids minted by the client  below kServerIdBit, kClientIdMin or above, from an unpredictable start
+//   ids minted by the server  kServerIdBit set, the bit above it clear
 //   0                         the null handle; passed on as null
 // Ids are never used twice in a session.  Threads: any (the implementation locks).
 #pragma once
@@ -70,7 +70,9 @@ inline constexpr Kind kKindOf<CUlinkState> = Kind::kLinkState;
 template <>
 inline constexpr Kind kKindOf<CUgreenCtx> = Kind::kGreenContext;
 
-inline constexpr std::uint64_t kServerIdBit = std::uint64_t{1} << 63;
+// No id has the top bit: as a pointer of user space has not, and bindings of other languages keep
+// handles in signed numbers (cuda-python's refuses a negative one).
+inline constexpr std::uint64_t kServerIdBit = std::uint64_t{1} << 62;
 // Below it lie the stream values that CUDA itself defines (1 legacy, 2 per thread).
 inline constexpr std::uint64_t kClientIdMin = 0x1000;
 constexpr bool is_client_id(std::uint64_t id) { return id >= kClientIdMin && id < kServerIdBit; }

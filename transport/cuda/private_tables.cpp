@@ -114,17 +114,55 @@ const auto& callback_hooks() {
   return slots;
 }
 
-// --- TOOLS_TLS, CONTEXT_CHECKS: always "nothing special" -----------------------------------------
+// --- TOOLS_TLS, TOOLS_CONTEXT: which context, and which number it has ----------------------------
+// cuBLASLt and cuFFT keep what they have loaded by that number. Without an answer from both tables
+// they find none of their kernels: CUBLAS_STATUS_NOT_SUPPORTED, CUFFT_INTERNAL_ERROR.
 
-void* tools_thread_state() { return nullptr; }
+CUresult or_current(CUcontext* context) {
+  return *context != nullptr ? CUDA_SUCCESS : host().current_context(context);
+}
+CUresult thread_context(CUcontext* context) {
+  return context == nullptr ? CUDA_SUCCESS : host().current_context(context);
+}
 const auto& tools_tls() {
   static const auto slots = [] {
     auto table = sized_table<2, 4>();
-    table[2] = slot(&tools_thread_state);
+    table[2] = slot(&thread_context);
     return table;
   }();
   return slots;
 }
+
+CUresult context_id(CUcontext context, unsigned long long* id) {
+  if (id == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (const CUresult failed = or_current(&context); failed != CUDA_SUCCESS) return failed;
+  return host().context_id(context, id);
+}
+// The stream behind a handle, never null, and a number for it. Nothing but a key to the callers.
+CUresult stream_of_handle(CUcontext, CUstream stream, CUstream* found, int per_thread) {
+  if (found == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  const CUstream of_context = per_thread != 0 ? CU_STREAM_PER_THREAD : CU_STREAM_LEGACY;
+  *found = stream != nullptr ? stream : of_context;
+  return CUDA_SUCCESS;
+}
+CUresult stream_id(CUcontext, CUstream stream, unsigned long long* id) {
+  if (stream == nullptr || id == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  *id = reinterpret_cast<std::uintptr_t>(stream);
+  return CUDA_SUCCESS;
+}
+// NVIDIA's table has 95 slots, and cuBLAS calls one without a look at the size.
+const auto& tools_context() {
+  static const auto slots = [] {
+    auto table = sized_table<7, 95>();
+    table[4] = slot(&context_id);
+    table[39] = slot(&stream_id);
+    table[51] = slot(&stream_of_handle);
+    return table;
+  }();
+  return slots;
+}
+
+// --- CONTEXT_CHECKS: always "nothing special" ----------------------------------------------------
 
 CUresult context_check(CUcontext, unsigned* first, const void** second) {
   if (first != nullptr) *first = 0;
@@ -144,9 +182,6 @@ const auto& context_checks() {
 
 // --- CONTEXT_LOCAL_STORAGE (its first slot is a function, not a size) ----------------------------
 
-CUresult or_current(CUcontext* context) {
-  return *context != nullptr ? CUDA_SUCCESS : host().current_context(context);
-}
 CUresult storage_put(CUcontext context, void* key, void* value, ContextValueDestructor destroy) {
   if (const CUresult failed = or_current(&context); failed != CUDA_SUCCESS) return failed;
   return context_storage_put(context, key, value, destroy);
@@ -244,6 +279,9 @@ std::span<const Served> served() {
       {{0x0c, 0xa5, 0x0b, 0x8c, 0x10, 0x04, 0x92, 0x9a, 0x89, 0xa7, 0xd0, 0xdf, 0x10, 0xe7, 0x72,
         0x86},
        context_create_bypass().data()},
+      {{0x21, 0x31, 0x8c, 0x60, 0x97, 0x14, 0x32, 0x48, 0x8c, 0xa6, 0x41, 0xff, 0x73, 0x24, 0xc8,
+        0xf2},
+       tools_context().data()},
   };
   return tables;
 }

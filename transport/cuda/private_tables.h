@@ -24,6 +24,7 @@ struct PrivateHost {
   CUresult (*primary_context)(CUcontext* context, CUdevice device);
   CUresult (*load_module)(CUmodule* module, const void* image);
   CUresult (*current_context)(CUcontext* context);  // null context when there is none
+  CUresult (*context_id)(CUcontext context, unsigned long long* id);
   CUresult (*context_create)(CUcontext* context, unsigned flags, CUdevice device);
   // The next three must agree with cuDriverGetVersion, cuDeviceGetCount, cuDeviceGetUuid_v2 and
   // cuDeviceGetAttribute: the runtime compares.

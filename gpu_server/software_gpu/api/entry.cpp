@@ -30,6 +30,7 @@ const cuda::PrivateHost kPrivateHost = {
     .load_module = [](CUmodule* module,
                       const void* image) { return cuModuleLoadData(module, image); },
     .current_context = [](CUcontext* context) { return cuCtxGetCurrent(context); },
+    .context_id = [](CUcontext context, unsigned long long* id) { return cuCtxGetId(context, id); },
     .context_create = [](CUcontext* context, unsigned flags,
                          CUdevice dev) { return cuCtxCreate_v2(context, flags, dev); },
     .driver_version = [] { return CUDA_VERSION; },

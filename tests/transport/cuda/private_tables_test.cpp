@@ -33,6 +33,11 @@ const PrivateHost kHost = {
           *context = fake<CUcontext>(0x77);
           return CUDA_SUCCESS;
         },
+    .context_id =
+        [](CUcontext context, unsigned long long* id) {
+          *id = reinterpret_cast<std::uintptr_t>(context) + 1;
+          return CUDA_SUCCESS;
+        },
     .context_create =
         [](CUcontext* context, unsigned flags, CUdevice) {
           *context = fake<CUcontext>(flags);
@@ -70,6 +75,7 @@ TEST_CASE("tables are served by id, with their size in the first slot") {
       {"6bd5fb6c5bf4e74a8987d93912fd9df9", 13 * 8}, {"a094798c2e742e7493f20800200c0a66", 7 * 8},
       {"42d85a8123f6cb478298f6e78a3aecdc", 4 * 8},  {"263e88607cd2614392f6bbd5006dfa7e", 4 * 8},
       {"d4082055bde6704b8d34ba123c66e1f2", 3 * 8},  {"0ca50b8c1004929a89a7d0df10e77286", 2 * 8},
+      {"21318c60971432488ca641ff7324c8f2", 95 * 8},
   };
   for (const auto& [hex, bytes] : tables) {
     const void* const* table = table_of(hex);
@@ -82,7 +88,7 @@ TEST_CASE("a table that must not be served is not, and neither is an unknown one
   const void* table = nullptr;
   CUuuid id = id_of("f8cff95121468b4eb9e2fb469e7c0dd9");
   CHECK(private_table(kHost, &table, &id) == CUDA_ERROR_NOT_FOUND);
-  id = id_of("21318c60971432488ca641ff7324c8f2");
+  id = id_of("00000000000000000000000000000001");
   CHECK(private_table(kHost, &table, &id) == CUDA_ERROR_NOT_FOUND);
   CHECK(table == nullptr);
   CHECK(private_table(kHost, nullptr, &id) == CUDA_ERROR_INVALID_VALUE);
@@ -103,6 +109,37 @@ TEST_CASE("the runtime's interface leads to the driver") {
                                                                            nullptr, 0);
   CHECK(static_cast<void*>(module) == &image);
   CHECK(slot<CUresult()>(table, 3)() == CUDA_ERROR_NOT_SUPPORTED);
+}
+
+TEST_CASE(
+    "a thread's context and a context's number are told, as cuBLASLt and cuFFT ask for them") {
+  CUcontext context = nullptr;
+  auto* current = slot<CUresult(CUcontext*)>(table_of("42d85a8123f6cb478298f6e78a3aecdc"), 2);
+  CHECK(current(&context) == CUDA_SUCCESS);
+  CHECK(context == fake<CUcontext>(0x77));
+  auto* number = slot<CUresult(CUcontext, unsigned long long*)>(
+      table_of("21318c60971432488ca641ff7324c8f2"), 4);
+  unsigned long long id = 0;
+  CHECK(number(fake<CUcontext>(0x10), &id) == CUDA_SUCCESS);
+  CHECK(id == 0x11);
+  CHECK(number(nullptr, &id) == CUDA_SUCCESS);
+  CHECK(id == 0x78);
+  CHECK(number(nullptr, nullptr) == CUDA_ERROR_INVALID_VALUE);
+}
+
+TEST_CASE("every stream has a key, the default one too") {
+  const void* const* table = table_of("21318c60971432488ca641ff7324c8f2");
+  auto* stream_of = slot<CUresult(CUcontext, CUstream, CUstream*, int)>(table, 51);
+  auto* key_of = slot<CUresult(CUcontext, CUstream, unsigned long long*)>(table, 39);
+  CUstream mine = nullptr, standard = nullptr;
+  CHECK(stream_of(nullptr, fake<CUstream>(0x5000), &mine, 0) == CUDA_SUCCESS);
+  CHECK(stream_of(nullptr, nullptr, &standard, 0) == CUDA_SUCCESS);
+  unsigned long long first = 0, second = 0;
+  CHECK(key_of(nullptr, mine, &first) == CUDA_SUCCESS);
+  CHECK(key_of(nullptr, standard, &second) == CUDA_SUCCESS);
+  CHECK(first != second);
+  CHECK(stream_of(nullptr, mine, nullptr, 0) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(key_of(nullptr, nullptr, &first) == CUDA_ERROR_INVALID_VALUE);
 }
 
 TEST_CASE("no profiler wants to see any call, not even those numbered above 1024") {
