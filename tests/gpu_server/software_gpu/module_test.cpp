@@ -86,6 +86,12 @@ TEST_CASE("a library belongs to no context and becomes a module where it is used
   CHECK(cuKernelGetAttribute(&threads, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, kernel, 0) ==
         CUDA_SUCCESS);
   CHECK(threads == 1024);
+  int text = 0, machine = 0;
+  CHECK(cuKernelGetAttribute(&text, CU_FUNC_ATTRIBUTE_PTX_VERSION, kernel, 0) == CUDA_SUCCESS);
+  CHECK(cuKernelGetAttribute(&machine, CU_FUNC_ATTRIBUTE_BINARY_VERSION, kernel, 0) ==
+        CUDA_SUCCESS);
+  CHECK(text == 75);
+  CHECK(machine == 90);
   CUdeviceptr first = 0, second = 0;
   CHECK(cuLibraryGetGlobal(&first, nullptr, library, "counter") == CUDA_SUCCESS);
   CUcontext other = nullptr;
