@@ -155,7 +155,8 @@ subjectAltName = critical, URI:spiffe://test/tenant/acme/user/late
 
 
 class Pool:
-    def __init__(self, build, driver=None, module_cache_size="1G", server_words=()):
+    def __init__(self, build, driver=None, module_cache_size="1G", server_words=(),
+                 server_environment=None):
         self.build = build
         self.driver = driver or software_gpu(build)
         self.shim = build / "lib" / "libcuda.so.1"
@@ -164,6 +165,7 @@ class Pool:
         self._log_grew = threading.Condition()
         self.module_cache_size = module_cache_size
         self.server_words = server_words
+        self.server_environment = server_environment or {}
         for part in (self.driver, self.shim, self.farcall, build / "bin" / "farcall-server"):
             expect(part.exists(), f"{part} is missing")
 
@@ -181,7 +183,7 @@ class Pool:
     def _start(self):
         certificate, key = self.authority.server()
         self.module_cache = self.folder / "images"
-        environment = clean_environment() | {"FARCALL_LOG": "info"}
+        environment = clean_environment() | {"FARCALL_LOG": "info"} | self.server_environment
         self.server = subprocess.Popen(
             [self.build / "bin" / "farcall-server", "--listen", "127.0.0.1:0", "--cert",
              certificate, "--key", key, "--ca", self.authority.ca, "--driver", self.driver,

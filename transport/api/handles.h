@@ -5,7 +5,7 @@
 //
 // A client never sees a driver pointer and cannot make one up: every handle in a call is an id that
 // must be known here under the kind its parameter has.
-//   ids minted by the client  below kServerIdBit, kClientIdMin or above, from an unpredictable start
+//   ids minted by the client  from kClientIdMin, below kServerIdBit, beginning unpredictably
 //   ids minted by the server  kServerIdBit set, the bit above it clear
 //   0                         the null handle; passed on as null
 // Ids are never used twice in a session.  Threads: any (the implementation locks).
