@@ -20,6 +20,7 @@
 #include "client_shim/image_names.h"
 #include "client_shim/landing_watch.h"
 #include "client_shim/landings.h"
+#include "client_shim/links.h"
 #include "client_shim/origins.h"
 #include "client_shim/receiver.h"
 #include "client_shim/settings.h"
@@ -97,6 +98,7 @@ class Client {
   Contexts& contexts() { return contexts_; }
   Functions& functions() { return functions_; }
   Origins& origins() { return origins_; }
+  Links& links() { return links_; }
   ImageNames& image_names() { return image_names_; }
   api::ReplyCache& replies() { return replies_; }
   HostFunctions& host_functions() { return host_functions_; }
@@ -158,6 +160,7 @@ class Client {
   Contexts contexts_;
   Functions functions_;
   Origins origins_{functions_};
+  Links links_;
   ImageNames image_names_;
   HostFunctions host_functions_{*this};
   api::ReplyCache replies_;

@@ -61,6 +61,24 @@ std::optional<ContextFacts> Contexts::find(CUcontext context) {
   return at->second;
 }
 
+void Contexts::add_green(CUgreenCtx green, int ordinal) { state_.lock()->greens[green] = ordinal; }
+
+std::optional<int> Contexts::green_device(CUgreenCtx green) {
+  auto state = state_.lock();
+  auto at = state->greens.find(green);
+  if (at == state->greens.end()) return std::nullopt;
+  return at->second;
+}
+
+CUcontext Contexts::drop_green(CUgreenCtx green) {
+  auto state = state_.lock();
+  state->greens.erase(green);
+  for (const auto& [context, facts] : state->known) {
+    if (facts.green == green) return context;
+  }
+  return nullptr;
+}
+
 Contexts::Primary Contexts::primary(int ordinal) {
   return state_.lock()->primaries[static_cast<std::size_t>(ordinal)];
 }

@@ -23,6 +23,7 @@ struct ContextFacts {
   int ordinal = 0;
   unsigned flags = 0;
   bool is_primary = false;
+  CUgreenCtx green = nullptr;  // of the view of a primary context that a green context has
 };
 
 class Contexts {
@@ -30,6 +31,11 @@ class Contexts {
   void add(CUcontext context, ContextFacts facts);
   void drop(CUcontext context);
   std::optional<ContextFacts> find(CUcontext context);
+  // Green contexts and the device each is a part of.
+  void add_green(CUgreenCtx green, int ordinal);
+  std::optional<int> green_device(CUgreenCtx green);
+  // The context that cuCtxFromGreenCtx gave for it; null when it was never asked for one.
+  CUcontext drop_green(CUgreenCtx green);
   // Another number than before when a context may have gone since.
   std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
 
@@ -68,6 +74,7 @@ class Contexts {
     std::unordered_map<CUcontext, ContextFacts> known;
     std::array<Primary, limits::kDevicesMax> primaries;
     std::unordered_map<CUcontext, CUresult> faults;
+    std::unordered_map<CUgreenCtx, int> greens;
   };
   CUresult find_fault(CUcontext context);
 

@@ -15,7 +15,7 @@ struct Around<row::cuCtxCreate_v2> {
     return with_client([&](Client& client) {
       CUresult made = api::call<row::cuCtxCreate_v2>(context, flags, ordinal);
       if (made != CUDA_SUCCESS) return made;
-      client.contexts().add(*context, {ordinal, flags, false});
+      client.contexts().add(*context, {ordinal, flags, false, nullptr});
       client.this_thread().stack.push_back(*context);
       return CUDA_SUCCESS;
     });
@@ -70,7 +70,7 @@ struct Around<row::cuCtxDestroy_v2> {
     return with_client([&](Client& client) {
       auto facts = client.contexts().find(context);
       if (context == nullptr || !facts) return CUDA_ERROR_INVALID_CONTEXT;
-      if (facts->is_primary) return CUDA_ERROR_INVALID_CONTEXT;
+      if (facts->is_primary || facts->green != nullptr) return CUDA_ERROR_INVALID_CONTEXT;
       cuda::context_storage_reset(context);
       Ending ending(client);
       CUresult destroyed = ending.of(api::call<row::cuCtxDestroy_v2>(context));
@@ -82,6 +82,72 @@ struct Around<row::cuCtxDestroy_v2> {
       auto& stack = client.this_thread().stack;
       if (!stack.empty() && stack.back() == context) stack.pop_back();
       return destroyed;
+    });
+  }
+};
+
+template <>
+struct Around<row::cuGreenCtxCreate> {
+  static CUresult call(CUgreenCtx* green, CUdevResourceDesc what, CUdevice ordinal,
+                       unsigned flags) {
+    return with_client([&](Client& client) {
+      CUresult made = api::call<row::cuGreenCtxCreate>(green, what, ordinal, flags);
+      if (made == CUDA_SUCCESS) client.contexts().add_green(*green, ordinal);
+      return made;
+    });
+  }
+};
+
+template <>
+struct Around<row::cuCtxFromGreenCtx> {
+  static CUresult call(CUcontext* context, CUgreenCtx green) {
+    return with_client([&](Client& client) {
+      CUresult made = api::call<row::cuCtxFromGreenCtx>(context, green);
+      if (made != CUDA_SUCCESS || client.contexts().find(*context)) return made;
+      auto ordinal = client.contexts().green_device(green);
+      if (!ordinal) return CUDA_ERROR_INVALID_CONTEXT;  // destroyed by another thread meanwhile
+      client.contexts().add(*context, {*ordinal, 0, false, green});
+      return CUDA_SUCCESS;
+    });
+  }
+};
+
+// What was allocated or loaded under it is the primary context's and stays.
+template <>
+struct Around<row::cuGreenCtxDestroy> {
+  static CUresult call(CUgreenCtx green) {
+    return with_client([&](Client& client) {
+      Ending ending(client);
+      CUresult destroyed = ending.of(api::call<row::cuGreenCtxDestroy>(green));
+      if (!ending.is_over()) return destroyed;
+      CUcontext view = client.contexts().drop_green(green);
+      if (view == nullptr) return destroyed;
+      client.contexts().drop(view);
+      client.completions().forget_all();
+      auto& stack = client.this_thread().stack;
+      if (!stack.empty() && stack.back() == view) stack.pop_back();
+      return destroyed;
+    });
+  }
+};
+
+// Such a record is of no one stream: whether it is done only the server can tell.
+template <>
+struct Around<row::cuCtxRecordEvent> {
+  static CUresult call(CUcontext context, CUevent event) {
+    return with_client([&](Client& client) {
+      client.completions().kept_by_graph(event);
+      return api::call<row::cuCtxRecordEvent>(context, event);
+    });
+  }
+};
+
+template <>
+struct Around<row::cuGreenCtxRecordEvent> {
+  static CUresult call(CUgreenCtx green, CUevent event) {
+    return with_client([&](Client& client) {
+      client.completions().kept_by_graph(event);
+      return api::call<row::cuGreenCtxRecordEvent>(green, event);
     });
   }
 };

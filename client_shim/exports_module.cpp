@@ -37,6 +37,19 @@ struct Around<row::cuModuleGetGlobal_v2> {
   }
 };
 
+// The linked image goes with its link.
+template <>
+struct Around<row::cuLinkDestroy> {
+  static CUresult call(CUlinkState state) {
+    return with_client([&](Client& client) {
+      Ending ending(client);
+      CUresult destroyed = ending.of(api::call<row::cuLinkDestroy>(state));
+      if (ending.is_over()) client.links().drop(id_of(state));
+      return destroyed;
+    });
+  }
+};
+
 // What never changes came with the function.
 template <>
 struct Around<row::cuFuncGetAttribute> {

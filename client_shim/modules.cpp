@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "transport/api/hand.h"
-#include "transport/api/jit_options.h"
 #include "transport/api/rows.h"
 #include "transport/base/log.h"
 #include "transport/base/secure_arena.h"
@@ -20,19 +19,6 @@ namespace {
 
 using api::hand::ImageName;
 using api::hand::LoadOutcome;
-
-std::uint64_t number(const void* value) { return reinterpret_cast<std::uintptr_t>(value); }
-
-void give_log(wire::Reader& in, const JitOptions::Log& log) {
-  auto text = in.bytes(in.get<std::uint32_t>());
-  if (log.at == nullptr || log.bytes == 0) return;
-  std::size_t bytes = std::min(text.size(), log.bytes - 1);
-  if (bytes != 0) std::memcpy(log.at, text.data(), bytes);
-  log.at[bytes] = 0;
-  if (log.size_slot != nullptr) {
-    *log.size_slot = reinterpret_cast<void*>(static_cast<std::uintptr_t>(bytes + 1));
-  }
-}
 
 // The compute capabilities of all devices, e.g. 90; none when entries must not be chosen by them.
 std::vector<std::uint32_t> architectures(const Client& client, const JitOptions& jit) {
@@ -67,9 +53,7 @@ struct LoadWords {
     std::uint32_t flags = name != nullptr ? api::hand::kImageNamed : 0;
     if (is_on(Switch::kFunctionFacts)) flags |= api::hand::kWantFunctions;
     out.put(api::hand::LoadImage{payload_bytes, options, 0, flags, 0});
-    for (const auto& one : request.jit.plain) {
-      out.put(api::hand::LoadOption{one.option, 0, one.value});
-    }
+    request.jit.put(out);
     if (name != nullptr) out.put(*name);
   }
   // The functions that the image has: from here on they are known.
@@ -90,8 +74,7 @@ struct LoadWords {
     // A deferred error comes back instead, with nothing behind its status.
     if (reply.status != CUDA_SUCCESS && reply.in.left() == 0) return reply.status;
     auto answer = reply.in.get<api::hand::LoadAnswer>();
-    give_log(reply.in, request.jit.info);
-    give_log(reply.in, request.jit.error);
+    take_logs(reply.in, request.jit);
     take_functions(reply.in, answer.id);
     if (!reply.in.done()) {
       reply.in.fail();
@@ -127,33 +110,6 @@ CUresult send_image(Client& client, const LoadWords& words, const cuda::PackedIm
 }
 
 }  // namespace
-
-CUresult JitOptions::read(unsigned count, const CUjit_option* options, void** values,
-                          JitOptions* out) {
-  if (count != 0 && (options == nullptr || values == nullptr)) return CUDA_ERROR_INVALID_VALUE;
-  if (count > api::hand::kLoadOptionsMax) return CUDA_ERROR_INVALID_VALUE;
-  for (unsigned i = 0; i < count; ++i) {
-    switch (options[i]) {
-      case CU_JIT_WALL_TIME: break;  // an output we leave as it is
-      case CU_JIT_INFO_LOG_BUFFER: out->info.at = static_cast<char*>(values[i]); break;
-      case CU_JIT_ERROR_LOG_BUFFER: out->error.at = static_cast<char*>(values[i]); break;
-      case CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES:
-        out->info.bytes = number(values[i]);
-        out->info.size_slot = &values[i];
-        out->plain.push_back({static_cast<std::uint32_t>(options[i]), number(values[i])});
-        break;
-      case CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES:
-        out->error.bytes = number(values[i]);
-        out->error.size_slot = &values[i];
-        out->plain.push_back({static_cast<std::uint32_t>(options[i]), number(values[i])});
-        break;
-      default:
-        if (!api::is_plain_jit_option(options[i])) return CUDA_ERROR_NOT_SUPPORTED;
-        out->plain.push_back({static_cast<std::uint32_t>(options[i]), number(values[i])});
-    }
-  }
-  return CUDA_SUCCESS;
-}
 
 CUresult load_image(Client& client, LoadRequest& request, std::uint64_t* id) {
   if (request.image == nullptr) return CUDA_ERROR_INVALID_VALUE;
@@ -191,8 +147,7 @@ CUresult read_image_file(const char* path, std::vector<std::byte>* out) {
   }
   auto bytes = static_cast<std::size_t>(facts.st_size);
   if (bytes > limits::kModuleBytesMax) return CUDA_ERROR_OUT_OF_MEMORY;
-  // Room for a whole header behind a file that ends within one.
-  out->assign(bytes + 64, std::byte{0});
+  out->assign(bytes + kFileZerosBehind, std::byte{0});
   std::size_t have = 0;
   while (have < bytes) {
     ssize_t now = ::read(file.get(), out->data() + have, bytes - have);

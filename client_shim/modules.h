@@ -11,29 +11,9 @@
 #include <vector>
 
 #include "client_shim/client.h"
+#include "client_shim/jit_options.h"
 
 namespace farcall::shim {
-
-// JIT options in the form CUDA passes them: values are numbers or, for logs, host buffers.
-struct JitOptions {
-  struct Plain {
-    std::uint32_t option = 0;
-    std::uint64_t value = 0;
-  };
-  std::vector<Plain> plain;  // what the server gets
-  // Where the driver's words go; sizes as the program gave them.
-  struct Log {
-    char* at = nullptr;
-    std::size_t bytes = 0;
-    void** size_slot = nullptr;  // the option's value, which CUDA overwrites with the length
-  };
-  Log info;
-  Log error;
-
-  // Errors: CUDA_ERROR_INVALID_VALUE (null arrays), CUDA_ERROR_NOT_SUPPORTED (an option that passes
-  // a pointer we cannot send).
-  static CUresult read(unsigned count, const CUjit_option* options, void** values, JitOptions* out);
-};
 
 struct LoadRequest {
   const void* image = nullptr;
@@ -44,8 +24,10 @@ struct LoadRequest {
 // id: of the module or library.  The driver's log goes into the program's buffers either way.
 CUresult load_image(Client& client, LoadRequest& request, std::uint64_t* id);
 
-// A file as an image: its bytes and zeros behind them, so that PTX text ends.
+// A file as an image: its bytes and kFileZerosBehind zeros behind them, so that PTX text ends and a
+// whole header fits behind a file that ends within one.
 // Errors: CUDA_ERROR_FILE_NOT_FOUND, CUDA_ERROR_OUT_OF_MEMORY.
+inline constexpr std::size_t kFileZerosBehind = 64;
 CUresult read_image_file(const char* path, std::vector<std::byte>* out);
 
 // Asks for a function by name (module or library) or of a kernel (empty name), and enters its

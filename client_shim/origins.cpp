@@ -10,6 +10,7 @@
 #include "transport/api/dispatch.h"
 #include "transport/api/rows.h"
 #include "transport/base/log.h"
+#include "transport/cuda/error_log.h"
 #include "transport/cuda/error_text.h"
 
 namespace farcall::shim {
@@ -35,6 +36,12 @@ std::string readable(const std::string& symbol) {
   if (name.find('<') == std::string::npos) name.resize(std::min(name.find('('), name.size()));
   if (name.size() > kNameBytesMax) name = name.substr(0, kNameBytesMax) + "...";
   return name;
+}
+
+// To whoever reads our log, and to the program that reads CUDA's.
+void tell(const std::string& text) {
+  FARCALL_LOG_WARN("%s", text.c_str());
+  cuda::error_log().note(CU_LOG_LEVEL_ERROR, text);
 }
 
 }  // namespace
@@ -64,7 +71,7 @@ void Origins::report(const api::hand::FailedEarlier& earlier, const Reporter& re
   std::string what = row != nullptr ? row->info.name : "an unknown call";
   ++(*counts_.lock())[what];
   static LogLimit limit(5);
-  if (!log_enabled(LogLevel::kWarn) || !limit.allow()) return;
+  if (!limit.allow()) return;
   if (earlier.row == api::row::cuLaunchKernel::info().id) {
     what += "(" + kernel_name(earlier.function) + ")";
   }
@@ -77,15 +84,13 @@ void Origins::report(const api::hand::FailedEarlier& earlier, const Reporter& re
   if (Contexts::is_fault(error)) {
     text += "; a kernel before it faulted: launched last: " + launched_last(earlier.call - 1);
   }
-  FARCALL_LOG_WARN("%s", text.c_str());
+  tell(text);
 }
 
 void Origins::report_fault(CUresult fault, const Reporter& reporter) {
-  if (!log_enabled(LogLevel::kWarn)) return;
-  FARCALL_LOG_WARN(
-      "%s reported by %s%s: a kernel faulted, and no device says which; launched last: %s",
-      error_name(fault).c_str(), reporter.name, at_call(reporter.call).c_str(),
-      launched_last(reporter.call).c_str());
+  tell(error_name(fault) + " reported by " + reporter.name + at_call(reporter.call) +
+       ": a kernel faulted, and no device says which; launched last: " +
+       launched_last(reporter.call));
 }
 
 }  // namespace farcall::shim

@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "transport/api/dispatch.h"
+#include "transport/api/refuse.h"
 #include "transport/base/check.h"
 #include "transport/base/log.h"
+#include "transport/cuda/error_log.h"
 #include "transport/link/dial.h"
 
 namespace farcall::shim {
@@ -87,6 +89,7 @@ Status try_open(Process& process, bool* has_device) FARCALL_REQUIRES(process.ope
   const std::int64_t started_ns = system_clock().now_ns();
   auto session = connect_session(&settings, has_device);
   if (!session.ok()) return session.status();
+  api::tell_refusals_to([](const char* text) { cuda::error_log().note(CU_LOG_LEVEL_ERROR, text); });
   auto client = Client::open(std::move(session).value(), std::move(settings), system_clock());
   if (!client.ok()) {
     *has_device = client.status().code() != Code::kNotFound;

@@ -31,6 +31,7 @@ namespace farcall::server {
 class Contexts;
 class Functions;
 class HostGates;
+class Links;
 class ModuleCache;
 
 enum class Verdict {
@@ -52,6 +53,7 @@ struct Call : api::ServerCall {
   LateCopies& late_copies;
   HostGates& host_gates;
   WatchedEvents& watched_events;
+  Links& links;
   ModuleCache* module_cache = nullptr;  // null: no image is kept on this host
 
   // For handlers that send their reply themselves, right before they do.

@@ -55,6 +55,10 @@ bool Contexts::is_primary(CUcontext context) {
   return std::find(retained->begin(), retained->end(), context) != retained->end();
 }
 
+void Contexts::note_view(CUcontext context) { views_.lock()->insert(context); }
+void Contexts::forget_view(CUcontext context) { views_.lock()->erase(context); }
+bool Contexts::is_view(CUcontext context) { return views_.lock()->contains(context); }
+
 CUresult Contexts::bind(const ThreadState& thread) {
   std::uint64_t epoch = epoch_.load(std::memory_order_relaxed);
   if (t_current.owner == this && t_current.id == thread.context_id && t_current.epoch == epoch) {

@@ -10,6 +10,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <unordered_set>
 #include <vector>
 
 #include "gpu_server/handle_table.h"
@@ -35,6 +36,11 @@ class Contexts {
   // A primary context that is retained now?
   bool is_primary(CUcontext context);
 
+  // Contexts that a green context gave: they are not ours to destroy.
+  void note_view(CUcontext context);
+  void forget_view(CUcontext context);
+  bool is_view(CUcontext context);
+
   // Makes the client thread's context current on the calling thread, retaining a primary context
   // that is named for the first time. An id that is gone means no context.
   CUresult bind(const ThreadState& thread);
@@ -56,6 +62,7 @@ class Contexts {
   HandleTable& table_;
   std::vector<std::uint64_t> primary_;  // id per device; fixed after open()
   Guarded<std::vector<CUcontext>> retained_;
+  Guarded<std::unordered_set<CUcontext>> views_;
   std::atomic<std::uint64_t> epoch_{1};
 };
 

@@ -203,6 +203,7 @@ Status Executor::carry_out(Errand& errand) {
             late_copies_,
             host_gates_,
             watched_events_,
+            links_,
             module_cache_};
   Verdict verdict = errand.row->run(*errand.row, call);
   if (earlier != CUDA_SUCCESS && verdict == Verdict::kAnswered) {
@@ -292,11 +293,20 @@ void Executor::clean_up() {
   handles_.drain([&](Kind kind, void* real) {
     if (kind == Kind::kLibrary && driver_.cuLibraryUnload != nullptr) {
       (void)driver_.cuLibraryUnload(static_cast<CUlibrary>(real));
+    } else if (kind == Kind::kLinkState && driver_.cuLinkDestroy != nullptr) {
+      (void)driver_.cuLinkDestroy(static_cast<CUlinkState>(real));
+    } else if (kind == Kind::kGreenContext && driver_.cuGreenCtxDestroy != nullptr) {
+      auto* green = static_cast<CUgreenCtx>(real);
+      CUcontext view = nullptr;
+      if (driver_.cuCtxFromGreenCtx != nullptr) (void)driver_.cuCtxFromGreenCtx(&view, green);
+      contexts_.note_view(view);
+      (void)driver_.cuGreenCtxDestroy(green);
     } else if (kind == Kind::kContext && !contexts_.is_primary(static_cast<CUcontext>(real))) {
       own.push_back(static_cast<CUcontext>(real));
     }
   });
   for (CUcontext context : own) {
+    if (contexts_.is_view(context)) continue;
     if (driver_.cuCtxDestroy_v2 != nullptr) (void)driver_.cuCtxDestroy_v2(context);
   }
   contexts_.release_all();

@@ -30,6 +30,7 @@
 #include "gpu_server/handle_table.h"
 #include "gpu_server/host_gates.h"
 #include "gpu_server/late_copies.h"
+#include "gpu_server/links.h"
 #include "gpu_server/read_ahead.h"
 #include "gpu_server/relief.h"
 #include "gpu_server/thread_state.h"
@@ -101,6 +102,7 @@ class Executor {
   HostGates host_gates_;
   ReadAhead frames_;
   WatchedEvents watched_events_;
+  Links links_;
   std::function<void()> flush_;
   ModuleCache* module_cache_ = nullptr;
   std::uint32_t last_call_ = 0;  // these three belong to the leader

@@ -72,6 +72,35 @@ Verdict destroy(Call& call) {
   return verdict;
 }
 
+// The context of a green one is the driver's to end.
+Verdict from_green(Call& call) {
+  wire::Reader peek = call.in;
+  auto id = peek.get<std::uint64_t>();
+  bool succeeded = false;
+  Verdict verdict = run_generated(call, &succeeded);
+  if (!succeeded) return verdict;
+  auto* green = static_cast<CUgreenCtx>(call.handles.find(api::Kind::kGreenContext, id));
+  CUcontext view = nullptr;
+  if (call.driver.cuCtxFromGreenCtx(&view, green) == CUDA_SUCCESS) call.contexts.note_view(view);
+  return verdict;
+}
+
+Verdict destroy_green(Call& call) {
+  wire::Reader peek = call.in;
+  auto id = peek.get<std::uint64_t>();
+  auto* green = static_cast<CUgreenCtx>(call.handles.find(api::Kind::kGreenContext, id));
+  CUcontext view = nullptr;
+  if (green != nullptr && call.driver.cuCtxFromGreenCtx != nullptr &&
+      call.driver.cuCtxFromGreenCtx(&view, green) == CUDA_SUCCESS) {
+    settle(call, view);
+  }
+  bool succeeded = false;
+  Verdict verdict = run_generated(call, &succeeded);
+  if (succeeded) call.contexts.forget_view(view);
+  call.contexts.forget_current();
+  return verdict;
+}
+
 }  // namespace
 
 std::span<const HandRow> hand_context_rows() {
@@ -81,6 +110,8 @@ std::span<const HandRow> hand_context_rows() {
       {row::cuDevicePrimaryCtxReset_v2::info(), primary_reset},
       {row::cuCtxCreate_v2::info(), create},
       {row::cuCtxDestroy_v2::info(), destroy},
+      {row::cuCtxFromGreenCtx::info(), from_green},
+      {row::cuGreenCtxDestroy::info(), destroy_green},
   };
   return rows;
 }

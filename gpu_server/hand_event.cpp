@@ -45,6 +45,15 @@ Verdict record(Call& call) {
   return verdict;
 }
 
+// Of a whole context: of no one stream, so nobody is told of it.
+Verdict record_context(Call& call) {
+  wire::Reader peek = call.in;
+  (void)peek.get<std::uint64_t>();
+  (void)call.watched_events.forget_record(peek.get<std::uint64_t>());
+  CUresult result = CUDA_ERROR_UNKNOWN;
+  return run_generated(call, &result);
+}
+
 Verdict destroy(Call& call) {
   wire::Reader peek = call.in;
   (void)call.watched_events.forget_record(peek.get<std::uint64_t>());
@@ -59,6 +68,8 @@ std::span<const HandRow> hand_event_rows() {
       {row::cuEventQuery::info(), query},
       {row::cuEventRecord::info(), record},
       {row::cuEventRecordWithFlags::info(), record},
+      {row::cuCtxRecordEvent::info(), record_context},
+      {row::cuGreenCtxRecordEvent::info(), record_context},
       {row::cuEventDestroy_v2::info(), destroy},
   };
   return rows;

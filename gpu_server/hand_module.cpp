@@ -1,12 +1,10 @@
 // Modules and libraries. Bodies: transport/api/hand.h.
-#include <algorithm>
-#include <array>
-#include <cstring>
 #include <optional>
 
 #include "gpu_server/function_facts.h"
 #include "gpu_server/jit_options.h"
 #include "gpu_server/module_cache.h"
+#include "gpu_server/payload.h"
 #include "gpu_server/rows.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
@@ -20,41 +18,14 @@ namespace {
 namespace hand = api::hand;
 namespace row = api::row;
 
-constexpr std::size_t kImageTrustBytes = std::size_t{64} << 20;
-
 using CacheWriter = std::unique_ptr<ModuleCache::Writer>;
 
-Status fill(BulkIn& bulk, std::span<std::byte> room, ModuleCache::Writer* writer) {
-  while (!room.empty()) {
-    std::size_t bytes = std::min(room.size(), limits::kCopyChunkBytes);
-    FARCALL_TRY(bulk.read(room.first(bytes)));
-    if (writer != nullptr) writer->add(room.first(bytes));
-    room = room.subspan(bytes);
-  }
-  return ok();
-}
-
-// The payload as an image a driver can load. A client that announces much gets much memory only
-// once it has sent kImageTrustBytes of it.
+// The payload as an image a driver can load.
 //   writer  keeps a copy; may be null
 Result<cuda::UnpackedImage> receive_image(Call& call, ModuleCache::Writer* writer) {
-  std::uint64_t announced = call.bulk.left();
-  if (announced == 0) return Status(Code::kMalformed, "an image of no bytes");
-  if (announced > limits::kModuleBytesMax) {
-    return Status(Code::kOverQuota, "the image is longer than any module may be");
-  }
-  auto total = static_cast<std::size_t>(announced);
-  std::size_t first_bytes = std::min(total, kImageTrustBytes);
-  Result<SecureBuffer> first = SecureBuffer::make(first_bytes);
-  if (!first.ok()) return first.status();
-  FARCALL_TRY(fill(call.bulk, first.value().bytes(), writer));
-  if (first_bytes == total) return cuda::unpack_image(std::move(first).value());
-  Result<SecureBuffer> whole = SecureBuffer::make(total);
-  if (!whole.ok()) return whole.status();
-  std::memcpy(whole.value().data(), first.value().data(), first_bytes);
-  first = SecureBuffer();
-  FARCALL_TRY(fill(call.bulk, whole.value().bytes().subspan(first_bytes), writer));
-  return cuda::unpack_image(std::move(whole).value());
+  Result<SecureBuffer> packed = receive_payload(call.bulk, 0, writer);
+  if (!packed.ok()) return packed.status();
+  return cuda::unpack_image(std::move(packed).value());
 }
 
 // A request to load, read and checked.

@@ -48,6 +48,7 @@ std::span<const HandRow> hand_memory_rows();
 std::span<const HandRow> hand_shape_rows();
 std::span<const HandRow> hand_module_rows();
 std::span<const HandRow> hand_function_rows();
+std::span<const HandRow> hand_link_rows();
 std::span<const HandRow> hand_launch_rows();
 
 }  // namespace farcall::server

@@ -19,9 +19,13 @@ void add_unfinished(std::vector<CompletionPtr>& list, const CompletionPtr& item)
 
 }  // namespace
 
-Context::Context(Device& device, unsigned context_flags, bool primary)
-    : flags(context_flags), device_(device), primary_(primary), id_(next_context_id()) {
-  legacy_ = std::make_shared<Stream>(*this, StreamKind::kLegacy, 0, fault_);
+Context::Context(Device& device, unsigned context_flags, bool primary, Context* home)
+    : flags(context_flags),
+      device_(device),
+      primary_(primary),
+      home_(home != nullptr ? *home : *this),
+      id_(next_context_id()) {
+  legacy_ = std::make_shared<Stream>(*this, StreamKind::kLegacy, 0, home_.fault_);
   reset_settings();
 }
 
@@ -39,12 +43,13 @@ void Context::reset_settings() {
 
 CUresult Context::status() const {
   if (!active_.load(std::memory_order_acquire)) return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+  if (is_view()) return home_.status();
   return static_cast<CUresult>(fault_.load(std::memory_order_acquire));
 }
 
 void Context::poison(CUresult fault) {
   int none = CUDA_SUCCESS;
-  fault_.compare_exchange_strong(none, fault);
+  home_.fault_.compare_exchange_strong(none, fault);
 }
 
 void Context::clear() {
@@ -62,7 +67,7 @@ void Context::clear() {
 }
 
 std::shared_ptr<Stream> Context::open_stream(StreamKind kind, int priority) {
-  auto stream = std::make_shared<Stream>(*this, kind, priority, fault_);
+  auto stream = std::make_shared<Stream>(*this, kind, priority, home_.fault_);
   std::lock_guard lock(order_);
   streams_.push_back(stream);
   return stream;
@@ -102,7 +107,7 @@ CompletionPtr Context::push(Stream& stream, Work work, const CompletionPtr& also
     stream.claim(done);
     work = std::move(task.work);
   }
-  carry_out(std::move(work), *done, fault_);
+  carry_out(std::move(work), *done, home_.fault_);
   return done;
 }
 
@@ -149,6 +154,18 @@ std::vector<CompletionPtr> Context::all_tails() {
   for (const auto& stream : streams_) add_unfinished(tails, stream->tail());
   for (const CompletionPtr& tail : orphans_) add_unfinished(tails, tail);
   return tails;
+}
+
+void Context::all_wait_for(Event& event) {
+  std::vector<std::shared_ptr<Stream>> streams;
+  {
+    std::lock_guard lock(order_);
+    streams = streams_;
+  }
+  streams.push_back(legacy_);
+  for (const CompletionPtr& point : event.points()) {
+    for (const auto& stream : streams) submit_after(*stream, point);
+  }
 }
 
 void Context::end_capture(const Capture& capture) {

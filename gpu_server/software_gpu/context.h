@@ -20,15 +20,21 @@
 namespace farcall::softgpu {
 
 class Device;
+class Event;
 
 class Context : public std::enable_shared_from_this<Context> {
  public:
-  Context(Device& device, unsigned flags, bool primary);
+  // home: for the view that a green context has of it, a primary context: objects and faults are
+  // the primary's, streams the view's own. Null: it is nobody's view.
+  Context(Device& device, unsigned flags, bool primary, Context* home = nullptr);
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
   Device& device() const { return device_; }
   bool is_primary() const { return primary_; }
+  bool is_view() const { return &home_ != this; }
+  // Whose objects are made under it.
+  Context& home() const { return home_; }
   CUcontext handle() { return reinterpret_cast<CUcontext>(this); }
   std::uint64_t id() const { return id_; }
   // Counts clear() calls: a stream of an earlier generation is dead.
@@ -64,6 +70,8 @@ class Context : public std::enable_shared_from_this<Context> {
   void synchronize();
   // Takes every stream out of a capture that ends.
   void end_capture(const Capture& capture);
+  // What every stream does from here on waits for `event`.
+  void all_wait_for(Event& event);
   // Covers every stream; for events that record a whole context.
   std::vector<CompletionPtr> all_tails();
 
@@ -82,6 +90,7 @@ class Context : public std::enable_shared_from_this<Context> {
 
   Device& device_;
   const bool primary_;
+  Context& home_;
   const std::uint64_t id_;
   std::atomic<bool> active_{false};
   std::atomic<std::uint64_t> generation_{0};

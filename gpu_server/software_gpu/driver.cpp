@@ -65,11 +65,18 @@ CUresult require_driver() {
   return CUDA_SUCCESS;
 }
 
-CUresult require_context(Context** context) {
+CUresult require_view(Context** context) {
+  *context = nullptr;
   if (CUresult failed = require_driver()) return failed;
   *context = this_thread().current();
   if (*context == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
   return (*context)->status();
+}
+
+CUresult require_context(Context** context) {
+  const CUresult found = require_view(context);
+  if (*context != nullptr) *context = &(*context)->home();
+  return found;
 }
 
 CUresult find_context(CUcontext handle, Context** context) {
@@ -84,7 +91,7 @@ CUresult find_context(CUcontext handle, Context** context) {
 CUresult find_stream(CUstream handle, std::shared_ptr<Stream>* stream) {
   if (handle == nullptr || handle == CU_STREAM_LEGACY || handle == CU_STREAM_PER_THREAD) {
     Context* context = nullptr;
-    if (CUresult failed = require_context(&context)) return failed;
+    if (CUresult failed = require_view(&context)) return failed;
     *stream =
         handle == CU_STREAM_PER_THREAD ? this_thread().own_stream(*context) : context->legacy();
     return CUDA_SUCCESS;

@@ -15,6 +15,7 @@
 #include "gpu_server/software_gpu/device.h"
 #include "gpu_server/software_gpu/event.h"
 #include "gpu_server/software_gpu/graph.h"
+#include "gpu_server/software_gpu/green_context.h"
 #include "gpu_server/software_gpu/handle_table.h"
 #include "gpu_server/software_gpu/image_objects.h"
 #include "gpu_server/software_gpu/link_job.h"
@@ -48,6 +49,8 @@ class Driver {
   HandleTable<MipmappedArray> mipmapped_arrays;
   HandleTable<Pool> pools;
   HandleTable<LinkJob> link_jobs;
+  HandleTable<ResourceDescription> resource_descriptions;
+  HandleTable<GreenContext> green_contexts;
   HandleTable<Graph> graphs;
   HandleTable<GraphNode> graph_nodes;
   HandleTable<GraphExec> graph_execs;
@@ -66,9 +69,11 @@ Driver& driver();
 
 // CUDA_ERROR_NOT_INITIALIZED before cuInit and in a child that fork made.
 CUresult require_driver();
-// The calling thread's context, if it may be used: also CUDA_ERROR_INVALID_CONTEXT, _IS_DESTROYED,
-// or the fault it met.
+// The calling thread's context, if it may be used; of a green one the primary context. Errors: also
+// CUDA_ERROR_INVALID_CONTEXT, _IS_DESTROYED, or the fault it met.
 CUresult require_context(Context** context);
+// The same, and a green context's own view where that is current: for what has to do with streams.
+CUresult require_view(Context** context);
 // A context by its handle; null means the current one. Errors as above.
 CUresult find_context(CUcontext handle, Context** context);
 

@@ -293,6 +293,28 @@ struct Ask<InArrLess<N, kLess>, T> : AskArray<T, N, kLess> {
 template <int N, int kLess, class T>
 struct Serve<InArrLess<N, kLess>, T> : ServeArray<T, N, kLess> {};
 
+// --- InFixed: a number of elements that CUDA fixes
+// ---------------------------------------------------------
+template <int kItems, class T>
+struct Ask<InFixed<kItems>, T> : AskSilent {
+  T value;
+  explicit Ask(T from) : value(from) {}
+  CUresult check(Counts) const {
+    return value != nullptr ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  }
+  void ask(wire::Writer& out, Counts) const {
+    for (int i = 0; i < kItems; ++i) put_item(out, value[i]);
+  }
+};
+template <int kItems, class T>
+struct Serve<InFixed<kItems>, T> : ServeSilent {
+  Pointee<T> own[kItems] = {};
+  void load(Load& load) {
+    for (auto& item : own) item = load_item<Pointee<T>>(load);
+  }
+  T pass() { return own; }
+};
+
 // --- InBytes, InSized: a blob, copied into aligned scratch
 // -------------------------------------------------
 template <class T>

@@ -256,6 +256,28 @@ struct Serve<OutList<N>, T> : ServeRoom<T, N> {
   }
 };
 
+// --- OutFixed: a number of elements that CUDA fixes
+// ------------------------------------------------------------
+template <int kItems, class T>
+struct Ask<OutFixed<kItems>, T> : AskSilent {
+  T value;
+  explicit Ask(T from) : value(from) {}
+  CUresult check(Counts) const {
+    return value != nullptr ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  }
+  void take(wire::Reader& in, Counts) const {
+    for (int i = 0; i < kItems && !in.failed(); ++i) value[i] = take_item<Pointee<T>>(in);
+  }
+};
+template <int kItems, class T>
+struct Serve<OutFixed<kItems>, T> : ServeSilent {
+  Pointee<T> own[kItems] = {};
+  T pass() { return own; }
+  void answer(Answer& answer, Counts) const {
+    for (const auto& item : own) answer_item(answer, item);
+  }
+};
+
 // --- OutSized: a value whose size an attribute decides
 // ----------------------------------------------------------------
 template <int N, auto kBytesOf, class T>

@@ -250,6 +250,35 @@ struct FunctionFacts {
 inline constexpr std::uint32_t kNoParams = 0xffffffff;
 inline constexpr std::size_t kParamsMax = 4096;
 
+// --- 0x0330 cuLinkCreate_v2, 0x0331 cuLinkAddData_v2, 0x0332 cuLinkComplete: linking at run time
+// ------------------------- CreateLink, then option_count times LoadOption. AddLinkInput, then
+// option_count times LoadOption and the name, no NUL; the input is the payload on the bulk lane.
+// CompleteLink alone.
+//
+// rep, always, also after a failure: LinkAnswer, u32 info_bytes, info log, u32 error_bytes, error
+// log: all that the driver has written so far into the buffers of cuLinkCreate.
+// Of a cuLinkComplete that succeeded instead, with kBulkFollows: u32 CUresult, u64 payload_bytes,
+// the two logs; the payload is the linked image.
+struct CreateLink {
+  std::uint32_t option_count;  // at most kLoadOptionsMax
+  std::uint32_t zero;
+};
+struct AddLinkInput {
+  std::uint64_t payload_bytes;  // 1 … limits::kModuleBytesMax
+  std::uint64_t link;
+  std::uint32_t type;          // CUjitInputType
+  std::uint32_t option_count;  // at most kLoadOptionsMax
+  std::uint32_t name_bytes;    // at most limits::kStringBytesMax; kNoLinkName: null
+  std::uint32_t zero;
+};
+inline constexpr std::uint32_t kNoLinkName = 0xffffffff;
+struct CompleteLink {
+  std::uint64_t link;
+};
+struct LinkAnswer {
+  std::uint64_t id;  // of a new link; else 0
+};
+
 // --- 0x0a01 cuLaunchKernel: every launch
 // ----------------------------------------------------------------- Launch, then attribute_count
 // times put_attribute (deep.h, 72 bytes each), then LaunchParams, then param_bytes bytes: the

@@ -33,8 +33,11 @@ enum class Kind : std::uint8_t {
   kGraphExec,
   kLinkState,
   kGreenContext,
+  kResourceDescription,
+  kTextureReference,
+  kSurfaceReference,
 };
-inline constexpr int kKinds = 16;
+inline constexpr int kKinds = 19;
 const char* kind_name(Kind kind);  // "event"
 
 template <class T>
@@ -69,6 +72,12 @@ template <>
 inline constexpr Kind kKindOf<CUlinkState> = Kind::kLinkState;
 template <>
 inline constexpr Kind kKindOf<CUgreenCtx> = Kind::kGreenContext;
+template <>
+inline constexpr Kind kKindOf<CUdevResourceDesc> = Kind::kResourceDescription;
+template <>
+inline constexpr Kind kKindOf<CUtexref> = Kind::kTextureReference;
+template <>
+inline constexpr Kind kKindOf<CUsurfref> = Kind::kSurfaceReference;
 
 // No id has the top bit: as a pointer of user space has not, and bindings of other languages keep
 // handles in signed numbers (cuda-python's refuses a negative one).

@@ -24,6 +24,12 @@ constexpr bool is_plain_jit_option(CUjit_option option) {
     case CU_JIT_GENERATE_LINE_INFO:
     case CU_JIT_CACHE_MODE:
     case CU_JIT_FAST_COMPILE:
+    case CU_JIT_LTO:
+    case CU_JIT_FTZ:
+    case CU_JIT_PREC_DIV:
+    case CU_JIT_PREC_SQRT:
+    case CU_JIT_FMA:
+    case CU_JIT_OPTIMIZE_UNUSED_DEVICE_VARIABLES:
     case CU_JIT_POSITION_INDEPENDENT_CODE:
     case CU_JIT_MIN_CTA_PER_SM:
     case CU_JIT_MAX_THREADS_PER_BLOCK:

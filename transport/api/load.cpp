@@ -3,7 +3,8 @@
 namespace farcall::api {
 
 CUresult bad_handle(Kind kind) {
-  return kind == Kind::kContext ? CUDA_ERROR_INVALID_CONTEXT : CUDA_ERROR_INVALID_HANDLE;
+  const bool is_context = kind == Kind::kContext || kind == Kind::kGreenContext;
+  return is_context ? CUDA_ERROR_INVALID_CONTEXT : CUDA_ERROR_INVALID_HANDLE;
 }
 
 void* Load::object(Kind kind, std::uint64_t* id_out) {

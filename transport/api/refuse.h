@@ -9,6 +9,9 @@
 
 namespace farcall::api {
 
+// Who else wants to know of each refusal; null: nobody. Before the first one.
+void tell_refusals_to(void (*listener)(const char* text)) noexcept;
+
 // Logs the first time, and returns CUDA_ERROR_NOT_SUPPORTED.
 int refuse(std::atomic_flag& said, const char* function, const char* why) noexcept;
 

@@ -58,6 +58,10 @@ struct InBytes : Tag<10 + 256 * (N + 1)> {};
 template <int N, auto kBytesOf>
 struct InSized : Tag<11 + 256 * (N + 1)> {};
 
+// T*, kItems elements, must not be null.
+template <int kItems>
+struct InFixed : Tag<24 + 256 * kItems> {};
+
 // --- driver to caller ---
 
 // Handle*, the client mints the id, so that creation waits for nothing.
@@ -86,6 +90,10 @@ template <int N, auto kBytesOf>
 struct OutSized : Tag<20 + 256 * (N + 1)> {};
 // T*, one T with handles inside, must not be null. Needs DeepAnswer<T>.
 struct OutDeep : Tag<21> {};
+
+// T*, kItems elements, must not be null.
+template <int kItems>
+struct OutFixed : Tag<25 + 256 * kItems> {};
 
 // When the caller goes on, and who may wait.
 enum class When : std::uint8_t {
@@ -208,6 +216,10 @@ struct Fits<OutList<N>, F, T>
     : std::bool_constant<is_out<T> && std::is_integral_v<Pointee<Param<F, N>>>> {};
 template <int N, auto kB, class F, class T>
 struct Fits<OutSized<N, kB>, F, T> : Fits<InSized<N, kB>, F, T> {};
+template <int kItems, class F, class T>
+struct Fits<InFixed<kItems>, F, T> : std::bool_constant<is_item_pointer<T>()> {};
+template <int kItems, class F, class T>
+struct Fits<OutFixed<kItems>, F, T> : std::bool_constant<is_out<T>> {};
 
 }  // namespace detail
 

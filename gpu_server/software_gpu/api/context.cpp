@@ -51,7 +51,7 @@ CUresult cuCtxCreate_v4(CUcontext* pctx, CUctxCreateParams* params, unsigned fla
 CUresult cuCtxDestroy_v2(CUcontext ctx) {
   if (CUresult failed = require_driver()) return failed;
   auto context = driver().contexts.find(ctx);
-  if (!context || context->is_primary()) return CUDA_ERROR_INVALID_CONTEXT;
+  if (!context || context->is_primary() || context->is_view()) return CUDA_ERROR_INVALID_CONTEXT;
   context = driver().contexts.remove(ctx);
   if (!context) return CUDA_ERROR_INVALID_CONTEXT;
   context->clear();
@@ -116,7 +116,7 @@ CUresult cuCtxGetDevice(CUdevice* device) { return cuCtxGetDevice_v2(device, nul
 
 CUresult cuCtxSynchronize_v2(CUcontext ctx) {
   Context* context = nullptr;
-  const CUresult found = find_context(ctx, &context);
+  const CUresult found = ctx == nullptr ? require_view(&context) : find_context(ctx, &context);
   if (context == nullptr) return found;
   // After a fault too: whoever is told of it may rely on callbacks having been called.
   context->synchronize();
@@ -227,17 +227,16 @@ CUresult cuCtxRecordEvent(CUcontext hCtx, CUevent hEvent) {
   return CUDA_SUCCESS;
 }
 
-CUresult cuCtxDestroy(CUcontext ctx) { return cuCtxDestroy_v2(ctx); }
-CUresult cuCtxPopCurrent(CUcontext* pctx) { return cuCtxPopCurrent_v2(pctx); }
-CUresult cuCtxPushCurrent(CUcontext ctx) { return cuCtxPushCurrent_v2(ctx); }
-
-CUresult cuCtxAttach(CUcontext* pctx, unsigned flags) {
+CUresult cuCtxWaitEvent(CUcontext hCtx, CUevent hEvent) {
   Context* context = nullptr;
-  if (CUresult failed = require_context(&context)) return failed;
-  if (pctx == nullptr || flags != 0) return CUDA_ERROR_INVALID_VALUE;
-  *pctx = context->handle();
+  if (CUresult failed = find_context(hCtx, &context)) return failed;
+  auto event = driver().events.find(hEvent);
+  if (!event) return CUDA_ERROR_INVALID_HANDLE;
+  context->all_wait_for(*event);
   return CUDA_SUCCESS;
 }
 
-CUresult cuCtxDetach(CUcontext ctx) { return cuCtxDestroy_v2(ctx); }
+CUresult cuCtxDestroy(CUcontext ctx) { return cuCtxDestroy_v2(ctx); }
+CUresult cuCtxPopCurrent(CUcontext* pctx) { return cuCtxPopCurrent_v2(pctx); }
+CUresult cuCtxPushCurrent(CUcontext ctx) { return cuCtxPushCurrent_v2(ctx); }
 }

@@ -237,12 +237,4 @@ CUresult cuDevicePrimaryCtxReset(CUdevice dev) { return cuDevicePrimaryCtxReset_
 CUresult cuDevicePrimaryCtxSetFlags(CUdevice dev, unsigned flags) {
   return cuDevicePrimaryCtxSetFlags_v2(dev, flags);
 }
-
-CUresult cuDeviceTotalMem(unsigned* bytes, CUdevice dev) {
-  size_t all = 0;
-  if (CUresult failed = cuDeviceTotalMem_v2(&all, dev)) return failed;
-  if (bytes == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  *bytes = all > UINT32_MAX ? UINT32_MAX : static_cast<unsigned>(all);
-  return CUDA_SUCCESS;
-}
 }

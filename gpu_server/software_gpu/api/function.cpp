@@ -13,7 +13,7 @@ namespace {
 CUresult find(CUfunction handle, std::shared_ptr<Function>* function) {
   if (CUresult failed = require_driver()) return failed;
   Context* current = this_thread().current();
-  Context& context = current != nullptr ? *current : driver().device(0)->primary();
+  Context& context = current != nullptr ? current->home() : driver().device(0)->primary();
   return find_function(handle, context, function);
 }
 

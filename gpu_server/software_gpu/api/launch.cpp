@@ -25,8 +25,9 @@ CUresult launch_kernel(CUfunction f, const Shape& shape, CUstream handle, void**
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(handle, &stream)) return failed;
   LaunchPlan plan;
-  if (CUresult failed = find_function(f, stream->context(), &plan.function)) return failed;
-  if (&plan.function->module->context() != &stream->context()) return CUDA_ERROR_INVALID_HANDLE;
+  Context& home = stream->context().home();
+  if (CUresult failed = find_function(f, home, &plan.function)) return failed;
+  if (&plan.function->module->context() != &home) return CUDA_ERROR_INVALID_HANDLE;
   plan.grid = shape.grid;
   plan.block = shape.block;
   plan.dynamic_shared_bytes = shape.shared_bytes;

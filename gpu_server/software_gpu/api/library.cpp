@@ -10,7 +10,7 @@ namespace {
 // Where a library is looked into when the caller has no context: the first device's primary.
 Context& context_or_primary() {
   Context* current = this_thread().current();
-  return current != nullptr ? *current : driver().device(0)->primary();
+  return current != nullptr ? current->home() : driver().device(0)->primary();
 }
 
 int library_sm() {
@@ -56,7 +56,7 @@ CUresult function_on(CUkernel handle, CUdevice dev, std::shared_ptr<LibraryKerne
   if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
   Context* current = this_thread().current();
   Context& context =
-      current != nullptr && &current->device() == device ? *current : device->primary();
+      current != nullptr && &current->device() == device ? current->home() : device->primary();
   CUfunction own = nullptr;
   if (CUresult failed = kernel_in(**kernel, context, &own)) return failed;
   *function = driver().functions.find(own);

@@ -21,7 +21,7 @@ CUresult allocate_from(const std::shared_ptr<Pool>& pool, Stream& stream, std::s
   if (capturing(stream)) return refuse_in_capture(stream);
   if (&pool->device != &stream.context().device()) return CUDA_ERROR_INVALID_VALUE;
   if (CUresult failed =
-          allocate(stream.context(), bytes, MemoryKind::kPooled, 0, address, pool.get())) {
+          allocate(stream.context().home(), bytes, MemoryKind::kPooled, 0, address, pool.get())) {
     return failed;
   }
   const std::uint64_t used = driver().addresses.pooled_bytes(pool.get());

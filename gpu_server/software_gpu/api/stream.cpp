@@ -24,7 +24,7 @@ extern "C" {
 
 CUresult cuStreamCreateWithPriority(CUstream* phStream, unsigned flags, int priority) {
   Context* context = nullptr;
-  if (CUresult failed = require_context(&context)) return failed;
+  if (CUresult failed = require_view(&context)) return failed;
   if (phStream == nullptr || (flags & ~static_cast<unsigned>(CU_STREAM_NON_BLOCKING)) != 0) {
     return CUDA_ERROR_INVALID_VALUE;
   }
@@ -112,12 +112,6 @@ CUresult cuStreamGetCtx(CUstream hStream, CUcontext* pctx) {
   return CUDA_SUCCESS;
 }
 
-CUresult cuStreamGetCtx_v2(CUstream hStream, CUcontext* pCtx, CUgreenCtx* pGreenCtx) {
-  if (CUresult failed = cuStreamGetCtx(hStream, pCtx)) return failed;
-  if (pGreenCtx != nullptr) *pGreenCtx = nullptr;
-  return CUDA_SUCCESS;
-}
-
 // The attributes are advice about caches and synchronisation; there is nothing they could change.
 CUresult cuStreamGetAttribute(CUstream hStream, CUstreamAttrID attr, CUstreamAttrValue* value_out) {
   std::shared_ptr<Stream> stream;
@@ -169,7 +163,7 @@ CUresult cuEventRecordWithFlags(CUevent hEvent, CUstream hStream, unsigned flags
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(hStream, &stream)) return failed;
   if (flags > CU_EVENT_RECORD_EXTERNAL) return CUDA_ERROR_INVALID_VALUE;
-  if (&event->context() != &stream->context()) return CUDA_ERROR_INVALID_HANDLE;
+  if (&event->context().home() != &stream->context().home()) return CUDA_ERROR_INVALID_HANDLE;
   return record_event(*stream, *event);
 }
 

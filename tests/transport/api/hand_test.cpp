@@ -21,6 +21,10 @@ TEST_CASE("no hand-written body has a gap, whose bytes would be whatever lay the
   CHECK(std::has_unique_object_representations_v<LoadImage>);
   CHECK(std::has_unique_object_representations_v<LoadOption>);
   CHECK(std::has_unique_object_representations_v<FunctionFacts>);
+  CHECK(std::has_unique_object_representations_v<CreateLink>);
+  CHECK(std::has_unique_object_representations_v<AddLinkInput>);
+  CHECK(std::has_unique_object_representations_v<CompleteLink>);
+  CHECK(std::has_unique_object_representations_v<LinkAnswer>);
   CHECK(std::has_unique_object_representations_v<Launch>);
   CHECK(std::has_unique_object_representations_v<LaunchParams>);
 }
@@ -30,7 +34,8 @@ TEST_CASE("a compiler option whose value is a pointer or an output is never plai
     bool numbers_only =
         (option >= CU_JIT_OPTIMIZATION_LEVEL && option <= CU_JIT_CACHE_MODE) ||
         option == CU_JIT_MAX_REGISTERS || option == CU_JIT_THREADS_PER_BLOCK ||
-        option == CU_JIT_FAST_COMPILE ||
+        option == CU_JIT_FAST_COMPILE || (option >= CU_JIT_LTO && option <= CU_JIT_FMA) ||
+        option == CU_JIT_OPTIMIZE_UNUSED_DEVICE_VARIABLES ||
         (option >= CU_JIT_POSITION_INDEPENDENT_CODE && option <= CU_JIT_OVERRIDE_DIRECTIVE_VALUES);
     CAPTURE(option);
     CHECK(farcall::api::is_plain_jit_option(static_cast<CUjit_option>(option)) == numbers_only);

@@ -321,6 +321,27 @@ struct Word<OutSized<N, kBytesOf>, T> : Word<InSized<N, kBytesOf>, T> {
     return *static_cast<const unsigned char*>(static_cast<const void*>(at)) == 0x5a;
   }
 };
+template <int kItems, class T>
+struct Word<InFixed<kItems>, T> : WordSilent {
+  static constexpr bool kNeedsPointer = true;
+  static T make(Arena& arena) {
+    T made = arena.room<Pointee<T>>(kItems);
+    for (int i = 0; i < kItems; ++i) made[i] = arena.element<Pointee<T>>();
+    return made;
+  }
+  static void look(Digest& digest, T at, Counts) {
+    for (int i = 0; i < kItems; ++i) digest.item(at[i]);
+  }
+};
+template <int kItems, class T>
+struct Word<OutFixed<kItems>, T> : WordSilent {
+  static constexpr bool kNeedsPointer = true;
+  static T make(Arena& arena) { return arena.room<Pointee<T>>(kItems); }
+  static void fill(T at, Counts) {
+    for (int i = 0; i < kItems; ++i) fill_one(&at[i]);
+  }
+  static bool filled(T at, TableLoop& loop) { return is_filled(at[kItems - 1], loop); }
+};
 
 // The integer parameters as the codecs count them.
 template <class W, class T>
