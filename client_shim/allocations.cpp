@@ -10,13 +10,16 @@ void Allocations::lost(const Allocation& allocation) {
   if (allocation.is_device()) usage_.subtract(allocation.ordinal, allocation.bytes);
 }
 
+Allocations::Ranges::iterator Allocations::first_at(Ranges& ranges, std::uint64_t address) {
+  auto at = ranges.lower_bound(address);
+  if (at == ranges.begin()) return at;
+  auto before = std::prev(at);
+  return before->first + before->second.bytes > address ? before : at;
+}
+
 void Allocations::insert(Ranges& ranges, const Allocation& allocation) {
   std::uint64_t end = allocation.address + allocation.bytes;
-  auto at = ranges.lower_bound(allocation.address);
-  if (at != ranges.begin()) {
-    auto before = std::prev(at);
-    if (before->first + before->second.bytes > allocation.address) at = before;
-  }
+  auto at = first_at(ranges, allocation.address);
   while (at != ranges.end() && at->first < end) {
     lost(at->second);
     at = ranges.erase(at);
@@ -25,11 +28,20 @@ void Allocations::insert(Ranges& ranges, const Allocation& allocation) {
   gained(allocation);
 }
 
-void Allocations::add(Allocation allocation) {
-  if (allocation.address == 0 || allocation.bytes == 0) return;
+bool Allocations::is_another_servers(const Allocation& allocation) {
+  const std::uint64_t end = allocation.address + allocation.bytes;
+  auto at = first_at(device_, allocation.address);
+  while (at != device_.end() && at->first < end && at->second.server == allocation.server) ++at;
+  return at != device_.end() && at->first < end;
+}
+
+bool Allocations::add(Allocation allocation) {
+  if (allocation.address == 0 || allocation.bytes == 0) return true;
   Lock lock(mutex_);
+  if (allocation.is_device() && is_another_servers(allocation)) return false;
   allocation.buffer_id = next_buffer_id_++;
   insert(allocation.is_device() ? device_ : host_, allocation);
+  return true;
 }
 
 std::optional<Allocation> Allocations::find_in(const Ranges& ranges, std::uint64_t address) {

@@ -6,7 +6,9 @@
 //
 // It answers cuPointerGetAttribute and cuMemGetAddressRange without a round trip and tells the
 // unified copies (cuMemcpy) which way the bytes go.
-// Owner: one per client.  Threads: any.  Never talks to the server.
+// With several servers it also tells whose memory an address is; they do not know of each other, so
+// it is here that one address handed out by two of them is noticed.
+// Owner: the clients of the process's servers together.  Threads: any.  Never talks to a server.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -32,6 +34,7 @@ struct Allocation {
   CUcontext context = nullptr;
   Memory memory = Memory::kDevice;
   int ordinal = 0;              // device
+  unsigned server = 0;          // whose device memory it is
   unsigned flags = 0;           // of cuMemHostAlloc or cuMemHostRegister
   std::uint64_t owner = 0;      // module or library id of a kGlobal
   std::uint64_t buffer_id = 0;  // CU_POINTER_ATTRIBUTE_BUFFER_ID: unique in the process
@@ -45,7 +48,8 @@ struct Allocation {
 class Allocations {
  public:
   // Replaces what overlaps: the server reuses addresses that were freed by other means.
-  void add(Allocation allocation);
+  // False, and nothing is entered: it overlaps device memory of another server.
+  bool add(Allocation allocation);
   // The device allocation around `address`.
   std::optional<Allocation> find_device(std::uint64_t address) const;
   // The host allocation or registration around `address`.
@@ -70,6 +74,9 @@ class Allocations {
   using Ranges = std::map<std::uint64_t, Allocation>;
   static std::optional<Allocation> find_in(const Ranges& ranges, std::uint64_t address);
   std::optional<Allocation> take_from(Ranges& ranges, std::uint64_t address);
+  // The first range that is not wholly below `address`.
+  static Ranges::iterator first_at(Ranges& ranges, std::uint64_t address);
+  bool is_another_servers(const Allocation& allocation) FARCALL_REQUIRES(mutex_);
   void insert(Ranges& ranges, const Allocation& allocation);
   void gained(const Allocation& allocation);
   void lost(const Allocation& allocation);

@@ -30,7 +30,7 @@ std::uint64_t first_id() {
   if (::getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random) {
     random = static_cast<std::uint64_t>(system_clock().now_ns());
   }
-  return kClientIdMin + (random & (kServerIdBit / 2 - 1));
+  return kClientIdMin + (random & ((std::uint64_t{1} << (kServerShift - 1)) - 1));
 }
 
 }  // namespace
@@ -63,7 +63,9 @@ CUresult caller_cached(const RowInfo& row, Encode encode, Take take) noexcept {
 
 std::uint64_t mint_id() noexcept {
   static std::atomic<std::uint64_t>* const next = new std::atomic<std::uint64_t>(first_id());
-  return next->fetch_add(1, std::memory_order_relaxed);
+  const Client* client = shim::current_client();
+  return with_server(next->fetch_add(1, std::memory_order_relaxed),
+                     client == nullptr ? 0 : client->number());
 }
 
 const char* keep_name(std::span<const std::byte> text) noexcept {

@@ -56,26 +56,31 @@ int to_server(int device) noexcept {
   const Client* client = current_client();
   if (device < 0 || client == nullptr) return device;
   const auto place = client->visible().place(device);
-  return place ? place->device : api::kNoDevice;
+  const bool is_its = place && place->server == static_cast<int>(client->number());
+  return is_its ? place->device : api::kNoDevice;
 }
 
 int to_program(int device) noexcept {
   const Client* client = current_client();
   if (device < 0 || client == nullptr) return device;
-  return client->visible().ordinal({.server = 0, .device = device}).value_or(CU_DEVICE_INVALID);
+  return client->visible()
+      .ordinal({.server = static_cast<int>(client->number()), .device = device})
+      .value_or(CU_DEVICE_INVALID);
 }
 
+// Only one of them knows it.
 void thread_ended(ThreadState& thread) {
-  Client* client = current_client();
-  if (client != nullptr) client->release_thread(thread);
+  for_each_client([&](Client& client) { client.release_thread(thread); });
 }
 
 }  // namespace
 
-Client::Client(std::unique_ptr<link::Session> session, Settings settings, const Clock& clock)
+Client::Client(std::unique_ptr<link::Session> session, Settings settings, const Clock& clock,
+               Seat seat)
     : session_(std::move(session)),
       settings_(std::move(settings)),
       clock_(clock),
+      seat_(std::move(seat)),
       generation_(++g_generations),
       opened_ns_(clock.now_ns()),
       receiver_(*session_, landings_, completions_),
@@ -85,31 +90,32 @@ Client::Client(std::unique_ptr<link::Session> session, Settings settings, const 
       trace_(settings_.trace_file, stats_, clock) {}
 
 Result<std::unique_ptr<Client>> Client::open(std::unique_ptr<link::Session> session,
-                                             Settings settings, const Clock& clock) {
-  std::unique_ptr<Client> client(new Client(std::move(session), std::move(settings), clock));
+                                             Settings settings, const Clock& clock, Seat seat) {
+  std::unique_ptr<Client> client(
+      new Client(std::move(session), std::move(settings), clock, std::move(seat)));
   CUresult opened = client->fetch_snapshot();
   if (opened != CUDA_SUCCESS) {
     Status closed = client->session_->closed();
     if (!closed.ok()) return closed;
     return Status::driver("the server's driver did not start", opened);
   }
-  if (client->snapshot_.devices.empty() && !client->all_devices_.devices.empty()) {
-    const Status none(Code::kNotFound, "CUDA_VISIBLE_DEVICES names none of the server's devices");
-    client->session_->close(none);
-    return none;
-  }
-  for (const Device& device : client->snapshot_.devices) {
-    int ordinal = static_cast<int>(&device - client->snapshot_.devices.data());
-    client->contexts_.add(reinterpret_cast<CUcontext>(device.primary_context), {ordinal, 0, true});
-  }
   api::set_device_numbers(to_server, to_program);
-  client->allocations_.usage().show(client->settings_.server, client->snapshot_.devices);
   return client;
+}
+
+void Client::show(const VisibleDevices& visible, const Snapshot& seen) {
+  visible_ = visible;
+  snapshot_ = seen;
+  for (int ordinal = 0; auto place = visible_.place(ordinal); ++ordinal) {
+    if (place->server != static_cast<int>(number())) continue;
+    const std::uint64_t primary = snapshot_.device(ordinal)->primary_context;
+    contexts_.add(reinterpret_cast<CUcontext>(primary), {ordinal, 0, true});
+  }
 }
 
 CUresult Client::fetch_snapshot() {
   auto encode = [&](wire::Writer& out) {
-    out.put(api::hand::OpenRequest{api::hand::kOpenVersion, 0});
+    out.put(api::hand::OpenRequest{api::hand::kOpenVersion, number()});
   };
   auto take = [&](Reply& reply) {
     if (reply.status != CUDA_SUCCESS) return reply.status;
@@ -119,14 +125,14 @@ CUresult Client::fetch_snapshot() {
       return kLinkLost;
     }
     all_devices_ = std::move(parsed).value();
-    visible_ = visible_devices(all_devices_, settings_.visible_devices, settings_.device_order);
-    snapshot_ = seen_by_program(all_devices_, visible_);
     return CUDA_SUCCESS;
   };
   return ask(api::row::cuInit::info(), encode, take);
 }
 
-ThreadState& Client::this_thread() { return thread_state(generation_, numbers_, thread_ended); }
+ThreadState& Client::this_thread() {
+  return thread_state(generation_, numbers_, thread_ended, number());
+}
 
 bool Client::begin_own_thread() {
   ThreadState& thread = this_thread();
@@ -159,9 +165,10 @@ void Client::remember(Memory memory, CUdeviceptr address, std::uint64_t bytes) {
   made.bytes = bytes;
   made.memory = memory;
   made.context = this_thread().current();
+  made.server = number();
   // Without a context the ordinal stays 0; the call would not have succeeded then.
   static_cast<void>(current_device(&made.ordinal));
-  allocations_.add(made);
+  allocations().add(made);
 }
 
 void Client::remember_global(CUdeviceptr address, std::uint64_t bytes, std::uint64_t owner) {
@@ -171,8 +178,9 @@ void Client::remember_global(CUdeviceptr address, std::uint64_t bytes, std::uint
   made.memory = Memory::kGlobal;
   made.owner = owner;
   made.context = this_thread().current();
+  made.server = number();
   static_cast<void>(current_device(&made.ordinal));
-  allocations_.add(made);
+  allocations().add(made);
 }
 
 CUresult Client::failed(const Status& why) const {
@@ -369,7 +377,7 @@ void Client::finish() {
   if (stats_.is_enabled()) {
     Stats::About about;
     about.server = settings_.server;
-    about.device = snapshot_.devices.empty() ? "" : snapshot_.devices[0].name;
+    about.device = all_devices_.devices.empty() ? "" : all_devices_.devices[0].name;
     about.link = session_->describe();
     about.failed_earlier = origins_.counts();
     about.seconds = static_cast<double>(clock_.now_ns() - opened_ns_) * 1e-9;

@@ -39,11 +39,20 @@ class Client {
  public:
   using Encode = api::Encode;
 
-  // Sends the open call over a fresh session and waits for the devices.
-  // Errors: as the link's; kDriver when the server's driver could not start; kNotFound when
-  // CUDA_VISIBLE_DEVICES leaves none of its devices.
+  // What a client has in common with those of the program's other servers.
+  struct Seat {
+    unsigned number = 0;  // of the server: the mark of all its handles (transport/api/handles.h)
+    // Shared, because an address must lead to its owner whichever client is asked.
+    std::shared_ptr<Allocations> allocations = std::make_shared<Allocations>();
+  };
+  // Sends the open call over a fresh session and waits for the devices: all_devices().
+  // Errors: as the link's; kDriver when the server's driver could not start.
   static Result<std::unique_ptr<Client>> open(std::unique_ptr<link::Session> session,
-                                              Settings settings, const Clock& clock);
+                                              Settings settings, const Clock& clock, Seat seat);
+  // Once, before any other call: the devices as the program numbers them, those of other servers
+  // among them.
+  void show(const VisibleDevices& visible, const Snapshot& seen);
+  unsigned number() const { return seat_.number; }
 
   // Posts without waiting; CUDA_SUCCESS means sent. Waits for the status instead in strict mode,
   // while the thread has no context (so that the program learns of it now), under AskInstead, and,
@@ -84,8 +93,9 @@ class Client {
   // The same for a variable of a module or library.
   void remember_global(CUdeviceptr address, std::uint64_t bytes, std::uint64_t owner);
 
-  // The devices as the program numbers them; the next two are what the server has.
+  // The devices as the program numbers them, of all servers.
   const Snapshot& snapshot() const { return snapshot_; }
+  // This server's, in its own order.
   const Snapshot& all_devices() const { return all_devices_; }
   const VisibleDevices& visible() const { return visible_; }
   const Settings& settings() const { return settings_; }
@@ -94,7 +104,7 @@ class Client {
 
   Landings& landings() { return landings_; }
   LandingWatch& landing_watch() { return landing_watch_; }
-  Allocations& allocations() { return allocations_; }
+  Allocations& allocations() { return *seat_.allocations; }
   Contexts& contexts() { return contexts_; }
   Functions& functions() { return functions_; }
   Origins& origins() { return origins_; }
@@ -116,12 +126,12 @@ class Client {
   // In the child of a fork: shuts descriptors and wipes keys, and leaves the rest alone.
   void abandon_in_child() {
     trace_.abandon_in_child();
-    allocations_.usage().abandon_in_child();
+    seat_.allocations->usage().abandon_in_child();
     session_->abandon_in_child();
   }
 
  private:
-  Client(std::unique_ptr<link::Session> session, Settings settings, const Clock& clock);
+  Client(std::unique_ptr<link::Session> session, Settings settings, const Clock& clock, Seat seat);
   CUresult fetch_snapshot();
   // The header of this thread's next frame; sends the thread's context ahead when it has changed.
   Result<wire::FrameHeader> begin(const api::RowInfo& row, ThreadState& thread,
@@ -143,6 +153,7 @@ class Client {
   const std::unique_ptr<link::Session> session_;
   const Settings settings_;
   const Clock& clock_;
+  const Seat seat_;
   const std::uint64_t generation_;
   const std::int64_t opened_ns_;
   Snapshot all_devices_;
@@ -156,7 +167,6 @@ class Client {
   Stats stats_;
   Trace trace_;
   ThreadNumbers numbers_;
-  Allocations allocations_;
   Contexts contexts_;
   Functions functions_;
   Origins origins_{functions_};

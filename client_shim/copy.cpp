@@ -30,6 +30,10 @@ CUresult judge(Client& client, const LinearCopy& copy, bool* known) {
 
 }  // namespace
 
+void wait_for_landings(const void* host, std::size_t bytes) {
+  for_each_client([&](Client& client) { client.landings().wait_clear(host, bytes); });
+}
+
 CUresult take_payload(Reply& reply, void* to, std::size_t bytes) {
   if (reply.in.get<std::uint64_t>() != bytes) {
     reply.in.fail();
@@ -53,7 +57,7 @@ CUresult copy_to_device(Client& client, const LinearCopy& copy) {
   bool known = false;
   if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;
   // The driver would read this memory when the stream gets here, behind what is to land in it.
-  client.landings().wait_clear(copy.host, copy.bytes);
+  wait_for_landings(copy.host, copy.bytes);
   const api::RowInfo& info =
       copy.is_async ? row::cuMemcpyHtoDAsync_v2::info() : row::cuMemcpyHtoD_v2::info();
   bool is_inline = is_on(Switch::kInlineCopy) && copy.bytes <= limits::kInlineCopyBytesMax;

@@ -27,6 +27,9 @@ struct LinearCopy {
 // Errors: CUDA_ERROR_INVALID_VALUE for a range that leaves its allocation.
 CUresult judge_device(Client& client, std::uint64_t address, std::uint64_t bytes, bool* known);
 
+// Waits until no copy from any device is on its way to these bytes.
+void wait_for_landings(const void* host, std::size_t bytes);
+
 CUresult copy_to_device(Client& client, const LinearCopy& copy);
 CUresult copy_from_device(Client& client, const LinearCopy& copy);
 

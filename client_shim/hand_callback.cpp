@@ -1,4 +1,5 @@
 // Host functions in a stream or a graph. They run here, when the server says so: host_functions.h.
+#include "client_shim/behind.h"
 #include "client_shim/client.h"
 #include "client_shim/entry.h"
 #include "transport/api/hand.h"

@@ -1,5 +1,6 @@
 // The context stack and primary contexts. The stack is the thread's own business and never crosses
 // the wire: the server hears of a thread's current context with that thread's next call.
+#include "client_shim/behind.h"
 #include "client_shim/entry.h"
 #include "transport/api/device_numbers.h"
 #include "transport/api/hand.h"

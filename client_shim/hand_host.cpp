@@ -6,6 +6,7 @@
 
 #include <atomic>
 
+#include "client_shim/copy.h"
 #include "client_shim/entry.h"
 #include "transport/api/refuse.h"
 
@@ -68,7 +69,7 @@ FARCALL_EXPORT cuMemFreeHost(void* pointer) {
     if (!found || found->address != address || found->memory != Memory::kHost) {
       return CUDA_ERROR_INVALID_VALUE;
     }
-    client.landings().wait_clear(pointer, found->bytes);
+    farcall::shim::wait_for_landings(pointer, found->bytes);
     client.allocations().take_host(address);
     ::munmap(pointer, whole_pages(found->bytes));
     return CUDA_SUCCESS;
@@ -106,7 +107,7 @@ FARCALL_EXPORT cuMemHostUnregister(void* pointer) {
     if (!found || found->address != address || found->memory != Memory::kRegistered) {
       return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
     }
-    client.landings().wait_clear(pointer, found->bytes);
+    farcall::shim::wait_for_landings(pointer, found->bytes);
     client.allocations().take_host(address);
     return CUDA_SUCCESS;
   });

@@ -1,4 +1,5 @@
 // The exported launches.
+#include "client_shim/behind.h"
 #include "client_shim/entry.h"
 #include "client_shim/launch.h"
 

@@ -2,6 +2,7 @@
 // allocation map: an address the session handed out is the device's, every other is this process's.
 #include <cstring>
 
+#include "client_shim/behind.h"
 #include "client_shim/copy.h"
 #include "client_shim/entry.h"
 

@@ -1,4 +1,5 @@
 // The exported copies of two and three dimensions, and those between host and array.
+#include "client_shim/behind.h"
 #include "client_shim/entry.h"
 #include "client_shim/shape.h"
 

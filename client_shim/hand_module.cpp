@@ -1,5 +1,6 @@
 // Modules, libraries and the functions in them. Files are read here: paths mean nothing on the
 // server.
+#include "client_shim/behind.h"
 #include "client_shim/entry.h"
 #include "client_shim/modules.h"
 #include "transport/api/rows.h"

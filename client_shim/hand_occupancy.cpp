@@ -2,6 +2,7 @@
 // block size to shared memory, which only this process can call.
 #include <algorithm>
 
+#include "client_shim/behind.h"
 #include "client_shim/entry.h"
 
 using farcall::shim::Client;

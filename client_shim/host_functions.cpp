@@ -132,7 +132,7 @@ bool HostFunctions::call(const Function& function, CUresult status) {
   } else {
     function.function(function.data);
   }
-  if (current_client() != &client_) return false;
+  if (!is_open(client_)) return false;
   thread.in_host_function = false;
   return true;
 }
@@ -152,7 +152,7 @@ void HostFunctions::fail_all() {
       function = next->second.function;
       forget(*state, next->first);
     }
-    if (current_client() != &client_ || !call(function, kLinkLost)) return;
+    if (!is_open(client_) || !call(function, kLinkLost)) return;
   }
   // Whoever waits for room finds the link lost.
   stop();

@@ -45,9 +45,11 @@ LookDevice seen(const Device& device) {
 void fill(const Snapshot& snapshot, std::string_view server, Look* out) {
   *out = Look{};
   out->driver_version = std::min(snapshot.driver_version, CUDA_VERSION);
-  out->device_count = static_cast<std::uint32_t>(snapshot.devices.size());
-  put_text(out->server, place_of(server));
-  std::transform(snapshot.devices.begin(), snapshot.devices.end(), out->devices, seen);
+  const std::size_t count = std::min(snapshot.devices.size(), limits::kDevicesMax);
+  out->device_count = static_cast<std::uint32_t>(count);
+  put_text(out->server, server);
+  std::transform(snapshot.devices.begin(),
+                 snapshot.devices.begin() + static_cast<std::ptrdiff_t>(count), out->devices, seen);
 }
 
 // The first call of a session is the only one this one makes.
@@ -73,32 +75,55 @@ Result<Snapshot> ask_devices(link::Session& session) {
   }
 }
 
-Result<Snapshot> look_by_a_session_of_its_own(std::string* server, bool* is_configured) {
-  Settings settings;
-  auto session = connect_session(&settings, is_configured);
-  if (!session.ok()) return session.status();
-  Result<Snapshot> snapshot = ask_devices(*session.value());
-  session.value()->close(Status(Code::kClosed, "the devices have been looked at"));
-  *server = settings.server;
-  return snapshot;
+// As NVML shows them: CUDA_VISIBLE_DEVICES is CUDA's.
+Snapshot all_devices(const std::vector<const Snapshot*>& servers) {
+  return seen_by_program(servers, visible_devices(servers, std::nullopt, std::nullopt));
+}
+
+Result<Snapshot> look_by_sessions_of_its_own(const std::vector<Settings>& servers) {
+  std::vector<Snapshot> seen;
+  for (const Settings& settings : servers) {
+    auto session = connect_session(settings);
+    if (!session.ok()) return session.status();
+    Result<Snapshot> snapshot = ask_devices(*session.value());
+    session.value()->close(Status(Code::kClosed, "the devices have been looked at"));
+    if (!snapshot.ok()) return snapshot.status();
+    seen.push_back(std::move(snapshot).value());
+  }
+  std::vector<const Snapshot*> all;
+  for (const Snapshot& one : seen) all.push_back(&one);
+  return all_devices(all);
+}
+
+bool look_at_own_sessions(Look* out) {
+  std::vector<const Snapshot*> all;
+  std::vector<Settings> servers;
+  for_each_client([&](Client& client) {
+    all.push_back(&client.all_devices());
+    servers.push_back(client.settings());
+  });
+  if (all.empty()) return false;
+  fill(all_devices(all), places_of(servers), out);
+  return true;
 }
 
 int look(Look* out, std::size_t room) {
   if (out == nullptr || room != sizeof(Look)) return CUDA_ERROR_INVALID_VALUE;
   try {
-    if (Client* client = current_client()) {
-      fill(client->all_devices(), client->settings().server, out);
-      return CUDA_SUCCESS;
-    }
-    std::string server;
+    if (look_at_own_sessions(out)) return CUDA_SUCCESS;
     bool is_configured = true;
-    Result<Snapshot> snapshot = look_by_a_session_of_its_own(&server, &is_configured);
-    if (snapshot.ok()) {
-      fill(snapshot.value(), server, out);
-      return CUDA_SUCCESS;
+    Result<std::vector<Settings>> servers = settings_of_servers(&is_configured);
+    Status failed = servers.status();
+    if (servers.ok()) {
+      Result<Snapshot> snapshot = look_by_sessions_of_its_own(servers.value());
+      if (snapshot.ok()) {
+        fill(snapshot.value(), places_of(servers.value()), out);
+        return CUDA_SUCCESS;
+      }
+      failed = snapshot.status();
     }
-    FARCALL_LOG_ERROR("no device: %s", snapshot.status().to_string().c_str());
-    report_status(snapshot.status());
+    FARCALL_LOG_ERROR("no device: %s", failed.to_string().c_str());
+    report_status(failed);
     return is_configured ? CUDA_ERROR_SYSTEM_NOT_READY : CUDA_ERROR_NO_DEVICE;
   } catch (const std::exception&) {
     return CUDA_ERROR_OUT_OF_MEMORY;

@@ -39,7 +39,7 @@ struct LookDevice {
 struct Look {
   std::int32_t driver_version;  // as cuDriverGetVersion tells it
   std::uint32_t device_count;
-  char server[128];  // place_of(FARCALL_SERVER)
+  char server[128];  // places_of() in settings.h
   LookDevice devices[limits::kDevicesMax];
 };
 

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <vector>
 
+#include "client_shim/fleet.h"
 #include "transport/api/dispatch.h"
 #include "transport/api/refuse.h"
 #include "transport/base/check.h"
@@ -20,7 +21,10 @@ namespace {
 constexpr const char* kVersion = FARCALL_VERSION;
 
 struct Process {
+  // The first of `clients`, which do not change once it is set.
   std::atomic<Client*> client{nullptr};
+  std::vector<Client*> clients;
+  std::unique_ptr<Fleet> fleet;  // where there are several
   Mutex opening;  // held over dialling: whoever needs the session must wait for it anyway
   // How the last attempt failed, so that cuInit right after cuDriverGetVersion need not dial again.
   CUresult last_result FARCALL_GUARDED_BY(opening) = CUDA_SUCCESS;
@@ -58,16 +62,19 @@ Result<std::unique_ptr<link::Session>> connect_by_dial(const Settings& settings)
 void after_fork_in_child() {
   Process* old = g_process.load();
   if (old == nullptr) return;
-  if (Client* client = old->client.load()) client->abandon_in_child();
+  if (old->client.load() != nullptr) {
+    for (Client* client : old->clients) client->abandon_in_child();
+  }
+  g_has_several_servers = false;
   g_process.store(std::make_unique<Process>().release());
 }
 
 // The process is not ours to abort: a belief that does not hold ends the session instead.
 void poison_session(const char* file, int line, const char* condition, const std::string& values) {
   FARCALL_LOG_ERROR("%s:%d: %s does not hold (%s)", file, line, condition, values.c_str());
-  if (Client* client = current_client()) {
-    client->session().close(Status(Code::kClosed, "an internal check failed"));
-  }
+  for_each_client([](Client& client) {
+    client.session().close(Status(Code::kClosed, "an internal check failed"));
+  });
 }
 
 // Made at the first call, and never destroyed.
@@ -83,51 +90,142 @@ Process& process() {
   return *fresh.release();
 }
 
+using Clients = std::vector<std::unique_ptr<Client>>;
+
+void close_all(const Clients& clients, const Status& why) {
+  for (const auto& client : clients) client->session().close(why);
+}
+
+// All or none. With several servers the failure says which of them it is of.
+Status open_each(const std::vector<Settings>& servers, Clients* clients) {
+  auto allocations = std::make_shared<Allocations>();
+  for (const Settings& settings : servers) {
+    const Client::Seat seat{static_cast<unsigned>(clients->size()), allocations};
+    auto session = connect_session(settings);
+    Status failed = session.status();
+    if (session.ok()) {
+      auto client = Client::open(std::move(session).value(), settings, system_clock(), seat);
+      if (client.ok()) {
+        clients->push_back(std::move(client).value());
+        continue;
+      }
+      failed = client.status();
+    }
+    close_all(*clients, Status(Code::kClosed, "another server could not be had"));
+    if (servers.size() == 1) return failed;
+    return Status(failed.code(),
+                  settings.server + " (one of " + std::to_string(servers.size()) +
+                      " servers): " + failed.text(),
+                  failed.detail());
+  }
+  return ok();
+}
+
+// Numbers the devices of all servers as the program sees them.
+// Errors: kNotFound when CUDA_VISIBLE_DEVICES leaves none.
+Status show_devices(const Clients& clients, const std::string& places) {
+  std::vector<const Snapshot*> all;
+  std::size_t devices = 0;
+  for (const auto& client : clients) {
+    all.push_back(&client->all_devices());
+    devices += client->all_devices().devices.size();
+  }
+  if (devices > limits::kDevicesMax) {
+    return Status(Code::kOverQuota, "the servers have more devices than a program can number");
+  }
+  const Settings& settings = clients.front()->settings();
+  const VisibleDevices visible =
+      visible_devices(all, settings.visible_devices, settings.device_order);
+  if (visible.places().empty() && devices != 0) {
+    return Status(Code::kNotFound, "CUDA_VISIBLE_DEVICES names none of the servers' devices");
+  }
+  const Snapshot seen = seen_by_program(all, visible);
+  for (const auto& client : clients) client->show(visible, seen);
+  clients.front()->allocations().usage().show(places, seen.devices);
+  return ok();
+}
+
 // has_device: false when what is missing is a device, and not a server that should be there.
 Status try_open(Process& process, bool* has_device) FARCALL_REQUIRES(process.opening) {
-  Settings settings;
   const std::int64_t started_ns = system_clock().now_ns();
-  auto session = connect_session(&settings, has_device);
-  if (!session.ok()) return session.status();
+  auto servers = settings_of_servers(has_device);
+  if (!servers.ok()) return servers.status();
   api::tell_refusals_to([](const char* text) { cuda::error_log().note(CU_LOG_LEVEL_ERROR, text); });
-  auto client = Client::open(std::move(session).value(), std::move(settings), system_clock());
-  if (!client.ok()) {
-    *has_device = client.status().code() != Code::kNotFound;
-    return client.status();
+  Clients clients;
+  FARCALL_TRY(open_each(servers.value(), &clients));
+  if (Status shown = show_devices(clients, places_of(servers.value())); !shown.ok()) {
+    *has_device = shown.code() != Code::kNotFound;
+    close_all(clients, shown);
+    return shown;
   }
-  Client* opened = std::move(client).value().release();
-  FARCALL_LOG_INFO("session with %s over %s: %zu devices", opened->settings().server.c_str(),
-                   opened->session().describe().c_str(), opened->snapshot().devices.size());
-  opened->trace().note_opening(started_ns);
-  process.client.store(opened, std::memory_order_release);
+  for (auto& client : clients) {
+    Client* opened = client.release();
+    FARCALL_LOG_INFO("session with %s over %s: %zu devices", opened->settings().server.c_str(),
+                     opened->session().describe().c_str(), opened->all_devices().devices.size());
+    opened->trace().note_opening(started_ns);
+    process.clients.push_back(opened);
+  }
+  if (process.clients.size() > 1) {
+    process.fleet = std::make_unique<Fleet>(process.clients);
+    g_has_several_servers = true;
+  }
+  process.client.store(process.clients.front(), std::memory_order_release);
   return ok();
+}
+
+// What is opened, or null.
+Process* opened_process() {
+  Process* made = g_process.load(std::memory_order_acquire);
+  const bool is_open = made != nullptr && made->client.load(std::memory_order_acquire) != nullptr;
+  return is_open ? made : nullptr;
 }
 
 }  // namespace
 
 Client* current_client() {
   Process* made = g_process.load(std::memory_order_acquire);
-  return made == nullptr ? nullptr : made->client.load(std::memory_order_acquire);
+  if (made == nullptr) return nullptr;
+  Client* first = made->client.load(std::memory_order_acquire);
+  if (first == nullptr || !has_several_servers()) return first;
+  return &made->fleet->serving();
 }
 
-Result<std::unique_ptr<link::Session>> connect_session(Settings* settings, bool* is_configured) {
+Fleet* current_fleet() {
+  Process* made = opened_process();
+  return made == nullptr ? nullptr : made->fleet.get();
+}
+
+void for_each_client(FunctionRef<void(Client&)> visit) {
+  Process* made = opened_process();
+  if (made == nullptr) return;
+  for (Client* client : made->clients) visit(*client);
+}
+
+bool is_open(const Client& client) {
+  Process* made = opened_process();
+  return made != nullptr &&
+         std::find(made->clients.begin(), made->clients.end(), &client) != made->clients.end();
+}
+
+Result<std::vector<Settings>> settings_of_servers(bool* is_configured) {
   static_cast<void>(process());  // log and check handler
-  TestSeam& seam = test_seam();
-  if (seam.connect != nullptr) {
-    *settings = seam.settings;
-    return seam.connect(*settings);
-  }
+  const TestSeam& seam = test_seam();
+  if (seam.connect != nullptr) return split_settings(seam.settings);
   Result<Settings> read = settings_from_environment();
   if (!read.ok()) {
     *is_configured = read.status().code() != Code::kNotFound;
     return read.status();
   }
-  *settings = std::move(read).value();
-  return connect_by_dial(*settings);
+  return split_settings(read.value());
+}
+
+Result<std::unique_ptr<link::Session>> connect_session(const Settings& settings) {
+  const TestSeam& seam = test_seam();
+  return seam.connect != nullptr ? seam.connect(settings) : connect_by_dial(settings);
 }
 
 CUresult open_client() {
-  if (current_client() != nullptr) return CUDA_SUCCESS;
+  if (opened_process() != nullptr) return CUDA_SUCCESS;
   Process& mine = process();
   Lock lock(mine.opening);
   if (mine.client.load(std::memory_order_acquire) != nullptr) return CUDA_SUCCESS;
@@ -161,6 +259,7 @@ void set_connect_for_test(Connect connect, const Settings& settings) {
 void forget_client_for_test() {
   static auto* const forgotten = new std::vector<Process*>;  // still referred to: nothing leaks
   forgotten->push_back(&process());
+  g_has_several_servers = false;
   g_process.store(std::make_unique<Process>().release());
 }
 
@@ -168,5 +267,5 @@ void forget_client_for_test() {
 
 // Runs after the program's own atexit handlers, cudart's among them.
 __attribute__((destructor)) static void farcall_shim_ends() {
-  if (farcall::shim::Client* client = farcall::shim::current_client()) client->finish();
+  farcall::shim::for_each_client([](farcall::shim::Client& client) { client.finish(); });
 }

@@ -1,4 +1,5 @@
-// Process: the one session a program has, from cuInit to its end, across fork.
+// Process: the session a program has with its server, from cuInit to its end, across fork; or the
+// sessions with each of several servers.
 //
 //   CUresult result = open_client();          // cuInit
 //   Client* client = current_client();        // null before cuInit, and in the child of a fork
@@ -8,27 +9,43 @@
 // Threads: any.  Nothing here prints, exits or installs a handler; one pthread_atfork entry is
 // made.
 #pragma once
+#include <atomic>
 #include <memory>
+#include <vector>
 
 #include "client_shim/client.h"
 #include "client_shim/settings.h"
+#include "transport/base/function_ref.h"
 
 namespace farcall::shim {
 
-// Null before a cuInit of this process has succeeded.
+// Null before a cuInit of this process has succeeded. With several servers the one that this call
+// is for, see fleet.h.
 Client* current_client();
 
-// Opens the session unless there is one.
+class Fleet;
+// Null with one server.
+Fleet* current_fleet();
+inline std::atomic<bool> g_has_several_servers{false};
+inline bool has_several_servers() { return g_has_several_servers.load(std::memory_order_relaxed); }
+
+// All clients of this process.
+void for_each_client(FunctionRef<void(Client&)> visit);
+// Whether this client is one of them: not after a fork.
+bool is_open(const Client& client);
+
+// Opens a session with every server unless there are such.
 //   CUDA_ERROR_NO_DEVICE         FARCALL_SERVER is not set, or CUDA_VISIBLE_DEVICES hides every
 //                                device
-//   CUDA_ERROR_SYSTEM_NOT_READY  it is set, and no session came about: the reason is in the log and
-//                                in the file FARCALL_STATUS names
+//   CUDA_ERROR_SYSTEM_NOT_READY  it is set, and no session with one of its servers came about: the
+//                                reason is in the log and in the file FARCALL_STATUS names
 CUresult open_client();
 
-// A session of its own from this process's settings, for a caller that will close it again.
-//   settings       what it was made from
+// What this process's settings say of each of its servers; at least one.
 //   is_configured  false when FARCALL_SERVER is not set; else untouched
-Result<std::unique_ptr<link::Session>> connect_session(Settings* settings, bool* is_configured);
+Result<std::vector<Settings>> settings_of_servers(bool* is_configured);
+// A session from these settings, for a caller that will close it again.
+Result<std::unique_ptr<link::Session>> connect_session(const Settings& settings);
 
 // What driver version to tell: the server's, at most what this shim's table speaks. Opens the
 // session when it can, because cudart asks this before cuInit and must get the same number later.

@@ -7,6 +7,7 @@
 
 #include "transport/base/switches.h"
 #include "transport/base/unique.h"
+#include "transport/link/server_list.h"
 
 namespace farcall::shim {
 namespace {
@@ -59,6 +60,33 @@ Result<Settings> settings_from_environment() {
     }
   }
   return settings;
+}
+
+Result<std::vector<Settings>> split_settings(const Settings& all) {
+  auto servers = link::split_servers(all.server);
+  if (!servers.ok()) return servers.status();
+  auto names = link::split_names(all.server_name, servers->size());
+  if (!names.ok()) return names.status();
+  std::vector<Settings> each;
+  for (std::size_t i = 0; i < servers->size(); ++i) {
+    Settings one = all;
+    one.server = servers.value()[i];
+    one.server_name = names.value()[i];
+    for (std::string* file : {&one.stats_file, &one.trace_file}) {
+      if (i > 0 && !file->empty()) *file += "." + std::to_string(i + 1);
+    }
+    each.push_back(std::move(one));
+  }
+  return each;
+}
+
+std::string places_of(const std::vector<Settings>& servers) {
+  std::string places;
+  for (const Settings& one : servers) {
+    if (!places.empty()) places += ',';
+    places += link::without_carrier(one.server);
+  }
+  return places;
 }
 
 void report_status(const Status& why) {

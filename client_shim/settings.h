@@ -4,9 +4,11 @@
 //   if (!settings.ok()) …                    // e.g. kNotFound: FARCALL_SERVER is not set
 //
 //   FARCALL_SERVER       host:port of a farcall-server, or tcp://host:port to insist on a carrier;
-//                        without it there is no device
+//                        several, separated by commas, for the devices of all of them; without it
+//                        there is no device
 //   FARCALL_CERT, FARCALL_KEY, FARCALL_CA    PEM files: own certificate, own key, the pool's CA
-//   FARCALL_SERVER_NAME  name the server's certificate must carry; default: the host
+//   FARCALL_SERVER_NAME  name the server's certificate must carry; default: the host. With several
+//                        servers one for all, or a list
 //   FARCALL_LANES        connections that payloads are spread over, 1 to 8; default: by distance
 //   FARCALL_COMPRESS     payloads, where the server allows it: off (default), auto or on
 //   CUDA_VISIBLE_DEVICES, CUDA_DEVICE_ORDER   as with CUDA: transport/cuda/visible_devices.h
@@ -23,6 +25,7 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "transport/base/status.h"
 
@@ -47,6 +50,15 @@ struct Settings {
 // Errors: kNotFound (no FARCALL_SERVER), kUnsupported (a certificate setting is missing, or
 // FARCALL_OFF names no switch).
 Result<Settings> settings_from_environment();
+
+// The settings for each of the servers that `all` names, at least one: the first writes its figures
+// and trace where `all` says, the others to the same path with .2, .3, … behind it.
+// Errors: kUnsupported (a list that is none, or another number of names than of servers).
+Result<std::vector<Settings>> split_settings(const Settings& all);
+
+// "gpu1:7717,gpu2:7717": the servers without their carriers, which tells processes with the same
+// devices from others.
+std::string places_of(const std::vector<Settings>& servers);
 
 // Writes one line with `why` to the file FARCALL_STATUS names, if any; nothing on success of a
 // session, so that the file's presence means failure. Never fails loudly.

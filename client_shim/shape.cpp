@@ -217,7 +217,7 @@ CUresult copy_shape(Client& client, const Shape& shape, CUstream stream, bool is
   if (from_host) {
     std::uint64_t first = shape.from.row_at(0, 0);
     std::uint64_t last = shape.from.row_at(shape.rows - 1, shape.slices - 1);
-    client.landings().wait_clear(reinterpret_cast<const void*>(first), last - first + shape.width);
+    wait_for_landings(reinterpret_cast<const void*>(first), last - first + shape.width);
   }
   if (from_host && to_host) {
     CUresult waited = is_async ? cuStreamSynchronize(stream) : CUDA_SUCCESS;

@@ -1,5 +1,7 @@
 #include "client_shim/snapshot.h"
 
+#include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "transport/api/hand.h"
@@ -66,25 +68,55 @@ const Device* Snapshot::device_of_primary(std::uint64_t context) const {
   return nullptr;
 }
 
-VisibleDevices visible_devices(const Snapshot& all, const std::optional<std::string>& visible,
+VisibleDevices visible_devices(std::span<const Snapshot* const> servers,
+                               const std::optional<std::string>& visible,
                                const std::optional<std::string>& order) {
   std::vector<VisibleDevices::Known> known;
-  for (const Device& device : all.devices) {
-    const int number = static_cast<int>(known.size());
-    const std::array pci = {device.attribute_or(CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID, 0),
-                            device.attribute_or(CU_DEVICE_ATTRIBUTE_PCI_BUS_ID, 0),
-                            device.attribute_or(CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID, 0)};
-    known.push_back(
-        {{.uuid = device.uuid, .host = 0, .pci = pci}, {.server = 0, .device = number}});
+  for (int server = 0; server < static_cast<int>(servers.size()); ++server) {
+    int number = 0;
+    for (const Device& device : servers[static_cast<std::size_t>(server)]->devices) {
+      const std::array pci = {device.attribute_or(CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID, 0),
+                              device.attribute_or(CU_DEVICE_ATTRIBUTE_PCI_BUS_ID, 0),
+                              device.attribute_or(CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID, 0)};
+      known.push_back({{.uuid = device.uuid, .host = server, .pci = pci},
+                       {.server = server, .device = number++}});
+    }
   }
   return VisibleDevices(known, visible, order);
 }
 
-Snapshot seen_by_program(const Snapshot& all, const VisibleDevices& visible) {
+namespace {
+
+// PCI addresses are per machine; programs take them for names of devices.
+void give_own_address(Device& device, int server) {
+  const auto at = static_cast<std::size_t>(CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID) - 1;
+  const std::size_t colon = device.pci_bus_id.find(':');
+  if (at >= device.attributes.size() || colon == std::string::npos) return;
+  device.attributes[at] = (device.attributes[at] & 0xfff) | server << 12;
+  char domain[16];
+  std::snprintf(domain, sizeof domain, "%04x", static_cast<unsigned>(device.attributes[at]));
+  device.pci_bus_id.replace(0, colon, domain);
+}
+
+}  // namespace
+
+Snapshot seen_by_program(std::span<const Snapshot* const> servers, const VisibleDevices& visible) {
   Snapshot seen;
-  seen.driver_version = all.driver_version;
+  seen.driver_version = servers.front()->driver_version;
+  for (const Snapshot* one : servers) {
+    seen.driver_version = std::min(seen.driver_version, one->driver_version);
+  }
   for (DevicePlace place : visible.places()) {
-    seen.devices.push_back(all.devices[static_cast<std::size_t>(place.device)]);
+    const Snapshot& server = *servers[static_cast<std::size_t>(place.server)];
+    Device device = server.devices[static_cast<std::size_t>(place.device)];
+    for (const Snapshot* other : servers) {
+      const bool is_taken =
+          other != &server && place.server > 0 &&
+          std::any_of(other->devices.begin(), other->devices.end(),
+                      [&](const Device& one) { return one.pci_bus_id == device.pci_bus_id; });
+      if (is_taken) give_own_address(device, place.server);
+    }
+    seen.devices.push_back(std::move(device));
   }
   return seen;
 }

@@ -10,6 +10,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -46,10 +47,13 @@ struct Snapshot {
 // More attributes than any CUDA version has; a bound on what a reply may claim.
 inline constexpr std::uint32_t kAttributesMax = 512;
 
-// The devices a program sees, in its order. `all` is in the order of the server's numbers.
-VisibleDevices visible_devices(const Snapshot& all, const std::optional<std::string>& visible,
+// The devices a program sees, in its order; those of the first server come first.
+VisibleDevices visible_devices(std::span<const Snapshot* const> servers,
+                               const std::optional<std::string>& visible,
                                const std::optional<std::string>& order);
-Snapshot seen_by_program(const Snapshot& all, const VisibleDevices& visible);
+// The driver version is the lowest. A device of a later server whose PCI address another device
+// has too is moved to a PCI domain of its own, so that every address names one device.
+Snapshot seen_by_program(std::span<const Snapshot* const> servers, const VisibleDevices& visible);
 
 // in: the body of the open reply after its status word.  Errors: kMalformed.
 Result<Snapshot> parse_snapshot(wire::Reader& in);

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <array>
 #include <memory>
 
 #include "transport/base/limits.h"
@@ -10,8 +11,16 @@ namespace farcall::shim {
 namespace {
 
 struct Held {
-  ThreadState state;
+  ThreadState first;  // for the only server, or the first one
+  std::array<std::unique_ptr<ThreadState>, limits::kServersMax - 1> others;
   void (*at_exit)(ThreadState&) = nullptr;
+
+  ThreadState& of(unsigned server) {
+    if (server == 0) return first;
+    auto& other = others[server - 1];
+    if (other == nullptr) other = std::make_unique<ThreadState>();
+    return *other;
+  }
 };
 thread_local Held* t_held = nullptr;
 
@@ -23,7 +32,10 @@ pthread_key_t exit_key() {
     auto ended = [](void* pointer) {
       std::unique_ptr<Held> held(static_cast<Held*>(pointer));
       t_held = nullptr;
-      held->at_exit(held->state);
+      held->at_exit(held->first);
+      for (auto& other : held->others) {
+        if (other != nullptr) held->at_exit(*other);
+      }
     };
     ::pthread_key_create(&made, ended);
     return made;
@@ -58,13 +70,13 @@ void ThreadNumbers::give_back(std::uint32_t number, bool counts) {
 }
 
 ThreadState& thread_state(std::uint64_t generation, ThreadNumbers& numbers,
-                          void (*at_exit)(ThreadState&)) {
+                          void (*at_exit)(ThreadState&), unsigned server) {
   if (t_held == nullptr) {
     t_held = std::make_unique<Held>().release();
     t_held->at_exit = at_exit;
     ::pthread_setspecific(exit_key(), t_held);
   }
-  ThreadState& state = t_held->state;
+  ThreadState& state = t_held->of(server);
   if (state.generation != generation) {
     state = ThreadState{};
     state.generation = generation;

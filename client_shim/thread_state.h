@@ -19,6 +19,14 @@
 
 namespace farcall::shim {
 
+class Client;
+
+// Of a thread of a program with several servers: see fleet.h.
+struct RoutedThread {
+  std::vector<CUcontext> stack;  // of all servers' contexts; back() is current
+  Client* serves = nullptr;      // who carries out the call under way
+};
+
 struct ThreadState {
   std::uint32_t number = 0;      // dense, from 1; 0 while all are taken
   std::uint64_t generation = 0;  // of the session it belongs to
@@ -35,6 +43,8 @@ struct ThreadState {
   // cuThreadExchangeStreamCaptureMode: the thread's own, and no business of the server's, whose
   // threads serve many of ours.
   CUstreamCaptureMode capture_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
+
+  RoutedThread routed;  // in the state for the first server only
 
   // See launch_plan.h; made at the first launch.
   std::unique_ptr<LaunchPlans> launch_plans;
@@ -67,8 +77,9 @@ class ThreadNumbers {
 
 // This thread's state for the session `generation`, made on first use. When it belongs to an
 // earlier session (before a fork), it starts afresh.
-//   at_exit  called when the thread ends, with its state, once
+//   at_exit  called when the thread ends, once with each state that was made
+//   server   its number, below limits::kServersMax: a thread has one state for each
 ThreadState& thread_state(std::uint64_t generation, ThreadNumbers& numbers,
-                          void (*at_exit)(ThreadState&));
+                          void (*at_exit)(ThreadState&), unsigned server = 0);
 
 }  // namespace farcall::shim

@@ -34,7 +34,7 @@ void UsagePage::show(std::string_view server, const std::vector<Device>& devices
   figures->pid = static_cast<std::uint32_t>(::getpid());
   figures->device_count =
       static_cast<std::uint32_t>(std::min<std::size_t>(devices.size(), limits::kDevicesMax));
-  const std::string_view place = place_of(server).substr(0, sizeof figures->server - 1);
+  const std::string_view place = server.substr(0, sizeof figures->server - 1);
   std::memcpy(figures->server, place.data(), place.size());
   for (std::uint32_t i = 0; i < figures->device_count; ++i) {
     std::memcpy(figures->devices[i].uuid, devices[i].uuid.bytes, sizeof figures->devices[i].uuid);

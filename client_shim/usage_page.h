@@ -33,19 +33,13 @@ struct UsageFigures {
   std::uint64_t magic;  // kUsageMagic, once all the rest stands
   std::uint32_t pid;    // the owner, by the number it has for itself
   std::uint32_t device_count;
-  char server[128];  // place_of(FARCALL_SERVER), ends with NUL
+  char server[128];  // places_of() in settings.h, ends with NUL
   struct Device {
     std::uint8_t uuid[16];
     std::uint64_t bytes;
   } devices[limits::kDevicesMax];
 };
 static_assert(sizeof(UsageFigures) <= kUsageBytes);
-
-// "tcp://gpu1:7717" and "gpu1:7717" are one server.
-inline std::string_view place_of(std::string_view server) {
-  const std::size_t scheme = server.find("://");
-  return scheme == std::string_view::npos ? server : server.substr(scheme + 3);
-}
 
 class UsagePage {
  public:

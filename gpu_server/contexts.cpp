@@ -17,8 +17,9 @@ thread_local Current t_current;
 
 }  // namespace
 
-CUresult Contexts::open() {
+CUresult Contexts::open(unsigned server) {
   if (!primary_.empty()) return CUDA_SUCCESS;
+  table_.mark(server);
   if (!driver_.cuInit || !driver_.cuDeviceGetCount) return CUDA_ERROR_NOT_SUPPORTED;
   if (CUresult done = driver_.cuInit(0); done != CUDA_SUCCESS) return done;
   int count = 0;

@@ -27,7 +27,8 @@ class Contexts {
   Contexts(const Driver& driver, HandleTable& table) : driver_(driver), table_(table) {}
 
   // Initialises the driver and reserves an id for every device's primary context. Idempotent.
-  CUresult open();
+  //   server  which of its servers we are to the client: marks all ids
+  CUresult open(unsigned server = 0);
   int device_count() const { return static_cast<int>(primary_.size()); }
   std::uint64_t primary_id(int device) const { return primary_[static_cast<std::size_t>(device)]; }
 

@@ -46,10 +46,12 @@ void put_device(Call& call, int device) {
 
 Verdict open(Call& call) {
   auto request = call.in.get<hand::OpenRequest>();
-  if (!call.in.done() || request.version != hand::kOpenVersion || request.zero != 0) {
+  if (!call.in.done() || request.version != hand::kOpenVersion ||
+      request.server >= limits::kServersMax) {
     return Verdict::kMalformed;
   }
-  if (CUresult opened = call.contexts.open(); opened != CUDA_SUCCESS) return call.status(opened);
+  if (CUresult opened = call.contexts.open(request.server); opened != CUDA_SUCCESS)
+    return call.status(opened);
   hand::OpenReply reply{};
   if (call.driver.cuDriverGetVersion != nullptr) {
     (void)call.driver.cuDriverGetVersion(&reply.driver_version);

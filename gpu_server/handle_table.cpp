@@ -92,8 +92,10 @@ bool HandleTable::taken(std::uint64_t id) {
 
 std::uint64_t HandleTable::fresh_id(State& state) {
   std::uint64_t id;
-  do id = (random_word() & (api::kServerIdBit - 1)) | api::kServerIdBit;
-  while (state.entries.contains(id));
+  do {
+    const std::uint64_t random = random_word() & (api::kServerIdBit - 1);
+    id = api::with_server(random, state.server) | api::kServerIdBit;
+  } while (state.entries.contains(id));
   return id;
 }
 

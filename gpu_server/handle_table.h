@@ -33,6 +33,9 @@ class HandleTable {
   // at_most bounds what one client can make us remember.
   explicit HandleTable(std::size_t at_most = limits::kHandlesMax) : at_most_(at_most) {}
 
+  // Every id minted from here on names this server of the client's (api::server_of).
+  void mark(unsigned server) { state_.lock()->server = server; }
+
   // The driver object behind `id`, or null when the id is unknown or of another kind.
   void* find(Kind kind, std::uint64_t id);
   // The id under which `real` is known, or 0.
@@ -84,6 +87,7 @@ class HandleTable {
   struct State {
     std::unordered_map<std::uint64_t, Entry> entries;
     std::unordered_map<Real, std::uint64_t, RealHash> by_real;
+    unsigned server = 0;
   };
   static std::uint64_t fresh_id(State& state);
   static void insert(State& state, std::uint64_t id, Kind kind, void* real, std::uint64_t parent);

@@ -192,7 +192,7 @@ TEST_CASE("what CUDA cannot tell is not made up") {
 TEST_CASE("memory is what the pages of this server's programs say") {
   FreshNvml fresh;
   UsagePage here, elsewhere;
-  here.show("tcp://" + kServer, two_devices());
+  here.show(kServer, two_devices());
   elsewhere.show("other:7717", two_devices());
   here.add(1, 100);
   here.add(1, 20);

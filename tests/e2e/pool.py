@@ -156,7 +156,8 @@ subjectAltName = critical, URI:spiffe://test/tenant/acme/user/late
 
 class Pool:
     def __init__(self, build, driver=None, module_cache_size="1G", server_words=(),
-                 server_environment=None):
+                 server_environment=None, beside=None):
+        """beside: another pool, whose authority and client are this one's too."""
         self.build = build
         self.driver = driver or software_gpu(build)
         self.shim = build / "lib" / "libcuda.so.1"
@@ -166,14 +167,18 @@ class Pool:
         self.module_cache_size = module_cache_size
         self.server_words = server_words
         self.server_environment = server_environment or {}
+        self.beside = beside
         for part in (self.driver, self.shim, self.farcall, build / "bin" / "farcall-server"):
             expect(part.exists(), f"{part} is missing")
 
     def __enter__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="farcall-test-"))
         try:
-            self.authority = Authority(self.build, self.folder)
-            self.client = self.authority.client()
+            if self.beside is None:
+                self.authority = Authority(self.build, self.folder)
+                self.client = self.authority.client()
+            else:
+                self.authority, self.client = self.beside.authority, self.beside.client
             self._start()
         except BaseException:
             shutil.rmtree(self.folder)
@@ -181,7 +186,7 @@ class Pool:
         return self
 
     def _start(self):
-        certificate, key = self.authority.server()
+        certificate, key = self.authority.server(self.folder.name)
         self.module_cache = self.folder / "images"
         environment = clean_environment() | {"FARCALL_LOG": "info"} | self.server_environment
         self.server = subprocess.Popen(
@@ -240,8 +245,8 @@ class Pool:
     def start(self, command, **more):
         """A program left running; its output comes by .stdout."""
         return subprocess.Popen([str(word) for word in command], text=True,
-                                env=self.environment(**more), stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE)
+                                env=self.environment(**more), stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def farcall_run(self, command, client=None, ca=None, port=None):
         certificate, key = client or self.client

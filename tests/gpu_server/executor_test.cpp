@@ -281,6 +281,8 @@ TEST_CASE("what breaks the protocol ends the session and nothing more") {
             body(std::uint64_t{0})},
            {"another version of the opening", id_of<row::cuInit>(), wire::kWantsReply, 0, 1,
             body(hand::OpenRequest{7, 0})},
+           {"a server of a number there is none", id_of<row::cuInit>(), wire::kWantsReply, 0, 1,
+            body(hand::OpenRequest{hand::kOpenVersion, limits::kServersMax})},
        }) {
     CAPTURE(c.what);
     FakeDriver fake;

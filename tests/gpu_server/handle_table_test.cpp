@@ -21,6 +21,19 @@ TEST_CASE("a handle is found under its own kind only") {
   CHECK(static_cast<std::int64_t>(id) > 0);
 }
 
+TEST_CASE("every id names the server that the client counts it to") {
+  for (unsigned server : {0U, 5U, limits::kServersMax - 1}) {
+    HandleTable table;
+    table.mark(server);
+    for (std::uintptr_t i = 1; i < 50; ++i) {
+      const std::uint64_t id = table.add(Kind::kEvent, object(i), 0).value();
+      CHECK(api::server_of(id) == server);
+      CHECK((id & api::kServerIdBit) != 0);
+    }
+    CHECK(api::server_of(table.reserve(Kind::kContext).value()) == server);
+  }
+}
+
 TEST_CASE("an object that is named twice keeps its id") {
   HandleTable table;
   std::uint64_t id = table.add(Kind::kContext, object(1), 0).value();

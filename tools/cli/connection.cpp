@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "transport/api/dispatch.h"
+#include "transport/link/server_list.h"
 
 namespace farcall::cli {
 namespace {
@@ -106,9 +107,22 @@ Result<std::unique_ptr<link::Session>> connect(const Connection& connection,
 }
 
 Status try_connection(const Connection& connection) {
-  auto session = connect(connection, nullptr);
-  if (!session.ok()) return session.status();
-  session.value()->close(Status(Code::kClosed, "the connection was only tried"));
+  auto servers = link::split_servers(connection.server);
+  if (!servers.ok()) return servers.status();
+  auto names = link::split_names(connection.server_name, servers->size());
+  if (!names.ok()) return names.status();
+  Connection one = connection;
+  for (std::size_t i = 0; i < servers->size(); ++i) {
+    one.server = servers.value()[i];
+    one.server_name = names.value()[i];
+    auto session = connect(one, nullptr);
+    if (!session.ok()) {
+      const Status& why = session.status();
+      if (servers->size() == 1) return why;
+      return Status(why.code(), one.server + ": " + why.text(), why.detail());
+    }
+    session.value()->close(Status(Code::kClosed, "the connection was only tried"));
+  }
   return ok();
 }
 

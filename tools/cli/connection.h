@@ -26,8 +26,10 @@ Status complete(Connection* connection);
 Result<std::unique_ptr<link::Session>> connect(const Connection& connection,
                                                link::HelloInfo* hello);
 
-// Opens a session to the server and closes it again, so that a wrong certificate or a dead server
-// is told in words before a program starts.  Errors: as link::dial.
+// Opens a session to each of the servers, one after the other, and closes it again, so that a wrong
+// certificate or a dead server is told in words before a program starts.
+// Errors: as link::dial, with several servers beginning with the one; kUnsupported for a list that
+// is none.
 Status try_connection(const Connection& connection);
 
 // Sets FARCALL_* in this process's environment, paths made absolute, for exec or dlopen of the

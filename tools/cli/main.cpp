@@ -44,9 +44,10 @@ std::string is_way_to_compress(const std::string& text) {
 }
 
 void add_connection(CLI::App* command, Connection* to) {
-  command->add_option("--server", to->server,
-                      "GPU server, HOST:PORT; tcp://, shm:// or rdma:// before it insists on that\n"
-                      "carrier [FARCALL_SERVER]");
+  command->add_option(
+      "--server", to->server,
+      "GPU server, HOST:PORT; tcp://, shm:// or rdma:// before it insists on that\n"
+      "carrier; several, with commas between, for the GPUs of all [FARCALL_SERVER]");
   command->add_option("--cert", to->certificate, "your certificate, PEM [FARCALL_CERT]");
   command->add_option("--key", to->key, "its private key, PEM [FARCALL_KEY]");
   command->add_option("--ca", to->ca, "the pool's authority, PEM [FARCALL_CA]");

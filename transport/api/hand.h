@@ -30,7 +30,7 @@ inline constexpr std::uint32_t kOpenVersion = 1;
 inline constexpr std::int32_t kNoAttribute = INT32_MIN;
 struct OpenRequest {
   std::uint32_t version;  // kOpenVersion
-  std::uint32_t zero;
+  std::uint32_t server;   // below limits::kServersMax: the mark of every id of this session
 };
 struct OpenReply {
   std::int32_t driver_version;    // 13000

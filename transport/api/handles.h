@@ -8,10 +8,13 @@
 //   ids minted by the client  from kClientIdMin, below kServerIdBit, beginning unpredictably
 //   ids minted by the server  kServerIdBit set, the bit above it clear
 //   0                         the null handle; passed on as null
+// A program may have sessions with several servers. Four bits of every id say which one it belongs
+// to, so that the owner of a handle is known without a table: see server_of().
 // Ids are never used twice in a session.  Threads: any (the implementation locks).
 #pragma once
 #include <cstdint>
 
+#include "transport/base/limits.h"
 #include "transport/cuda/cuda_abi.h"
 
 namespace farcall::api {
@@ -85,6 +88,16 @@ inline constexpr std::uint64_t kServerIdBit = std::uint64_t{1} << 62;
 // Below it lie the stream values that CUDA itself defines (1 legacy, 2 per thread).
 inline constexpr std::uint64_t kClientIdMin = 0x1000;
 constexpr bool is_client_id(std::uint64_t id) { return id >= kClientIdMin && id < kServerIdBit; }
+
+// The number a client gave its server in the open request; 0 where there is one only.
+inline constexpr int kServerShift = 58;
+inline constexpr std::uint64_t kServerMask = std::uint64_t{limits::kServersMax - 1} << kServerShift;
+constexpr unsigned server_of(std::uint64_t id) {
+  return static_cast<unsigned>((id & kServerMask) >> kServerShift);
+}
+constexpr std::uint64_t with_server(std::uint64_t id, unsigned server) {
+  return (id & ~kServerMask) | (std::uint64_t{server} << kServerShift);
+}
 
 class Handles {
  public:

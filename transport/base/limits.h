@@ -70,8 +70,13 @@ inline constexpr std::size_t kKernelParamsMax = 4096;  // of one kernel; one tak
 inline constexpr std::size_t kModuleBytesMax = std::size_t{2} << 30;  // a cuBLASLt image is 500 MB
 inline constexpr std::size_t kHandlesMax = 1 << 20;                   // live handles of one session
 inline constexpr std::size_t kClientThreadsMax = 4096;  // threads of one client process
-inline constexpr std::size_t kDevicesMax = 64;          // devices of one server
-inline constexpr std::size_t kStagingBytes = 4 << 20;   // pinned staging, two halves
+inline constexpr std::size_t kDevicesMax = 64;          // devices of one client, of all its servers
+// Servers of one client process: four bits of every handle name one (transport/api/handles.h).
+inline constexpr unsigned kServersMax = 16;
+// Where two servers hand out the same device address the second block is kept and another asked
+// for, so often: two address spaces that lie over each other by chance part long before.
+inline constexpr int kAddressTriesMax = 64;
+inline constexpr std::size_t kStagingBytes = 4 << 20;  // pinned staging, two halves
 // Copies to page-locked memory of the client that nobody waits for. Each is one message of at most
 // kLateCopyBytesMax; what a client has on its way to it fits kLateBytesMax, counted in granules;
 // beyond that it waits. The server holds twice as much: a copy counts there until it has left.

@@ -1,0 +1,136 @@
+// Routed: what an exported function does first: find out which server the call is for.
+//
+//   FARCALL_STUB(cuMemFree_v2, 1, (Routed<&::cuMemFree_v2, &inner>::call))
+//
+// With one server that is a load and a jump. With several, what the call names decides: a handle
+// belongs to the server that its bits name, a device pointer to the one whose memory it is in, a
+// device number to whoever has that device; a call that names none of them is for the server of the
+// current context. Kernels follow: launched where they are not loaded yet, they are loaded there
+// (libraries.h). A call that names things of two servers is answered by Crossing, which knows the
+// few that can be done; for the others the answer is the one that CUDA gives between devices that
+// cannot reach each other. Functions that concern all servers are in several.h.
+// A call made inside another one goes where that one went.
+// Threads: any.
+#pragma once
+#include <array>
+#include <type_traits>
+
+#include "client_shim/entry.h"
+#include "client_shim/fleet.h"
+#include "transport/api/words.h"
+
+namespace farcall::shim {
+
+// What a parameter says about whom a call is for.
+enum class Clue : std::uint8_t { kNone, kHandle, kKernel, kAddress, kDevice };
+struct Hint {
+  Clue clue = Clue::kNone;
+  std::uint64_t value = 0;
+};
+
+struct Route {
+  Client* client = nullptr;
+  bool is_crossing = false;        // things of two servers are named
+  CUresult result = CUDA_SUCCESS;  // otherwise the call cannot be made
+};
+// The route of a call that gives these hints. Kernels among them become those of that server.
+Route find_route(Fleet& fleet, std::span<Hint> hints);
+// Says in the log that `name` cannot be done between two servers.
+CUresult refuse_crossing(const char* name, CUresult result);
+
+// Of a CUkernel parameter that has no device beside it: it means the kernel of the current context.
+template <auto kFunction>
+inline constexpr bool kFollowsContext = false;
+template <>
+inline constexpr bool kFollowsContext<&::cuKernelGetFunction> = true;
+
+// Functions that concern all servers: several.h specialises it with
+//   static CUresult call(Fleet&, A...)
+template <auto kFunction, auto kInner>
+struct Several {
+  using None = void;
+};
+// Calls that can be done although they name things of two servers:
+//   static CUresult call(Fleet&, A...)
+template <auto kFunction>
+struct Crossing {
+  using None = void;
+};
+
+template <class T>
+Hint hint_of(const T& argument, bool is_device, bool is_kernel) {
+  if (is_device) {
+    if constexpr (std::is_same_v<T, CUdevice>)
+      return {Clue::kDevice, static_cast<std::uint64_t>(argument)};
+  }
+  if constexpr (std::is_same_v<T, CUfunction>) {
+    return {Clue::kKernel, id_of(argument)};
+  } else if constexpr (std::is_same_v<T, CUkernel>) {
+    return {is_kernel ? Clue::kKernel : Clue::kHandle, id_of(argument)};
+  } else if constexpr (api::Handle<T>) {
+    return {Clue::kHandle, id_of(argument)};
+  } else if constexpr (std::is_same_v<T, CUdeviceptr>) {
+    return {Clue::kAddress, argument};
+  } else if constexpr (std::is_same_v<T, const CUlaunchConfig*>) {
+    return argument == nullptr ? Hint{} : Hint{Clue::kHandle, id_of(argument->hStream)};
+  } else {
+    return {};
+  }
+}
+
+template <class T>
+T take_kernel(T argument, const Hint& hint) {
+  if constexpr (std::is_same_v<T, CUfunction> || std::is_same_v<T, CUkernel>) {
+    return handle_of<T>(hint.value);
+  } else {
+    return argument;
+  }
+}
+
+// kDevice: which parameter is a device number, or -1.
+template <auto kFunction, auto kInner, int kDevice = -1>
+struct Routed;
+template <auto kFunction, class... A, CUresult (*kInner)(A...), int kDevice>
+struct Routed<kFunction, kInner, kDevice> {
+  static CUresult call(A... arguments) {
+    if (!has_several_servers()) [[likely]]
+      return kInner(arguments...);
+    return routed(arguments...);
+  }
+
+ private:
+  // Apart from call(), so that there the arguments stay where they are.
+  [[gnu::noinline]] static CUresult routed(A... arguments) {
+    return among_several(std::index_sequence_for<A...>(), arguments...);
+  }
+  template <std::size_t... I>
+  static CUresult among_several(std::index_sequence<I...>, A... arguments) {
+    Fleet* fleet = current_fleet();
+    if (fleet == nullptr || fleet->thread().serves != nullptr) return kInner(arguments...);
+    try {
+      if constexpr (!requires { typename Several<kFunction, kInner>::None; }) {
+        return Several<kFunction, kInner>::call(*fleet, arguments...);
+      } else {
+        constexpr bool kIsKernel = kDevice >= 0 || kFollowsContext<kFunction>;
+        std::array<Hint, sizeof...(A) + 1> hints{
+            hint_of<A>(arguments, static_cast<int>(I) == kDevice, kIsKernel)...};
+        Route route = find_route(*fleet, hints);
+        if (route.result != CUDA_SUCCESS) return route.result;
+        if (route.is_crossing) return crossing(*fleet, arguments...);
+        Serving serving(*fleet, *route.client);
+        return kInner(take_kernel(arguments, hints[I])...);
+      }
+    } catch (const std::exception&) {
+      return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+  }
+  static CUresult crossing(Fleet& fleet, A... arguments) {
+    if constexpr (!requires { typename Crossing<kFunction>::None; }) {
+      return Crossing<kFunction>::call(fleet, arguments...);
+    } else {
+      return CUDA_ERROR_INVALID_HANDLE;
+    }
+  }
+};
+
+}  // namespace farcall::shim
