@@ -153,10 +153,17 @@ void Client::release_thread(const ThreadState& thread) {
 
 CUresult Client::current_device(int* ordinal) {
   CUcontext current = this_thread().current();
-  auto facts = current == nullptr ? std::nullopt : contexts_.find(current);
-  if (!facts) return CUDA_ERROR_INVALID_CONTEXT;
-  *ordinal = facts->ordinal;
+  auto found = current == nullptr ? std::nullopt : contexts_.ordinal(current);
+  if (!found) return CUDA_ERROR_INVALID_CONTEXT;
+  *ordinal = *found;
   return CUDA_SUCCESS;
+}
+
+CUresult Client::require_context() {
+  ThreadState& thread = this_thread();
+  if (thread.in_host_function) return CUDA_ERROR_NOT_PERMITTED;
+  if (thread.current() == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+  return contexts_.fault(thread.current());
 }
 
 void Client::remember(Memory memory, CUdeviceptr address, std::uint64_t bytes) {
@@ -262,7 +269,8 @@ bool Client::note_result(const api::RowInfo& row, ThreadState& thread, CUresult 
   // what this thread posted before it changed its context. Then the server, which knows, will say
   // so at the calls it concerns.
   bool is_doubtful = thread.posts_elsewhere || names_its_context(row);
-  return (!is_doubtful || contexts_.is_alone(current)) && contexts_.note_result(current, result);
+  return Contexts::is_fault(result) && (!is_doubtful || contexts_.is_alone(current)) &&
+         contexts_.note_result(current, result);
 }
 
 bool Client::must_ask(const api::RowInfo& row, const ThreadState& thread) const {

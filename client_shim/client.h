@@ -12,6 +12,7 @@
 #include <string>
 
 #include "client_shim/allocations.h"
+#include "client_shim/array_sizes.h"
 #include "client_shim/completions.h"
 #include "client_shim/contexts.h"
 #include "client_shim/flusher.h"
@@ -84,9 +85,15 @@ class Client {
   bool begin_own_thread();
   // A thread ends: its number may be used again.
   void release_thread(const ThreadState& thread);
+  // Whether more than one thread of the program makes calls.
+  bool has_threads() const { return numbers_.are_several(); }
   // The device of this thread's current context.
   // Errors: CUDA_ERROR_INVALID_CONTEXT when there is none.
   CUresult current_device(int* ordinal);
+  // Whether what needs a context may be answered here.
+  // Errors: CUDA_ERROR_INVALID_CONTEXT without one; the fault it met; CUDA_ERROR_NOT_PERMITTED
+  // inside a host function.
+  CUresult require_context();
 
   // Enters device memory that the current context has just been given.
   void remember(Memory memory, CUdeviceptr address, std::uint64_t bytes);
@@ -105,6 +112,7 @@ class Client {
   Landings& landings() { return landings_; }
   LandingWatch& landing_watch() { return landing_watch_; }
   Allocations& allocations() { return *seat_.allocations; }
+  ArraySizes& array_sizes() { return array_sizes_; }
   Contexts& contexts() { return contexts_; }
   Functions& functions() { return functions_; }
   Origins& origins() { return origins_; }
@@ -167,6 +175,7 @@ class Client {
   Stats stats_;
   Trace trace_;
   ThreadNumbers numbers_;
+  ArraySizes array_sizes_;
   Contexts contexts_;
   Functions functions_;
   Origins origins_{functions_};

@@ -21,7 +21,8 @@ bool Contexts::is_fault(CUresult result) {
 }
 
 bool Contexts::note_result(CUcontext context, CUresult result) {
-  if (context == nullptr || !is_fault(result)) return false;
+  if (context == nullptr) return false;
+  if (!is_fault(result) && result != CUDA_ERROR_CONTEXT_IS_DESTROYED) return false;
   const bool is_new = state_.lock()->faults.emplace(context, result).second;
   any_fault_.store(true, std::memory_order_relaxed);
   return is_new;
@@ -47,10 +48,17 @@ void Contexts::clear_fault(CUcontext context) { state_.lock()->faults.erase(cont
 
 void Contexts::add(CUcontext context, ContextFacts facts) { state_.lock()->known[context] = facts; }
 
-void Contexts::drop(CUcontext context) {
+void Contexts::drop(CUcontext context, bool may_be_current) {
   auto state = state_.lock();
+  auto at = state->known.find(context);
+  const int ordinal = at == state->known.end() ? 0 : at->second.ordinal;
   state->known.erase(context);
   state->faults.erase(context);
+  if (may_be_current) {
+    state->ended.emplace(context, ordinal);
+    state->faults.emplace(context, CUDA_ERROR_CONTEXT_IS_DESTROYED);
+    any_fault_.store(true, std::memory_order_relaxed);
+  }
   version_.fetch_add(1, std::memory_order_release);
 }
 
@@ -79,6 +87,13 @@ CUcontext Contexts::drop_green(CUgreenCtx green) {
   return nullptr;
 }
 
+std::optional<int> Contexts::ordinal(CUcontext context) {
+  if (auto facts = find(context)) return facts->ordinal;
+  auto state = state_.lock();
+  auto at = state->ended.find(context);
+  return at == state->ended.end() ? std::nullopt : std::optional(at->second);
+}
+
 Contexts::Primary Contexts::primary(int ordinal) {
   return state_.lock()->primaries[static_cast<std::size_t>(ordinal)];
 }
@@ -95,6 +110,10 @@ int Contexts::release_primary(int ordinal) {
   auto state = state_.lock();
   int& retains = state->primaries[static_cast<std::size_t>(ordinal)].retains;
   return retains == 0 ? -1 : --retains;
+}
+
+void Contexts::reset_primary(int ordinal) {
+  state_.lock()->primaries[static_cast<std::size_t>(ordinal)].retains = 0;
 }
 
 }  // namespace farcall::shim

@@ -29,13 +29,17 @@ struct ContextFacts {
 class Contexts {
  public:
   void add(CUcontext context, ContextFacts facts);
-  void drop(CUcontext context);
+  // It has ended. Where it may still be current somewhere, its calls fail with
+  // CUDA_ERROR_CONTEXT_IS_DESTROYED from now on.
+  void drop(CUcontext context, bool may_be_current);
   std::optional<ContextFacts> find(CUcontext context);
   // Green contexts and the device each is a part of.
   void add_green(CUgreenCtx green, int ordinal);
   std::optional<int> green_device(CUgreenCtx green);
   // The context that cuCtxFromGreenCtx gave for it; null when it was never asked for one.
   CUcontext drop_green(CUgreenCtx green);
+  // Also of one that has ended.
+  std::optional<int> ordinal(CUcontext context);
   // Another number than before when a context may have gone since.
   std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
 
@@ -68,10 +72,13 @@ class Contexts {
   // Returns the count after the change; -1 when there was nothing to release.
   int retain_primary(int ordinal);
   int release_primary(int ordinal);
+  // The primary context is gone, whoever retained it.
+  void reset_primary(int ordinal);
 
  private:
   struct State {
     std::unordered_map<CUcontext, ContextFacts> known;
+    std::unordered_map<CUcontext, int> ended;  // ordinals of those that may still be current
     std::array<Primary, limits::kDevicesMax> primaries;
     std::unordered_map<CUcontext, CUresult> faults;
     std::unordered_map<CUgreenCtx, int> greens;

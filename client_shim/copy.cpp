@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "client_shim/entry.h"
+#include "transport/api/client_call.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 #include "transport/base/limits.h"
@@ -12,6 +13,12 @@
 namespace farcall::shim {
 namespace row = api::row;
 
+CUresult judge_context(Client& client, CUstream stream) {
+  const CUresult bad = client.require_context();
+  const bool is_own = id_of(stream) > id_of(CU_STREAM_PER_THREAD);
+  return is_own && bad == CUDA_ERROR_INVALID_CONTEXT ? CUDA_SUCCESS : bad;
+}
+
 CUresult judge_device(Client& client, std::uint64_t address, std::uint64_t bytes, bool* known) {
   auto found = client.allocations().find_device(address);
   *known = found && found->holds(address, bytes);
@@ -19,6 +26,17 @@ CUresult judge_device(Client& client, std::uint64_t address, std::uint64_t bytes
   // Mappings of virtual memory (variables of nobody) may lie side by side and count as one.
   bool is_mapped = found->memory == Memory::kGlobal && found->owner == 0;
   return is_mapped ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+bool is_device_range(Client& client, std::uint64_t address, std::uint64_t bytes) {
+  bool known = false;
+  if (client.allocations().find_device(address)) {
+    return judge_device(client, address, bytes, &known) == CUDA_SUCCESS;
+  }
+  CUdeviceptr base = 0;
+  std::size_t length = 0;
+  CUresult told = api::call<row::cuMemGetAddressRange_v2>(&base, &length, address);
+  return told == CUDA_SUCCESS && address - base <= length && bytes <= length - (address - base);
 }
 
 namespace {
@@ -53,6 +71,7 @@ CUresult take_payload(Reply& reply, void* to, std::size_t bytes) {
 }
 
 CUresult copy_to_device(Client& client, const LinearCopy& copy) {
+  if (CUresult bad = judge_context(client, copy.stream); bad != CUDA_SUCCESS) return bad;
   if (copy.bytes == 0) return CUDA_SUCCESS;
   bool known = false;
   if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;
@@ -70,7 +89,11 @@ CUresult copy_to_device(Client& client, const LinearCopy& copy) {
   if (known) {
     return is_inline ? client.post(info, encode) : client.post_payload(info, encode, payload);
   }
-  // An address the session did not hand out: let the driver judge it before the program goes on.
+  // An address the session did not hand out: let the driver judge it before the program goes on,
+  // and, where much would be read here, before it is read: a wrong length may end anywhere.
+  if (!is_inline && !is_device_range(client, copy.device, copy.bytes)) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
   auto take = [](Reply& reply) { return reply.status; };
   return is_inline ? client.ask(info, encode, take)
                    : client.ask_payload(info, encode, payload, take);
@@ -148,6 +171,7 @@ CUresult fetch_later(Client& client, const LinearCopy& copy) {
 }  // namespace
 
 CUresult copy_from_device(Client& client, const LinearCopy& copy) {
+  if (CUresult bad = judge_context(client, copy.stream); bad != CUDA_SUCCESS) return bad;
   if (copy.bytes == 0) return CUDA_SUCCESS;
   bool known = false;
   if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;

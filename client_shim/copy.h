@@ -22,6 +22,10 @@ struct LinearCopy {
   bool is_async = false;
 };
 
+// Whether a copy on `stream` may be made at all; a stream brings its context along.
+// Errors: as Client::require_context.
+CUresult judge_context(Client& client, CUstream stream);
+
 // Finds out what is known of a range on the device.
 //   known  whether it lies within one allocation; what is not known the driver must judge
 // Errors: CUDA_ERROR_INVALID_VALUE for a range that leaves its allocation.
@@ -29,6 +33,8 @@ CUresult judge_device(Client& client, std::uint64_t address, std::uint64_t bytes
 
 // Waits until no copy from any device is on its way to these bytes.
 void wait_for_landings(const void* host, std::size_t bytes);
+// Whether the whole range is one allocation's; asks the server where that is not known.
+bool is_device_range(Client& client, std::uint64_t address, std::uint64_t bytes);
 
 CUresult copy_to_device(Client& client, const LinearCopy& copy);
 CUresult copy_from_device(Client& client, const LinearCopy& copy);

@@ -18,7 +18,7 @@ namespace farcall::shim {
 // memory there. Only std::exception is caught, so that a thread's cancellation unwinds through.
 template <class Body>
 CUresult with_client(const Body& body) {
-  Client* client = current_client();
+  Client* client = ready_client();
   if (client == nullptr) return CUDA_ERROR_NOT_INITIALIZED;
   TracedCall traced(client->trace());
   try {

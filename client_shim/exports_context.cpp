@@ -40,10 +40,19 @@ struct Around<row::cuCtxGetId> {
   }
 };
 
+// What keeps a wait from being asked for. A fault does not: what kernels printed comes with waits.
+namespace {
+CUresult without_context(Client& client) {
+  const CUresult bad = client.require_context();
+  return Contexts::is_fault(bad) ? CUDA_SUCCESS : bad;
+}
+}  // namespace
+
 template <>
 struct Around<row::cuCtxSynchronize> {
   static CUresult call() {
     return with_client([](Client& client) {
+      if (CUresult bad = without_context(client); bad != CUDA_SUCCESS) return bad;
       auto place = WorkPlace::whole(client.this_thread().current());
       return wait_at<row::cuCtxSynchronize>(client, place);
     });
@@ -59,6 +68,7 @@ struct Around<row::cuCtxSynchronize_v2> {
       if (context != nullptr && context != current) {
         return api::call<row::cuCtxSynchronize_v2>(context);
       }
+      if (CUresult bad = without_context(client); bad != CUDA_SUCCESS) return bad;
       return wait_at<row::cuCtxSynchronize_v2>(client, WorkPlace::whole(current), context);
     });
   }
@@ -75,12 +85,13 @@ struct Around<row::cuCtxDestroy_v2> {
       Ending ending(client);
       CUresult destroyed = ending.of(api::call<row::cuCtxDestroy_v2>(context));
       if (!ending.is_over()) return destroyed;
-      client.contexts().drop(context);
-      client.completions().forget_all();
-      client.allocations().drop_context(context);
-      // It leaves this thread's stack; other threads find out when they use it.
+      // It leaves the top of this thread's stack; who has it elsewhere finds out by using it.
       auto& stack = client.this_thread().stack;
       if (!stack.empty() && stack.back() == context) stack.pop_back();
+      const bool is_below = std::find(stack.begin(), stack.end(), context) != stack.end();
+      client.contexts().drop(context, is_below || client.has_threads());
+      client.completions().forget_all();
+      client.allocations().drop_context(context);
       return destroyed;
     });
   }

@@ -41,8 +41,15 @@ struct Around<row::cuDevicePrimaryCtxReset_v2> {
       cuda::context_storage_reset(context);
       Ending ending(client);
       CUresult reset = ending.of(api::call<row::cuDevicePrimaryCtxReset_v2>(ordinal));
-      if (ending.is_over() || Contexts::is_fault(reset)) client.allocations().drop_context(context);
+      if (ending.is_over() || Contexts::is_fault(reset)) {
+        client.allocations().drop_context(context);
+        client.contexts().reset_primary(ordinal);
+      }
       client.contexts().clear_fault(context);
+      // Until somebody retains it again.
+      if (ending.is_over()) {
+        client.contexts().note_result(context, CUDA_ERROR_CONTEXT_IS_DESTROYED);
+      }
       client.completions().forget_all();
       return reset;
     });

@@ -27,6 +27,19 @@ CUresult record(CUevent event, CUstream stream, A... flags) {
 
 }  // namespace
 
+// Judged here because it is posted.
+template <>
+struct Around<row::cuEventCreate> {
+  static CUresult call(CUevent* event, unsigned flags) {
+    constexpr unsigned kKnown =
+        CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING | CU_EVENT_INTERPROCESS;
+    const bool is_shared = (flags & CU_EVENT_INTERPROCESS) != 0;
+    const bool is_timed = (flags & CU_EVENT_DISABLE_TIMING) == 0;
+    if ((flags & ~kKnown) != 0 || (is_shared && is_timed)) return CUDA_ERROR_INVALID_VALUE;
+    return api::call<row::cuEventCreate>(event, flags);
+  }
+};
+
 template <>
 struct Around<row::cuEventRecord> {
   static CUresult call(CUevent event, CUstream stream) {

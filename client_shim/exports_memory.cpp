@@ -9,6 +9,7 @@ template <>
 struct Around<row::cuMemAlloc_v2> {
   static CUresult call(CUdeviceptr* address, std::size_t bytes) {
     return with_client([&](Client& client) {
+      if (CUresult bad = client.require_context(); bad != CUDA_SUCCESS) return bad;
       if (bytes == 0) return CUDA_ERROR_INVALID_VALUE;
       CUresult made = api::call<row::cuMemAlloc_v2>(address, bytes);
       if (made == CUDA_SUCCESS) client.remember(Memory::kDevice, *address, bytes);
@@ -33,6 +34,7 @@ template <>
 struct Around<row::cuMemFree_v2> {
   static CUresult call(CUdeviceptr address) {
     return with_client([&](Client& client) {
+      if (CUresult bad = client.require_context(); bad != CUDA_SUCCESS) return bad;
       if (address == 0) return CUDA_SUCCESS;
       auto known = client.allocations().find_device(address);
       if (!known || known->address != address || known->memory == Memory::kGlobal) {
@@ -52,6 +54,7 @@ template <>
 struct Around<row::cuMemGetAddressRange_v2> {
   static CUresult call(CUdeviceptr* base, std::size_t* bytes, CUdeviceptr address) {
     return with_client([&](Client& client) {
+      if (CUresult bad = client.require_context(); bad != CUDA_SUCCESS) return bad;
       auto known = client.allocations().find_device(address);
       if (!known) return api::call<row::cuMemGetAddressRange_v2>(base, bytes, address);
       client.stats().count(CallKind::kLocal, "cuMemGetAddressRange_v2");

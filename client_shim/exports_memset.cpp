@@ -11,6 +11,7 @@ template <class Row, class Value, class... Rest>
 CUresult fill(CUdeviceptr at, Value value, std::size_t count, Rest... rest) {
   return with_client([&](Client& client) {
     std::size_t bytes = 0;
+    if (at % sizeof value != 0) return CUDA_ERROR_INVALID_VALUE;
     if (__builtin_mul_overflow(count, sizeof value, &bytes)) return CUDA_ERROR_INVALID_VALUE;
     bool known = false;
     CUresult bad = judge_device(client, at, bytes, &known);

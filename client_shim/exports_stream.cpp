@@ -8,6 +8,9 @@ namespace farcall::shim {
 namespace row = api::row;
 namespace {
 
+// "count must be less than 256" (cuda.h, cuStreamBatchMemOp).
+constexpr unsigned kBatchMemOpsMax = 256;
+
 template <class Row>
 CUresult wait_for_stream(CUstream stream) {
   return with_client([&](Client& client) {
@@ -45,6 +48,7 @@ CUresult begin_capture(A... arguments) {
 template <>
 struct Around<row::cuStreamCreate> {
   static CUresult call(CUstream* stream, unsigned flags) {
+    if (flags > CU_STREAM_NON_BLOCKING) return CUDA_ERROR_INVALID_VALUE;
     return create<row::cuStreamCreate>(stream, flags);
   }
 };
@@ -52,6 +56,7 @@ struct Around<row::cuStreamCreate> {
 template <>
 struct Around<row::cuStreamCreateWithPriority> {
   static CUresult call(CUstream* stream, unsigned flags, int priority) {
+    if (flags > CU_STREAM_NON_BLOCKING) return CUDA_ERROR_INVALID_VALUE;
     return create<row::cuStreamCreateWithPriority>(stream, flags, priority);
   }
 };
@@ -95,14 +100,29 @@ struct Around<row::cuStreamBeginCaptureToGraph> {
 };
 
 template <>
+struct Around<row::cuStreamBatchMemOp_v2> {
+  static CUresult call(CUstream stream, unsigned count, CUstreamBatchMemOpParams* operations,
+                       unsigned flags) {
+    // Before they are read: there may be fewer of them than a wrong count says.
+    if (count >= kBatchMemOpsMax) return CUDA_ERROR_INVALID_VALUE;
+    return api::call<row::cuStreamBatchMemOp_v2>(stream, count, operations, flags);
+  }
+};
+
+template <>
 struct Around<row::cuStreamEndCapture> {
   static CUresult call(CUstream stream, CUgraph* graph) {
     return with_client([&](Client& client) {
       CUresult ended = api::call<row::cuStreamEndCapture>(stream, graph);
       // Whatever else it answers, there may still be a capture: then waits go on being asked for.
-      if (ended == CUDA_SUCCESS || ended == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED) {
+      if (ended == CUDA_SUCCESS || ended == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED ||
+          ended == CUDA_ERROR_STREAM_CAPTURE_UNJOINED) {
         client.completions().capture_ends();
       }
+      // "If capture was invalidated … then a NULL graph will be returned."
+      const bool is_spoilt = ended == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED ||
+                             ended == CUDA_ERROR_STREAM_CAPTURE_UNJOINED;
+      if (is_spoilt && graph != nullptr) *graph = nullptr;
       return ended;
     });
   }

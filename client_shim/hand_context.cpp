@@ -33,8 +33,7 @@ FARCALL_EXPORT cuCtxSetCurrent(CUcontext context) {
 
 FARCALL_EXPORT cuCtxPushCurrent_v2(CUcontext context) {
   return answer("cuCtxPushCurrent_v2", [&](Client& client) {
-    if (context == nullptr) return CUDA_ERROR_INVALID_VALUE;
-    if (!client.contexts().find(context)) return CUDA_ERROR_INVALID_CONTEXT;
+    if (context == nullptr || !client.contexts().find(context)) return CUDA_ERROR_INVALID_CONTEXT;
     client.this_thread().stack.push_back(context);
     return CUDA_SUCCESS;
   });
@@ -85,6 +84,7 @@ FARCALL_EXPORT cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice dev) {
         client.contexts().release_primary(dev);
         return retained;
       }
+      client.contexts().clear_fault(handle_of<CUcontext>(device->primary_context));
     } else {
       client.stats().count(farcall::shim::CallKind::kLocal, "cuDevicePrimaryCtxRetain");
     }

@@ -56,8 +56,9 @@ FARCALL_EXPORT cuDeviceGetCount(int* count) {
 }
 
 FARCALL_EXPORT cuDeviceGet(CUdevice* device, int ordinal) {
-  return of_device("cuDeviceGet", ordinal, [&](const Device&) {
+  return answer("cuDeviceGet", [&](Client& client) {
     if (device == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    if (client.snapshot().device(ordinal) == nullptr) return CUDA_ERROR_INVALID_DEVICE;
     *device = ordinal;
     return CUDA_SUCCESS;
   });
@@ -94,8 +95,11 @@ FARCALL_EXPORT cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CU
 }
 
 FARCALL_EXPORT cuDeviceGetPCIBusId(char* id, int len, CUdevice dev) {
-  return of_device("cuDeviceGetPCIBusId", dev,
-                   [&](const Device& device) { return copy_text(id, len, device.pci_bus_id); });
+  return of_device("cuDeviceGetPCIBusId", dev, [&](const Device& device) {
+    // Unlike a name, it is never cut short: 13 bytes it needs, as CUDA says.
+    const auto needs = static_cast<int>(device.pci_bus_id.size()) + 1;
+    return copy_text(id, len < needs ? 0 : len, device.pci_bus_id);
+  });
 }
 
 FARCALL_EXPORT cuDeviceGetByPCIBusId(CUdevice* dev, const char* id) {

@@ -28,6 +28,7 @@ std::size_t whole_pages(std::size_t bytes) {
 }
 
 CUresult allocate(Client& client, void** pointer, std::size_t bytes, unsigned flags) {
+  if (CUresult bad = client.require_context(); bad != CUDA_SUCCESS) return bad;
   if (pointer == nullptr || bytes == 0 || (flags & ~kHostFlags) != 0) {
     return CUDA_ERROR_INVALID_VALUE;
   }
@@ -63,6 +64,7 @@ FARCALL_EXPORT cuMemAllocHost_v2(void** pointer, size_t bytes) {
 
 FARCALL_EXPORT cuMemFreeHost(void* pointer) {
   return answer("cuMemFreeHost", [&](Client& client) {
+    if (CUresult bad = client.require_context(); bad != CUDA_SUCCESS) return bad;
     if (pointer == nullptr) return CUDA_SUCCESS;
     auto address = reinterpret_cast<std::uint64_t>(pointer);
     auto found = client.allocations().find_host(address);
@@ -102,6 +104,7 @@ FARCALL_EXPORT cuMemHostRegister_v2(void* pointer, size_t bytes, unsigned int fl
 
 FARCALL_EXPORT cuMemHostUnregister(void* pointer) {
   return answer("cuMemHostUnregister", [&](Client& client) {
+    if (pointer == nullptr) return CUDA_ERROR_INVALID_VALUE;
     auto address = reinterpret_cast<std::uint64_t>(pointer);
     auto found = client.allocations().find_host(address);
     if (!found || found->address != address || found->memory != Memory::kRegistered) {

@@ -34,6 +34,9 @@ CUresult from_device(void* to, CUdeviceptr device, std::size_t bytes, CUstream s
 CUresult unified(CUdeviceptr to, CUdeviceptr from, std::size_t bytes, CUstream stream,
                  bool is_async) {
   return with_client([&](Client& client) {
+    if (CUresult bad = farcall::shim::judge_context(client, stream); bad != CUDA_SUCCESS) {
+      return bad;
+    }
     if (bytes == 0) return CUDA_SUCCESS;
     if (to == 0 || from == 0) return CUDA_ERROR_INVALID_VALUE;
     bool device_to = client.allocations().find_device(to).has_value();

@@ -57,8 +57,12 @@ CUresult load_library(Client& client, CUlibrary* library, const void* image,
 template <class Out, class Owner>
 CUresult get_function(const farcall::api::RowInfo& info, Out* out, Owner owner, const char* name) {
   return with_client([&](Client& client) {
-    if (out == nullptr || name == nullptr || *name == 0) return CUDA_ERROR_INVALID_VALUE;
+    if (info.id == row::cuModuleGetFunction::info().id) {
+      if (CUresult bad = client.require_context(); bad != CUDA_SUCCESS) return bad;
+    }
+    if (out == nullptr || name == nullptr) return CUDA_ERROR_INVALID_VALUE;
     if (owner == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    if (*name == 0) return CUDA_ERROR_NOT_FOUND;
     std::string text(name);
     if (text.size() >= limits::kStringBytesMax) return CUDA_ERROR_NOT_FOUND;
     std::uint64_t id = 0;
@@ -94,6 +98,7 @@ FARCALL_EXPORT cuModuleLoadFatBinary(CUmodule* module, const void* fatCubin) {
 
 FARCALL_EXPORT cuModuleLoad(CUmodule* module, const char* fname) {
   return with_client([&](Client& client) {
+    if (module == nullptr) return CUDA_ERROR_INVALID_VALUE;
     std::vector<std::byte> file;
     CUresult read = farcall::shim::read_image_file(fname, &file);
     if (read != CUDA_SUCCESS) return read;

@@ -55,7 +55,9 @@ FARCALL_EXPORT cuOccupancyMaxPotentialBlockSizeWithFlags(
     CUoccupancyB2DSize blockSizeToDynamicSMemSize, size_t dynamicSMemSize, int blockSizeLimit,
     unsigned int flags) {
   return with_client([&](Client& client) {
-    if (minGridSize == nullptr || blockSize == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    if (minGridSize == nullptr || blockSize == nullptr || blockSizeLimit < 0) {
+      return CUDA_ERROR_INVALID_VALUE;
+    }
     if (func == nullptr) return CUDA_ERROR_INVALID_HANDLE;
     return search(client,
                   {func, blockSizeToDynamicSMemSize, dynamicSMemSize, blockSizeLimit, flags},

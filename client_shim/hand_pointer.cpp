@@ -45,7 +45,8 @@ CUresult one(void* data, CUpointer_attribute attribute, const Allocation& found,
     case CU_POINTER_ATTRIBUTE_RANGE_SIZE: return store(data, std::size_t{found.bytes});
     case CU_POINTER_ATTRIBUTE_MAPPED: return store(data, 1U);
     case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES: return store(data, std::uint64_t{0});
-    case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE: return store(data, 0U);
+    case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
+    case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE: return store(data, 0U);
     case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
       return store(data, CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE);
     case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE: return store(data, static_cast<void*>(nullptr));
@@ -69,6 +70,7 @@ void one_or_zero(void* data, CUpointer_attribute attribute, const Allocation* fo
     case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
     case CU_POINTER_ATTRIBUTE_MAPPED:
     case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
+    case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:
     case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS: store(data, 0); return;
     case CU_POINTER_ATTRIBUTE_P2P_TOKENS: return;
     default: store(data, std::uint64_t{0}); return;
@@ -80,6 +82,8 @@ void one_or_zero(void* data, CUpointer_attribute attribute, const Allocation* fo
 FARCALL_EXPORT cuPointerGetAttribute(void* data, CUpointer_attribute attribute,
                                      CUdeviceptr pointer) {
   return answer("cuPointerGetAttribute", [&](Client& client) {
+    const CUresult fault = client.contexts().fault(client.this_thread().current());
+    if (fault != CUDA_SUCCESS) return fault;
     if (data == nullptr) return CUDA_ERROR_INVALID_VALUE;
     auto found = client.allocations().find(pointer);
     return found ? one(data, attribute, *found, pointer) : unknown_pointer(data, attribute);
@@ -92,6 +96,7 @@ FARCALL_EXPORT cuPointerGetAttributes(unsigned int count, CUpointer_attribute* a
     if (attributes == nullptr || data == nullptr || count == 0) return CUDA_ERROR_INVALID_VALUE;
     auto found = client.allocations().find(pointer);
     for (unsigned i = 0; i < count; ++i) {
+      if (data[i] == nullptr) return CUDA_ERROR_INVALID_VALUE;
       one_or_zero(data[i], attributes[i], found ? &*found : nullptr, pointer);
     }
     return CUDA_SUCCESS;

@@ -164,8 +164,9 @@ CUresult check_launch(const LaunchLimits& limits, const FunctionFacts& kernel,
 }
 
 CUresult launch(Client& client, const LaunchRequest& request) {
-  if (request.function == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   ThreadState& thread = client.this_thread();
+  if (thread.current() == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+  if (request.function == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   LaunchPlan* plan = nullptr;
   CUresult ready = plan_of(client, thread, request.function, &plan);
   if (ready != CUDA_SUCCESS) return ready;
@@ -178,6 +179,10 @@ CUresult launch(Client& client, const LaunchRequest& request) {
   ExtraBuffer buffer;
   if (request.extra != nullptr) {
     if (ready = read_extra(request.extra, &buffer); ready != CUDA_SUCCESS) return ready;
+    // With its gaps it cannot be shorter than the parameters.
+    if (kernel.params_known && buffer.bytes < kernel.total_param_bytes) {
+      return CUDA_ERROR_INVALID_VALUE;
+    }
   }
   auto encode = [&](wire::Writer& out) {
     put_head(out, request);

@@ -59,7 +59,7 @@ const farcall::cuda::PrivateHost kHost = {
 FARCALL_EXPORT cuInit(unsigned int flags) {
   if (flags != 0) return CUDA_ERROR_INVALID_VALUE;
   try {
-    return farcall::shim::open_client();
+    return farcall::shim::initialize_client();
   } catch (const std::exception&) {
     return CUDA_ERROR_OUT_OF_MEMORY;
   }

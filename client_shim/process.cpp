@@ -23,6 +23,7 @@ constexpr const char* kVersion = FARCALL_VERSION;
 struct Process {
   // The first of `clients`, which do not change once it is set.
   std::atomic<Client*> client{nullptr};
+  std::atomic<Client*> ready{nullptr};  // the same, from cuInit on
   std::vector<Client*> clients;
   std::unique_ptr<Fleet> fleet;  // where there are several
   Mutex opening;  // held over dialling: whoever needs the session must wait for it anyway
@@ -188,6 +189,22 @@ Client* current_client() {
   Client* first = made->client.load(std::memory_order_acquire);
   if (first == nullptr || !has_several_servers()) return first;
   return &made->fleet->serving();
+}
+
+Client* ready_client() {
+  Process* made = g_process.load(std::memory_order_acquire);
+  if (made == nullptr) return nullptr;
+  Client* first = made->ready.load(std::memory_order_acquire);
+  if (first == nullptr || !has_several_servers()) return first;
+  return &made->fleet->serving();
+}
+
+CUresult initialize_client() {
+  CUresult opened = open_client();
+  if (opened != CUDA_SUCCESS) return opened;
+  Process& mine = process();
+  mine.ready.store(mine.client.load(std::memory_order_acquire), std::memory_order_release);
+  return CUDA_SUCCESS;
 }
 
 Fleet* current_fleet() {

@@ -19,9 +19,11 @@
 
 namespace farcall::shim {
 
-// Null before a cuInit of this process has succeeded. With several servers the one that this call
-// is for, see fleet.h.
+// The session, if there is one: also what cuDriverGetVersion opened, before cuInit. With several
+// servers the one that this call is for, see fleet.h.
 Client* current_client();
+// The same, and null until a cuInit of this process has succeeded: whom the driver API serves.
+Client* ready_client();
 
 class Fleet;
 // Null with one server.
@@ -40,6 +42,8 @@ bool is_open(const Client& client);
 //   CUDA_ERROR_SYSTEM_NOT_READY  it is set, and no session with one of its servers came about: the
 //                                reason is in the log and in the file FARCALL_STATUS names
 CUresult open_client();
+// The same for cuInit, whose success opens the driver API.
+CUresult initialize_client();
 
 // What this process's settings say of each of its servers; at least one.
 //   is_configured  false when FARCALL_SERVER is not set; else untouched

@@ -5,6 +5,7 @@
 
 #include "client_shim/copy.h"
 #include "client_shim/entry.h"
+#include "client_shim/extent.h"
 #include "transport/api/rows.h"
 #include "transport/base/switches.h"
 
@@ -211,7 +212,9 @@ CUresult shape_of(const Allocations& allocations, const CUDA_MEMCPY3D& copy, Sha
 }
 
 CUresult copy_shape(Client& client, const Shape& shape, CUstream stream, bool is_async) {
+  if (CUresult bad = judge_context(client, stream); bad != CUDA_SUCCESS) return bad;
   if (shape.width == 0 || shape.rows == 0 || shape.slices == 0) return CUDA_SUCCESS;
+  if (CUresult bad = judge_shape(client, shape); bad != CUDA_SUCCESS) return bad;
   bool from_host = shape.from.place == Place::kHost;
   bool to_host = shape.to.place == Place::kHost;
   if (from_host) {

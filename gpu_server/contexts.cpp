@@ -110,6 +110,9 @@ void Contexts::was_reset(int device) {
   CUcontext context = (*retained)[static_cast<std::size_t>(device)];
   table_.fill(primary_id(device), nullptr);
   if (context != nullptr) table_.fill(primary_id(device), context);
+  // What the client retains next the driver must hear of: until then it calls the context
+  // destroyed.
+  (*retained)[static_cast<std::size_t>(device)] = nullptr;
   forget_current();
 }
 

@@ -19,6 +19,11 @@ Verdict run_hand(const Row& row, Call& call) { return row.hand(call); }
 namespace row = api::row;
 
 const std::uint16_t kEndsState[] = {
+    // Waits: what work behind the failure wrote is read next, and must be there.
+    row::cuCtxSynchronize::info().id,
+    row::cuCtxSynchronize_v2::info().id,
+    row::cuEventSynchronize::info().id,
+    row::cuStreamSynchronize::info().id,
     row::cuArrayDestroy::info().id,
     row::cuMipmappedArrayDestroy::info().id,
     row::cuTexObjectDestroy::info().id,

@@ -20,8 +20,8 @@ struct Row {
   const api::ServedRow* served = nullptr;  // generated rows
   Verdict (*hand)(Call&) = nullptr;        // hand-written rows
   bool takes_payload = false;              // may come with kBulkFollows
-  // Destroys or ends something. The client has let go of it already, so such a call is carried out
-  // even when an earlier failure is what gets reported.
+  // Destroys or ends something, of which the client has let go, or does nothing but wait: carried
+  // out even when an earlier failure is what gets reported.
   bool ends_state = false;
 };
 

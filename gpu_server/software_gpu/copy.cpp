@@ -60,6 +60,8 @@ bool settle(CopyEnd& end, const CopyPlan& plan) {
   const bool known = is_device_range(end.address, plan.span(end));
   if (end.place == CopyEnd::Place::kDevice) return known;
   if (end.place == CopyEnd::Place::kEither) {
+    // An address inside device memory means that memory, and must not leave it.
+    if (!known && is_device_range(end.address, 1)) return false;
     end.place = known ? CopyEnd::Place::kDevice : CopyEnd::Place::kHost;
   }
   return true;
@@ -145,6 +147,7 @@ CUresult fill_work(const FillPlan& plan, Work* work) {
 }
 
 CUresult array_end(CUarray handle, std::size_t x, std::size_t y, std::size_t z, CopyEnd* end) {
+  if (handle == nullptr) return CUDA_ERROR_INVALID_VALUE;
   auto array = driver().arrays.find(handle);
   if (!array) return CUDA_ERROR_INVALID_HANDLE;
   end->pitch = array->row_bytes();
@@ -167,6 +170,7 @@ struct EndFacts {
 CUresult end_from(const EndFacts& facts, const CopyPlan& plan, CopyEnd* end) {
   const std::size_t width = plan.width;
   if (facts.type == CU_MEMORYTYPE_ARRAY) {
+    if (facts.array == nullptr) return CUDA_ERROR_INVALID_VALUE;
     auto array = driver().arrays.find(facts.array);
     if (!array) return CUDA_ERROR_INVALID_HANDLE;
     if (facts.x > array->row_bytes() || width > array->row_bytes() - facts.x ||
@@ -182,7 +186,9 @@ CUresult end_from(const EndFacts& facts, const CopyPlan& plan, CopyEnd* end) {
   }
   const std::uint64_t base = host ? reinterpret_cast<std::uint64_t>(facts.host) : facts.device;
   if (base == 0) return CUDA_ERROR_INVALID_VALUE;
-  if (facts.pitch != 0 && facts.pitch < width) return CUDA_ERROR_INVALID_VALUE;
+  // "srcPitch must be greater than or equal to WidthInBytes + srcXInBytes"
+  const bool is_wide = width > SIZE_MAX - facts.x || facts.pitch < width + facts.x;
+  if (facts.pitch != 0 && is_wide && plan.height > 1) return CUDA_ERROR_INVALID_VALUE;
   end->pitch = facts.pitch != 0 ? facts.pitch : width;
   end->slice = end->pitch * facts.height;
   end->address = base + facts.z * end->slice + facts.y * end->pitch + facts.x;

@@ -16,6 +16,7 @@ namespace {
 
 // A child of fork has our memory but none of our threads, so it may not use the driver.
 std::atomic<bool> g_in_fork_child{false};
+thread_local bool t_in_host_function = false;
 
 }  // namespace
 
@@ -62,8 +63,11 @@ CUresult require_driver() {
   if (!driver().started() || g_in_fork_child.load(std::memory_order_relaxed)) {
     return CUDA_ERROR_NOT_INITIALIZED;
   }
-  return CUDA_SUCCESS;
+  return t_in_host_function ? CUDA_ERROR_NOT_PERMITTED : CUDA_SUCCESS;
 }
+
+InHostFunction::InHostFunction() { t_in_host_function = true; }
+InHostFunction::~InHostFunction() { t_in_host_function = false; }
 
 CUresult require_view(Context** context) {
   *context = nullptr;

@@ -67,7 +67,18 @@ class Driver {
 
 Driver& driver();
 
-// CUDA_ERROR_NOT_INITIALIZED before cuInit and in a child that fork made.
+// While it lives, this thread runs a host function of the program's, inside which "attempting to
+// use a CUDA API will result in CUDA_ERROR_NOT_PERMITTED" (cuda.h, cuStreamAddCallback).
+class InHostFunction {
+ public:
+  InHostFunction();
+  ~InHostFunction();
+  InHostFunction(const InHostFunction&) = delete;
+  InHostFunction& operator=(const InHostFunction&) = delete;
+};
+
+// CUDA_ERROR_NOT_INITIALIZED before cuInit and in a child that fork made; CUDA_ERROR_NOT_PERMITTED
+// inside a host function.
 CUresult require_driver();
 // The calling thread's context, if it may be used; of a green one the primary context. Errors: also
 // CUDA_ERROR_INVALID_CONTEXT, _IS_DESTROYED, or the fault it met.

@@ -41,7 +41,10 @@ CUresult memset_work(const CUDA_MEMSET_NODE_PARAMS& params, Work* work) {
 
 CUresult host_work(const CUDA_HOST_NODE_PARAMS& params, Work* work) {
   if (params.fn == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  *work = {[params] { params.fn(params.userData); }};
+  *work = {[params] {
+    const InHostFunction inside;
+    params.fn(params.userData);
+  }};
   return CUDA_SUCCESS;
 }
 

@@ -20,10 +20,11 @@ CUresult to_curesult(const Status& status) {
 }
 
 CUresult Module::load(Context& context, const std::vector<std::string>& texts,
-                      std::shared_ptr<Module>* module) {
+                      std::shared_ptr<Module>* module, std::string* why) {
   auto program = Program::load(texts, context.device().memory());
   if (!program.ok()) {
     FARCALL_LOG_DEBUG("module refused: %s", program.status().to_string().c_str());
+    if (why != nullptr) *why = program.status().to_string();
     return to_curesult(program.status());
   }
   *module = std::shared_ptr<Module>(new Module(context, std::move(program).value()));

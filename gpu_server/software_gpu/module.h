@@ -52,8 +52,9 @@ struct Function {
 
 class Module : public std::enable_shared_from_this<Module> {
  public:
+  //   why  what is wrong with the texts, in words; may be null
   static CUresult load(Context& context, const std::vector<std::string>& texts,
-                       std::shared_ptr<Module>* module);
+                       std::shared_ptr<Module>* module, std::string* why = nullptr);
 
   Context& context() const { return context_; }
   Program& program() const { return *program_; }

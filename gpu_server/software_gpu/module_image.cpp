@@ -103,7 +103,9 @@ CUresult ptx_of_bytes(std::span<const std::byte> bytes, int sm, std::vector<std:
 CUresult ptx_of_file(const char* path, int sm, std::vector<std::string>* texts) {
   if (path == nullptr) return CUDA_ERROR_INVALID_VALUE;
   std::ifstream file(path, std::ios::binary);
-  if (!file) return CUDA_ERROR_FILE_NOT_FOUND;
+  // A folder can be opened too, but not read.
+  if (!file || (file.peek(), file.bad())) return CUDA_ERROR_FILE_NOT_FOUND;
+  file.clear();
   const std::string content{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   return ptx_of_bytes(std::as_bytes(std::span(content)), sm, texts);
 }

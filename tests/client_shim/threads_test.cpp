@@ -97,6 +97,7 @@ TEST_CASE("a cut link releases every waiting thread") {
   }
   world.cut();
   for (auto& thread : threads) thread.join();
+  CUDA_OK(cuCtxSetCurrent(context));
   CHECK(cuCtxSynchronize() == kLinkLost);
 }
 

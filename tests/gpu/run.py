@@ -3,23 +3,30 @@ through Farcall over the loopback interface, compared.
 
 Usage: ./run --out FOLDER [--only SECTIONS] [--driver FILE] [--seconds N]
 
-Sections: programs (tests/e2e/programs: same output, same exit code), calls (tools/bench/calls: what
-a call costs), frameworks (PyTorch, CuPy, JAX, Triton, where they are installed: same results, time
-of a step). The table comes last; FOLDER keeps it, the figures as JSON and every program's output.
-Exit code 0 when all that ran agreed.
+Sections: parity (tests/parity: recorded on the GPU, and the same answers through Farcall, deferred
+and strict), programs (tests/e2e/programs: same output, same exit code), calls (tools/bench/calls:
+what a call costs), frameworks (cuBLAS, cuFFT, cuRAND, NVRTC, PyTorch, CuPy, JAX, Numba, Triton, where
+they are installed: same results, time of a step), tools (nvidia-smi). The table comes last; FOLDER
+keeps it, the figures as JSON, every program's output and log, the parity record to be committed as
+tests/parity/recorded/<driver>-<gpu>.txt, and refused.txt: every call that was refused and every
+private table that is not served, by program. Exit code 0 when all that ran agreed.
 """
 import argparse
 import contextlib
 import datetime
+import io
 import json
 import os
 import pathlib
 import platform
+import re
+import shutil
 import subprocess
 import sys
 import time
 
-SECTIONS = ("programs", "calls", "frameworks")
+HERE = pathlib.Path(__file__).resolve().parent
+SECTIONS = ("parity", "programs", "calls", "frameworks", "tools")
 # They run until they are killed, or need arguments to be of use: for other tests.
 NOT_COMPARED = {"endless_calls", "carry_pattern", "large_image", "step_loop",
                 "backlog"}
@@ -45,7 +52,7 @@ def parse_arguments():
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for the results")
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, by comma")
     parser.add_argument("--driver", type=pathlib.Path, help="default: NVIDIA's, where it is found")
-    parser.add_argument("--seconds", type=int, default=60, help="longest a program may run")
+    parser.add_argument("--seconds", type=int, default=180, help="longest a program may run")
     options = parser.parse_args()
     unknown = set(options.only.split(",")) - set(SECTIONS)
     if unknown:
@@ -77,7 +84,12 @@ class Runner:
 
     def environment(self, how, name):
         if how == "farcall":
-            return self.pool.environment(FARCALL_STATS=str(self.out / f"{name}.stats.json"))
+            nvml = self.pool.build / "lib" / "libnvidia-ml.so.1"
+            return self.pool.environment(
+                LD_PRELOAD=" ".join(str(library) for library in (self.pool.shim, nvml)
+                                    if library.is_file()),
+                FARCALL_STATS=str(self.out / f"{name}.stats.json"),
+                FARCALL_LOG=f"debug:{self.out / f'{name}.client.log'}")
         # Programs load the driver by name; natively it must be this one and no other.
         return self.clean | {"LD_PRELOAD": str(self.pool.driver)}
 
@@ -108,6 +120,8 @@ class Runner:
     def both(self, section, name, command, figures=False):
         outcome = Outcome(section, name)
         results = {}
+        for stale in self.out.glob(f"{name}.*"):
+            stale.unlink()
         for how in WAYS:
             file = self.out / f"{name}.{how}.json"
             words = [*command, "--json", file] if figures else command
@@ -126,14 +140,53 @@ class Runner:
             outcome.verdict, outcome.note = "HANGS", f"over {self.options.seconds} s"
         elif native[0] != remote[0]:
             outcome.verdict, outcome.note = "DIFFERS", f"exit code {remote[0]}, not {native[0]}"
-        elif native[1] != remote[1] and section != "calls":
+        elif native[1] != remote[1] and section not in ("calls", "tools"):
             outcome.verdict, outcome.note = "DIFFERS", "in what it prints"
-        elif not self.went_far(name):
+        elif section != "tools" and not self.went_far(name):
             outcome.verdict, outcome.note = "LOCAL", "did not go through Farcall"
         else:
             outcome.verdict = "same"
         print(outcome.row(), flush=True)
         return outcome
+
+
+def parity(runner, bundle):
+    """The record of this driver, and the same bodies through Farcall."""
+    sys.path.insert(0, str(HERE.parent / "parity"))
+    import parity as bodies
+    for name, run in (
+            ("record", lambda: bodies.record(bundle, runner.out / "parity.txt", runner.pool.driver)),
+            ("deferred", lambda: bodies.through(bundle, False, runner.pool.driver)),
+            ("strict", lambda: bodies.through(bundle, True, runner.pool.driver))):
+        outcome = Outcome("parity", name)
+        told = io.StringIO()
+        begin = time.monotonic()
+        try:
+            with contextlib.redirect_stdout(told):
+                run()
+            outcome.verdict = "same"
+            outcome.note = told.getvalue().strip().splitlines()[-1]
+        except bodies.Failure as failure:
+            outcome.verdict = "DIFFERS"
+            outcome.note = str(failure).split(":", maxsplit=1)[0]
+            told.write(str(failure))
+        outcome.seconds["farcall"] = time.monotonic() - begin
+        (runner.out / f"parity.{name}.log").write_text(told.getvalue())
+        print(outcome.row(), flush=True)
+        yield outcome
+
+
+def tools(runner, _bundle):
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
+        outcome = Outcome("tools", "nvidia-smi")
+        outcome.verdict, outcome.note = "skipped", "no nvidia-smi here"
+        print(outcome.row(), flush=True)
+        yield outcome
+        return
+    for name, words in (("nvidia-smi", []), ("nvidia-smi-list", ["-L"]),
+                        ("nvidia-smi-query", ["--query-gpu=name,memory.total", "--format=csv"])):
+        yield runner.both("tools", name, [smi, *words])
 
 
 def programs(runner, bundle):
@@ -146,10 +199,21 @@ def calls(runner, bundle):
     yield runner.both("calls", "calls", [bundle / "bin" / "bench_calls"], figures=True)
 
 
-def frameworks(runner, bundle):
-    for path in sorted((bundle / "tests" / "gpu" / "programs").glob("*.py")):
+def frameworks(runner, _bundle):
+    for path in sorted((HERE / "programs").glob("*.py")):
         if not path.stem.startswith("_"):
             yield runner.both("frameworks", path.stem, [sys.executable, path], figures=True)
+
+
+def refused(out):
+    """What programs asked for in vain, as their logs tell: (lines, how many kinds)."""
+    found = {}
+    for file in sorted(out.glob("*.client.log")):
+        for line in file.read_text(errors="replace").splitlines():
+            hit = re.search(r"\w+ is refused: .*|private table .*(?:not served).*", line)
+            if hit:
+                found.setdefault(hit.group(), set()).add(file.name.removesuffix(".client.log"))
+    return [f"{what}\n    {', '.join(sorted(who))}" for what, who in sorted(found.items())]
 
 
 def figures_table(outcomes):
@@ -180,26 +244,31 @@ def machine(driver):
 def main():
     options = parse_arguments()
     bundle = options.bundle.resolve()
-    sys.path.insert(0, str(bundle / "tests" / "e2e"))
+    sys.path.insert(0, str(HERE.parent / "e2e"))
     import pool as pools  # the one the end-to-end tests use
 
     options.out.mkdir(parents=True, exist_ok=True)
+    options.out = options.out.resolve()
     driver = (options.driver or find_driver()).resolve()
+    if options.driver and not driver.is_file():
+        driver = bundle / options.driver  # one of the bundle's own
     outcomes = []
     with pools.Pool(bundle, driver=driver) as pool:
         runner = Runner(options, pool, pools.clean_environment())
         for section in options.only.split(","):
-            outcomes += list({"programs": programs, "calls": calls,
-                              "frameworks": frameworks}[section](runner, bundle))
+            outcomes += list({"parity": parity, "programs": programs, "calls": calls,
+                              "frameworks": frameworks, "tools": tools}[section](runner, bundle))
         (options.out / "server.log").write_text("".join(pool.log))
     version = (bundle / "version").read_text().strip() if (bundle / "version").is_file() else "?"
-    bad = [o for o in outcomes if o.verdict in ("DIFFERS", "HANGS")]
+    in_vain = refused(options.out)
+    (options.out / "refused.txt").write_text("\n".join(in_vain) + "\n" if in_vain else "")
+    bad = [o for o in outcomes if o.verdict in ("DIFFERS", "HANGS", "FAILS", "LOCAL")]
     skipped = [o for o in outcomes if o.verdict == "skipped"]
     table = [f"farcall   {version}", *machine(driver), "",
              f"{'':11}{'':34}{'':10}{'native s':>10}{'farcall s':>10}",
              *[o.row() for o in outcomes], "", *figures_table(outcomes), "",
-             f"{len(outcomes) - len(bad) - len(skipped)} same, {len(bad)} differ or hang, "
-             f"{len(skipped)} skipped"]
+             f"{len(outcomes) - len(bad) - len(skipped)} same, {len(bad)} differ, fail or hang, "
+             f"{len(skipped)} skipped; {len(in_vain)} kinds of calls and tables refused (refused.txt)"]
     (options.out / "table.txt").write_text("\n".join(table) + "\n")
     print("\n".join(table))
     sys.exit(1 if bad else 0)

@@ -60,7 +60,9 @@ bool is_served(std::uint32_t id) {
 }  // namespace
 
 CUresult check_attribute(const CUlaunchAttribute& from) {
-  return is_served(id_of(from)) ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED;
+  if (is_served(id_of(from))) return CUDA_SUCCESS;
+  return id_of(from) < CU_LAUNCH_ATTRIBUTE_MAX ? CUDA_ERROR_NOT_SUPPORTED
+                                               : CUDA_ERROR_INVALID_VALUE;
 }
 
 void put_attribute(wire::Writer& out, const CUlaunchAttribute& from) {

@@ -3,8 +3,9 @@
 namespace farcall::api {
 
 CUresult bad_handle(Kind kind) {
-  const bool is_context = kind == Kind::kContext || kind == Kind::kGreenContext;
-  return is_context ? CUDA_ERROR_INVALID_CONTEXT : CUDA_ERROR_INVALID_HANDLE;
+  if (kind == Kind::kContext || kind == Kind::kGreenContext) return CUDA_ERROR_INVALID_CONTEXT;
+  // The functions of pools do not know INVALID_HANDLE (cuda.h, cuMemPoolDestroy).
+  return kind == Kind::kMemoryPool ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_INVALID_HANDLE;
 }
 
 void* Load::object(Kind kind, std::uint64_t* id_out) {

@@ -172,7 +172,8 @@ CUresult cuDeviceGetP2PAttribute(int* value, CUdevice_P2PAttribute, CUdevice src
   Device* device = nullptr;
   if (CUresult failed = find_device(srcDevice, &device)) return failed;
   if (CUresult failed = find_device(dstDevice, &device)) return failed;
-  if (value == nullptr || srcDevice == dstDevice) return CUDA_ERROR_INVALID_VALUE;
+  if (srcDevice == dstDevice) return CUDA_ERROR_INVALID_DEVICE;
+  if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
   *value = 0;
   return CUDA_SUCCESS;
 }

@@ -13,6 +13,8 @@ namespace {
 CUresult find(CUfunction handle, std::shared_ptr<Function>* function) {
   if (CUresult failed = require_driver()) return failed;
   Context* current = this_thread().current();
+  // After a fault every call tells of it.
+  if (current != nullptr && current->status() != CUDA_SUCCESS) return current->status();
   Context& context = current != nullptr ? current->home() : driver().device(0)->primary();
   return find_function(handle, context, function);
 }

@@ -22,6 +22,8 @@ struct Shape {
 
 CUresult launch_kernel(CUfunction f, const Shape& shape, CUstream handle, void** kernel_params,
                        void** extra) {
+  Context* current = nullptr;
+  if (CUresult failed = require_context(&current)) return failed;
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(handle, &stream)) return failed;
   LaunchPlan plan;
@@ -54,7 +56,8 @@ CUresult apply_attribute(const CUlaunchAttribute& attribute, Shape& shape) {
     case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT:
     case CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT:
     case CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE: return CUDA_ERROR_NOT_SUPPORTED;
-    default: return CUDA_SUCCESS;
+    default:
+      return attribute.id < CU_LAUNCH_ATTRIBUTE_MAX ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
   }
 }
 
@@ -101,7 +104,11 @@ CUresult cuLaunchHostFunc(CUstream hStream, CUhostFn fn, void* userData) {
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(hStream, &stream)) return failed;
   if (fn == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  return queue(*stream, {[fn, userData] { fn(userData); }}, CU_GRAPH_NODE_TYPE_HOST);
+  return queue(*stream, {[fn, userData] {
+    const InHostFunction inside;
+    fn(userData);
+  }},
+               CU_GRAPH_NODE_TYPE_HOST);
 }
 
 // Unlike a host function a callback is called after a fault too, and told of it.
@@ -114,6 +121,7 @@ CUresult cuStreamAddCallback(CUstream hStream, CUstreamCallback callback, void* 
   Context* context = &stream->context();
   Work work;
   work.run = [callback, hStream, userData, context] {
+    const InHostFunction inside;
     callback(hStream, context->status(), userData);
   };
   work.even_if_broken = true;

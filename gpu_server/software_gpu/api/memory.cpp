@@ -34,9 +34,10 @@ extern "C" {
 CUresult cuMemGetInfo_v2(size_t* free, size_t* total) {
   Context* context = nullptr;
   if (CUresult failed = require_context(&context)) return failed;
+  if (free == nullptr || total == nullptr) return CUDA_ERROR_INVALID_VALUE;
   const Memory& memory = context->device().memory();
-  if (free != nullptr) *free = memory.limit() - memory.used();
-  if (total != nullptr) *total = memory.limit();
+  *free = memory.limit() - memory.used();
+  *total = memory.limit();
   return CUDA_SUCCESS;
 }
 
@@ -138,8 +139,8 @@ CUresult cuMemHostRegister_v2(void* p, size_t bytesize, unsigned Flags) {
   if (CUresult failed = require_context(&context)) return failed;
   constexpr unsigned kKnown =
       CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP | CU_MEMHOSTREGISTER_READ_ONLY;
+  if ((Flags & ~(kKnown | CU_MEMHOSTREGISTER_IOMEMORY)) != 0) return CUDA_ERROR_INVALID_VALUE;
   if ((Flags & CU_MEMHOSTREGISTER_IOMEMORY) != 0) return CUDA_ERROR_NOT_SUPPORTED;
-  if ((Flags & ~kKnown) != 0) return CUDA_ERROR_INVALID_VALUE;
   return register_host(*context, p, bytesize, Flags);
 }
 

@@ -1,5 +1,6 @@
 // Modules: code loaded into the current context.
 // Source: CUDA Driver API 13.0, Module Management.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -14,12 +15,38 @@ int sm_of(const Context& context) {
   return config.cc_major * 10 + config.cc_minor;
 }
 
-CUresult load(CUmodule* handle, Context& context, const std::vector<std::string>& texts) {
+CUresult load(CUmodule* handle, Context& context, const std::vector<std::string>& texts,
+              std::string* why = nullptr) {
   std::shared_ptr<Module> module;
-  if (CUresult failed = Module::load(context, texts, &module)) return failed;
+  if (CUresult failed = Module::load(context, texts, &module, why)) return failed;
   *handle = driver().modules.add<CUmodule>(std::move(module));
   return CUDA_SUCCESS;
 }
+
+CUresult load_image(CUmodule* module, const void* image, std::string* why) {
+  Context* context = nullptr;
+  if (CUresult failed = require_context(&context)) return failed;
+  if (module == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  std::vector<std::string> texts;
+  if (CUresult failed = ptx_of_image(image, sm_of(*context), &texts)) return failed;
+  return load(module, *context, texts, why);
+}
+
+// A log buffer among the options of a load, which the caller sized and is told the use of.
+struct Log {
+  char* at = nullptr;
+  std::size_t bytes = 0;
+  void** size = nullptr;
+
+  void write(const std::string& text) const {
+    const std::size_t used = bytes == 0 ? 0 : std::min(bytes - 1, text.size());
+    if (at != nullptr && bytes != 0) {
+      std::memcpy(at, text.data(), used);
+      at[used] = 0;
+    }
+    if (size != nullptr) *size = reinterpret_cast<void*>(used);
+  }
+};
 
 }  // namespace
 }  // namespace farcall::softgpu
@@ -29,24 +56,33 @@ using namespace farcall::softgpu;
 extern "C" {
 
 CUresult cuModuleLoadData(CUmodule* module, const void* image) {
-  Context* context = nullptr;
-  if (CUresult failed = require_context(&context)) return failed;
-  if (module == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  std::vector<std::string> texts;
-  if (CUresult failed = ptx_of_image(image, sm_of(*context), &texts)) return failed;
-  return load(module, *context, texts);
+  return load_image(module, image, nullptr);
 }
 
-// The options steer a compiler that is not there; the log buffers are told that they stay empty.
+// The options steer a compiler that is not there; only what it has to say goes into their buffers.
 CUresult cuModuleLoadDataEx(CUmodule* module, const void* image, unsigned numOptions,
                             CUjit_option* options, void** optionValues) {
-  for (unsigned i = 0; i < numOptions && options != nullptr && optionValues != nullptr; ++i) {
-    if (options[i] == CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES ||
-        options[i] == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES) {
-      optionValues[i] = nullptr;
+  if (numOptions != 0 && (options == nullptr || optionValues == nullptr)) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  Log info, error;
+  for (unsigned i = 0; i < numOptions; ++i) {
+    void*& value = optionValues[i];
+    if (options[i] < 0 || options[i] >= CU_JIT_NUM_OPTIONS) return CUDA_ERROR_INVALID_VALUE;
+    if (options[i] == CU_JIT_INFO_LOG_BUFFER) info.at = static_cast<char*>(value);
+    if (options[i] == CU_JIT_ERROR_LOG_BUFFER) error.at = static_cast<char*>(value);
+    if (options[i] == CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES) {
+      info = {info.at, reinterpret_cast<std::size_t>(value), &value};
+    }
+    if (options[i] == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES) {
+      error = {error.at, reinterpret_cast<std::size_t>(value), &value};
     }
   }
-  return cuModuleLoadData(module, image);
+  std::string why;
+  const CUresult loaded = load_image(module, image, &why);
+  info.write("");
+  error.write(why);
+  return loaded;
 }
 
 CUresult cuModuleLoadFatBinary(CUmodule* module, const void* fatCubin) {
@@ -118,7 +154,7 @@ CUresult cuModuleEnumerateFunctions(CUfunction* functions, unsigned numFunctions
 CUresult cuModuleGetGlobal_v2(CUdeviceptr* dptr, size_t* bytes, CUmodule hmod, const char* name) {
   Context* context = nullptr;
   if (CUresult failed = require_context(&context)) return failed;
-  if (name == nullptr || (dptr == nullptr && bytes == nullptr)) return CUDA_ERROR_INVALID_VALUE;
+  if (name == nullptr) return CUDA_ERROR_INVALID_VALUE;
   auto module = driver().modules.find(hmod);
   if (!module) return CUDA_ERROR_INVALID_HANDLE;
   const auto range = module->program().global(name);

@@ -101,7 +101,10 @@ CUresult cuPointerGetAttribute(void* data, CUpointer_attribute attribute, CUdevi
   if (CUresult failed = require_context(&context)) return failed;
   if (data == nullptr) return CUDA_ERROR_INVALID_VALUE;
   Known known;
-  if (!look_up(ptr, &known)) return CUDA_ERROR_INVALID_VALUE;
+  if (!look_up(ptr, &known)) {
+    // "1 if this pointer is in a valid address range …, 0 otherwise"
+    return attribute == CU_POINTER_ATTRIBUTE_MAPPED ? answer(data, 0U) : CUDA_ERROR_INVALID_VALUE;
+  }
   return attribute_of(known, ptr, attribute, data);
 }
 
@@ -110,7 +113,9 @@ CUresult cuPointerGetAttributes(unsigned numAttributes, CUpointer_attribute* att
                                 void** data, CUdeviceptr ptr) {
   Context* context = nullptr;
   if (CUresult failed = require_context(&context)) return failed;
-  if (attributes == nullptr || data == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (attributes == nullptr || data == nullptr || numAttributes == 0) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
   Known known;
   const bool hit = look_up(ptr, &known);
   for (unsigned i = 0; i < numAttributes; ++i) {

@@ -15,6 +15,17 @@ CUresult find_event(CUevent handle, std::shared_ptr<Event>* event) {
   return (*event)->context().status();
 }
 
+bool is_stream_attribute(CUstreamAttrID attribute) {
+  switch (attribute) {
+    case CU_STREAM_ATTRIBUTE_ACCESS_POLICY_WINDOW:
+    case CU_STREAM_ATTRIBUTE_SYNCHRONIZATION_POLICY:
+    case CU_STREAM_ATTRIBUTE_PRIORITY:
+    case CU_STREAM_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
+    case CU_STREAM_ATTRIBUTE_MEM_SYNC_DOMAIN: return true;
+    default: return false;
+  }
+}
+
 }  // namespace
 }  // namespace farcall::softgpu
 
@@ -43,7 +54,7 @@ CUresult cuStreamDestroy_v2(CUstream hStream) {
   auto stream = driver().streams.remove(hStream);
   if (!stream) return CUDA_ERROR_INVALID_HANDLE;
   stream->context().close_stream(stream);
-  return CUDA_SUCCESS;
+  return stream->context().status();
 }
 
 CUresult cuStreamDestroy(CUstream hStream) { return cuStreamDestroy_v2(hStream); }
@@ -116,16 +127,17 @@ CUresult cuStreamGetCtx(CUstream hStream, CUcontext* pctx) {
 CUresult cuStreamGetAttribute(CUstream hStream, CUstreamAttrID attr, CUstreamAttrValue* value_out) {
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(hStream, &stream)) return failed;
-  if (value_out == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (value_out == nullptr || !is_stream_attribute(attr)) return CUDA_ERROR_INVALID_VALUE;
   *value_out = {};
   if (attr == CU_LAUNCH_ATTRIBUTE_PRIORITY) value_out->priority = stream->priority();
   return CUDA_SUCCESS;
 }
 
-CUresult cuStreamSetAttribute(CUstream hStream, CUstreamAttrID, const CUstreamAttrValue* value) {
+CUresult cuStreamSetAttribute(CUstream hStream, CUstreamAttrID attr,
+                              const CUstreamAttrValue* value) {
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(hStream, &stream)) return failed;
-  return value == nullptr ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+  return value == nullptr || !is_stream_attribute(attr) ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
 
 CUresult cuStreamCopyAttributes(CUstream dst, CUstream src) {
@@ -152,7 +164,8 @@ CUresult cuEventCreate(CUevent* phEvent, unsigned Flags) {
 
 CUresult cuEventDestroy_v2(CUevent hEvent) {
   if (CUresult failed = require_driver()) return failed;
-  return driver().events.remove(hEvent) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+  auto event = driver().events.remove(hEvent);
+  return event ? event->context().status() : CUDA_ERROR_INVALID_HANDLE;
 }
 
 CUresult cuEventDestroy(CUevent hEvent) { return cuEventDestroy_v2(hEvent); }

@@ -27,8 +27,12 @@ class Figures:
         try:
             return importlib.import_module(name)
         except ImportError as missing:
-            print(f"no {name} here: {missing}")
-            sys.exit(SKIPPED)
+            return self.skip(f"no {name} here: {missing}")
+
+    @staticmethod
+    def skip(why):
+        print(why)
+        sys.exit(SKIPPED)
 
     def time(self, name, unit, body, synchronize, rounds=ROUNDS):
         """Median of `rounds`, in "ms" or "us"."""
