@@ -46,6 +46,8 @@ void device_facts(int ordinal, CUuuid* uuid, int pci[3]) {
 const farcall::cuda::PrivateHost kHost = {
     .primary_context = primary_context,
     .load_module = cuModuleLoadData,
+    .function_count = cuModuleGetFunctionCount,
+    .functions = cuModuleEnumerateFunctions,
     .current_context = cuCtxGetCurrent,
     .context_id = cuCtxGetId,
     .context_create = context_create,

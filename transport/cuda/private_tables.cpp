@@ -9,6 +9,7 @@
 #include <cstring>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "transport/base/log.h"
 #include "transport/cuda/context_storage.h"
@@ -162,6 +163,34 @@ const auto& tools_context() {
   return slots;
 }
 
+// --- TOOLS_MODULE: what a module holds ----------------------------------------------------------
+
+// Calls visit(state, function, module) for every function and returns 1: how cuFFT finds its
+// kernels.
+using VisitFunction = void(void* state, CUfunction function, CUmodule module);
+CUresult visit_functions(CUcontext, CUmodule module, VisitFunction* visit, void* state) {
+  if (visit == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  unsigned count = 0;
+  if (const CUresult failed = host().function_count(&count, module); failed != CUDA_SUCCESS) {
+    return failed;
+  }
+  std::vector<CUfunction> functions(count);
+  if (const CUresult failed = host().functions(functions.data(), count, module);
+      failed != CUDA_SUCCESS) {
+    return failed;
+  }
+  for (CUfunction function : functions) visit(state, function, module);
+  return static_cast<CUresult>(1);
+}
+const auto& tools_module() {
+  static const auto slots = [] {
+    auto table = sized_table<8, 64>();
+    table[7] = slot(&visit_functions);
+    return table;
+  }();
+  return slots;
+}
+
 // --- CONTEXT_CHECKS: always "nothing special" ----------------------------------------------------
 
 CUresult context_check(CUcontext, unsigned* first, const void** second) {
@@ -282,6 +311,9 @@ std::span<const Served> served() {
       {{0x21, 0x31, 0x8c, 0x60, 0x97, 0x14, 0x32, 0x48, 0x8c, 0xa6, 0x41, 0xff, 0x73, 0x24, 0xc8,
         0xf2},
        tools_context().data()},
+      {{0x6e, 0x16, 0x3f, 0xbe, 0xb9, 0x58, 0x44, 0x4d, 0x83, 0x5c, 0xe1, 0x82, 0xaf, 0xf1, 0x99,
+        0x1e},
+       tools_module().data()},
   };
   return tables;
 }

@@ -23,6 +23,9 @@ struct PrivateHost {
   // The device's primary context, without retaining it.
   CUresult (*primary_context)(CUcontext* context, CUdevice device);
   CUresult (*load_module)(CUmodule* module, const void* image);
+  // The functions of a module, which a library wants by handle and not by name.
+  CUresult (*function_count)(unsigned* count, CUmodule module);
+  CUresult (*functions)(CUfunction* functions, unsigned count, CUmodule module);
   CUresult (*current_context)(CUcontext* context);  // null context when there is none
   CUresult (*context_id)(CUcontext context, unsigned long long* id);
   CUresult (*context_create)(CUcontext* context, unsigned flags, CUdevice device);

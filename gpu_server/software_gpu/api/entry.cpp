@@ -29,6 +29,12 @@ const cuda::PrivateHost kPrivateHost = {
         },
     .load_module = [](CUmodule* module,
                       const void* image) { return cuModuleLoadData(module, image); },
+    .function_count = [](unsigned* count,
+                         CUmodule module) { return cuModuleGetFunctionCount(count, module); },
+    .functions =
+        [](CUfunction* functions, unsigned count, CUmodule module) {
+          return cuModuleEnumerateFunctions(functions, count, module);
+        },
     .current_context = [](CUcontext* context) { return cuCtxGetCurrent(context); },
     .context_id = [](CUcontext context, unsigned long long* id) { return cuCtxGetId(context, id); },
     .context_create = [](CUcontext* context, unsigned flags,

@@ -59,8 +59,8 @@ def cupy(build):
                 CUPY_COMPILE_WITH_PTX="1")
 
 
-def cublas(build):
-    run_program(build, "requirements.txt", "cublas_program.py", NEWER_THAN_ALL,
+def libraries(build):
+    run_program(build, "requirements.txt", "libraries_program.py", NEWER_THAN_ALL,
                 CUDA_PATH=toolkit(), CUPY_COMPILE_WITH_PTX="1")
 
 
@@ -72,4 +72,4 @@ def pytorch(build):
 
 
 if __name__ == "__main__":
-    main({function.__name__: function for function in (numba, cupy, cublas, pytorch)})
+    main({function.__name__: function for function in (numba, cupy, libraries, pytorch)})

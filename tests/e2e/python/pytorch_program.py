@@ -1,7 +1,7 @@
 """What PyTorch is asked to do on a device; run by python_tests.py.
 
 Its own kernels come as machine code only, so what is used here is what needs none of them: the
-allocator, copies, streams, cuBLAS and cuDNN (which carry PTX), autograd, and kernels compiled here.
+allocator, copies, streams, cuBLAS, cuFFT and cuDNN (which carry PTX), autograd, and kernels compiled here.
 README.md lists what does not work.
 """
 import torch
@@ -160,6 +160,14 @@ def cudnn_convolution():
     x, w = torch.rand(2, 3, 12, 12), torch.rand(4, 3, 3, 3)
     torch.testing.assert_close(torch.nn.functional.conv2d(x.cuda(), w.cuda()).cpu(),
                                torch.nn.functional.conv2d(x, w), rtol=1e-4, atol=1e-4)
+
+
+@case
+def cufft():
+    torch.manual_seed(4)
+    x = torch.rand(4, 60, dtype=torch.complex64)
+    torch.testing.assert_close(torch.fft.fft(x.cuda()).cpu(), torch.fft.fft(x), rtol=1e-4,
+                               atol=1e-4)
 
 
 @case

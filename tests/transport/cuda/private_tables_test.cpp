@@ -28,6 +28,17 @@ const PrivateHost kHost = {
           *module = static_cast<CUmodule>(const_cast<void*>(image));
           return CUDA_SUCCESS;
         },
+    .function_count =
+        [](unsigned* count, CUmodule) {
+          *count = 2;
+          return CUDA_SUCCESS;
+        },
+    .functions =
+        [](CUfunction* functions, unsigned, CUmodule module) {
+          functions[0] = static_cast<CUfunction>(static_cast<void*>(module));
+          functions[1] = fake<CUfunction>(0x99);
+          return CUDA_SUCCESS;
+        },
     .current_context =
         [](CUcontext* context) {
           *context = fake<CUcontext>(0x77);
@@ -75,7 +86,7 @@ TEST_CASE("tables are served by id, with their size in the first slot") {
       {"6bd5fb6c5bf4e74a8987d93912fd9df9", 13 * 8}, {"a094798c2e742e7493f20800200c0a66", 7 * 8},
       {"42d85a8123f6cb478298f6e78a3aecdc", 4 * 8},  {"263e88607cd2614392f6bbd5006dfa7e", 4 * 8},
       {"d4082055bde6704b8d34ba123c66e1f2", 3 * 8},  {"0ca50b8c1004929a89a7d0df10e77286", 2 * 8},
-      {"21318c60971432488ca641ff7324c8f2", 95 * 8},
+      {"21318c60971432488ca641ff7324c8f2", 95 * 8}, {"6e163fbeb958444d835ce182aff1991e", 64 * 8},
   };
   for (const auto& [hex, bytes] : tables) {
     const void* const* table = table_of(hex);
@@ -125,6 +136,20 @@ TEST_CASE(
   CHECK(number(nullptr, &id) == CUDA_SUCCESS);
   CHECK(id == 0x78);
   CHECK(number(nullptr, nullptr) == CUDA_ERROR_INVALID_VALUE);
+}
+
+TEST_CASE("the functions of a module are shown one after the other, as cuFFT asks for them") {
+  static std::vector<CUfunction> shown;
+  shown.clear();
+  auto* visit = +[](void* state, CUfunction function, CUmodule module) {
+    CHECK(state == &shown);
+    CHECK(module == fake<CUmodule>(0x33));
+    shown.push_back(function);
+  };
+  auto* visit_all = slot<int(CUcontext, CUmodule, decltype(visit), void*)>(
+      table_of("6e163fbeb958444d835ce182aff1991e"), 7);
+  CHECK(visit_all(nullptr, fake<CUmodule>(0x33), visit, &shown) == 1);
+  CHECK(shown == std::vector{fake<CUfunction>(0x33), fake<CUfunction>(0x99)});
 }
 
 TEST_CASE("every stream has a key, the default one too") {

@@ -1,4 +1,4 @@
-"""cuBLAS by way of CuPy: matrices large enough that every kind of its kernels has a turn."""
+"""cuBLAS and cuFFT by way of CuPy: sizes of every kind, so that each kind of kernel has a turn."""
 import cupy as cp
 import numpy as np
 
@@ -47,6 +47,25 @@ def matrix_times_vector():
     a = np.random.default_rng(5).random((64, 48)).astype(np.float32)
     v = np.arange(48, dtype=np.float32)
     np.testing.assert_allclose(cp.asnumpy(cp.asarray(a) @ cp.asarray(v)), a @ v, rtol=1e-5)
+
+
+@case
+def transforms():
+    random = np.random.default_rng(6)
+    for size in (1, 2, 15, 64, 97, 1000, 1024):
+        x = random.random(size) + 1j * random.random(size)
+        d = cp.fft.fft(cp.asarray(x))
+        np.testing.assert_allclose(cp.asnumpy(d), np.fft.fft(x), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(cp.asnumpy(cp.fft.ifft(d)), x, rtol=1e-9, atol=1e-9)
+
+
+@case
+def real_and_plane_transforms():
+    x = np.random.default_rng(7).random((24, 40)).astype(np.float32)
+    np.testing.assert_allclose(cp.asnumpy(cp.fft.rfft2(cp.asarray(x))), np.fft.rfft2(x),
+                               rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(cp.asnumpy(cp.fft.irfft(cp.fft.rfft(cp.asarray(x)), n=40)), x,
+                               rtol=1e-4, atol=1e-4)
 
 
 if __name__ == "__main__":
