@@ -28,6 +28,9 @@ enum class Memory : std::uint8_t {
   kRegistered,  // cuMemHostRegister: the program's own memory
 };
 
+// Memory that launches of a graph allocate is not forgotten when it is freed.
+inline constexpr std::uint64_t kGraphOwner = 1;
+
 struct Allocation {
   std::uint64_t address = 0;
   std::uint64_t bytes = 0;
@@ -36,9 +39,10 @@ struct Allocation {
   int ordinal = 0;              // device
   unsigned server = 0;          // whose device memory it is
   unsigned flags = 0;           // of cuMemHostAlloc or cuMemHostRegister
-  std::uint64_t owner = 0;      // module or library id of a kGlobal
+  std::uint64_t owner = 0;      // module or library id of a kGlobal; kGraphOwner, or 0, of a kPool
   std::uint64_t buffer_id = 0;  // CU_POINTER_ATTRIBUTE_BUFFER_ID: unique in the process
 
+  bool is_of_graph() const { return memory == Memory::kPool && owner == kGraphOwner; }
   bool is_device() const { return memory <= Memory::kGlobal; }
   bool holds(std::uint64_t at, std::uint64_t count) const {
     return at >= address && at - address <= bytes && count <= bytes - (at - address);

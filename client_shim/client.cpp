@@ -1,5 +1,8 @@
 #include "client_shim/client.h"
 
+#include "client_shim/graph_copies.h"
+#include "client_shim/graph_kept.h"
+
 #include <pthread.h>
 
 #include <atomic>
@@ -87,7 +90,11 @@ Client::Client(std::unique_ptr<link::Session> session, Settings settings, const 
       landing_watch_(landings_, receiver_),
       flusher_(*session_),
       stats_(!settings_.stats_file.empty() || !settings_.trace_file.empty()),
-      trace_(settings_.trace_file, stats_, clock) {}
+      trace_(settings_.trace_file, stats_, clock),
+      graph_copies_(std::make_unique<GraphCopies>(*this)),
+      graph_kept_(std::make_unique<GraphKept>()) {}
+
+Client::~Client() = default;
 
 Result<std::unique_ptr<Client>> Client::open(std::unique_ptr<link::Session> session,
                                              Settings settings, const Clock& clock, Seat seat) {
@@ -176,6 +183,14 @@ void Client::remember(Memory memory, CUdeviceptr address, std::uint64_t bytes) {
   // Without a context the ordinal stays 0; the call would not have succeeded then.
   static_cast<void>(current_device(&made.ordinal));
   allocations().add(made);
+}
+
+void Client::remember_graph_memory(CUdeviceptr address, std::uint64_t bytes) {
+  Allocation made{.address = address, .bytes = bytes, .context = this_thread().current()};
+  made.memory = Memory::kPool;
+  made.owner = kGraphOwner;
+  (void)current_device(&made.ordinal);
+  allocations_.add(made);
 }
 
 void Client::remember_global(CUdeviceptr address, std::uint64_t bytes, std::uint64_t owner) {

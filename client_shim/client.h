@@ -36,8 +36,12 @@
 
 namespace farcall::shim {
 
+class GraphCopies;
+class GraphKept;
+
 class Client {
  public:
+  ~Client();
   using Encode = api::Encode;
 
   // What a client has in common with those of the program's other servers.
@@ -97,6 +101,8 @@ class Client {
 
   // Enters device memory that the current context has just been given.
   void remember(Memory memory, CUdeviceptr address, std::uint64_t bytes);
+  // The same for what a graph allocates: known for good, because each launch allocates it again.
+  void remember_graph_memory(CUdeviceptr address, std::uint64_t bytes);
   // The same for a variable of a module or library.
   void remember_global(CUdeviceptr address, std::uint64_t bytes, std::uint64_t owner);
 
@@ -120,6 +126,8 @@ class Client {
   ImageNames& image_names() { return image_names_; }
   api::ReplyCache& replies() { return replies_; }
   HostFunctions& host_functions() { return host_functions_; }
+  GraphCopies& graph_copies() { return *graph_copies_; }
+  GraphKept& graph_kept() { return *graph_kept_; }
   Completions& completions() { return completions_; }
   // Whether a wait of this thread may be answered from completions(): for all that was started, or
   // for what had been when completions().work() was `work`. What the thread posted by then must
@@ -182,6 +190,8 @@ class Client {
   Links links_;
   ImageNames image_names_;
   HostFunctions host_functions_{*this};
+  const std::unique_ptr<GraphCopies> graph_copies_;
+  const std::unique_ptr<GraphKept> graph_kept_;
   api::ReplyCache replies_;
 };
 

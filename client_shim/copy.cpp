@@ -5,6 +5,7 @@
 
 #include "client_shim/entry.h"
 #include "transport/api/client_call.h"
+#include "client_shim/graph_copies.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 #include "transport/base/limits.h"
@@ -52,6 +53,27 @@ void wait_for_landings(const void* host, std::size_t bytes) {
   for_each_client([&](Client& client) { client.landings().wait_clear(host, bytes); });
 }
 
+namespace {
+
+// A copy in a stream that is being captured becomes part of the graph.
+CUresult capture_linear(Client& client, const LinearCopy& copy, bool to_device, bool* is_captured) {
+  if (!copy.is_async || !client.completions().is_capturing()) return CUDA_SUCCESS;
+  CaptureInfo info;
+  CUresult asked = capture_info(client, copy.stream, &info);
+  *is_captured = asked == CUDA_SUCCESS && info.is_active();
+  if (!*is_captured) return asked;
+  Shape shape;
+  shape.width = copy.bytes;
+  const Side host{
+      Place::kHost, reinterpret_cast<std::uint64_t>(copy.host), copy.bytes, 1, 0, 0, 0, 0};
+  const Side device{Place::kDevice, copy.device, copy.bytes, 1, 0, 0, 0, 0};
+  shape.from = to_device ? host : device;
+  shape.to = to_device ? device : host;
+  return client.graph_copies().capture(shape, info, copy.stream);
+}
+
+}  // namespace
+
 CUresult take_payload(Reply& reply, void* to, std::size_t bytes) {
   if (reply.in.get<std::uint64_t>() != bytes) {
     reply.in.fail();
@@ -75,6 +97,9 @@ CUresult copy_to_device(Client& client, const LinearCopy& copy) {
   if (copy.bytes == 0) return CUDA_SUCCESS;
   bool known = false;
   if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;
+  bool is_captured = false;
+  CUresult captured = capture_linear(client, copy, true, &is_captured);
+  if (captured != CUDA_SUCCESS || is_captured) return captured;
   // The driver would read this memory when the stream gets here, behind what is to land in it.
   wait_for_landings(copy.host, copy.bytes);
   const api::RowInfo& info =
@@ -175,7 +200,18 @@ CUresult copy_from_device(Client& client, const LinearCopy& copy) {
   if (copy.bytes == 0) return CUDA_SUCCESS;
   bool known = false;
   if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;
+  bool is_captured = false;
+  CUresult captured = capture_linear(client, copy, false, &is_captured);
+  if (captured != CUDA_SUCCESS || is_captured) return captured;
   return can_land(client, copy, known) ? fetch_later(client, copy) : fetch(client, copy);
+}
+
+CUresult land_from_device(Client& client, const LinearCopy& copy) {
+  bool is_captured = false;
+  CUresult captured = capture_linear(client, copy, false, &is_captured);
+  if (captured != CUDA_SUCCESS || is_captured) return captured;
+  const bool posts = is_on(Switch::kAsyncCopy) && client.posts(row::cuMemcpyDtoHAsync_v2::info());
+  return posts ? fetch_later(client, copy) : fetch(client, copy);
 }
 
 }  // namespace farcall::shim

@@ -39,6 +39,10 @@ bool is_device_range(Client& client, std::uint64_t address, std::uint64_t bytes)
 CUresult copy_to_device(Client& client, const LinearCopy& copy);
 CUresult copy_from_device(Client& client, const LinearCopy& copy);
 
+// The same, for memory that the program leaves alone until what is in the stream is done, whatever
+// memory that is: posted, where there is room.
+CUresult land_from_device(Client& client, const LinearCopy& copy);
+
 // Takes the `bytes` bytes a reply carries, inline or on the bulk lane, into `to`.
 CUresult take_payload(Reply& reply, void* to, std::size_t bytes);
 

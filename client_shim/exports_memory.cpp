@@ -40,6 +40,7 @@ struct Around<row::cuMemFree_v2> {
       if (!known || known->address != address || known->memory == Memory::kGlobal) {
         return CUDA_ERROR_INVALID_VALUE;
       }
+      if (known->is_of_graph()) return api::call<row::cuMemFree_v2>(address);
       // Forgotten before it is freed: afterwards another thread may be given the same address.
       auto taken = client.allocations().take_device(address);
       Ending ending(client);

@@ -1,6 +1,7 @@
 #include "client_shim/host_functions.h"
 
 #include "client_shim/client.h"
+#include "client_shim/graph_copies.h"
 #include "client_shim/process.h"
 #include "transport/api/rows.h"
 #include "transport/base/limits.h"
@@ -34,6 +35,12 @@ std::uint64_t HostFunctions::add(const Function& function) {
   state->entries.emplace(id, Entry{function});
   outstanding_.store(state->entries.size(), std::memory_order_relaxed);
   return id;
+}
+
+std::optional<HostFunctions::Function> HostFunctions::find(std::uint64_t id) {
+  auto state = state_.lock();
+  auto at = state->entries.find(id);
+  return at == state->entries.end() ? std::nullopt : std::optional(at->second.function);
 }
 
 void HostFunctions::sent(std::uint64_t id) {
@@ -111,7 +118,9 @@ bool HostFunctions::serve(const hand::HostTurn& turn) {
   }
   const auto status = static_cast<CUresult>(turn.status);
   const bool runs = function.callback != nullptr || !is_called_off;
+  if (runs && comes_again) client_.graph_copies().before_function(turn.id);
   if (runs && !call(function, status)) return false;
+  if (runs && comes_again) client_.graph_copies().after_function(turn.id);
   bool is_last = false;
   {
     auto state = state_.lock();

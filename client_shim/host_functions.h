@@ -22,6 +22,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <map>
+#include <optional>
 
 #include "transport/api/hand.h"
 #include "transport/base/guarded.h"
@@ -49,6 +50,8 @@ class HostFunctions {
   // A number for it. Waits while there are limits::kHostFunctionsMax; 0 when there is no thread to
   // run it.
   std::uint64_t add(const Function& function);
+  // What the program handed over under this number.
+  std::optional<Function> find(std::uint64_t id);
   // The server has it, and will say when its turn has come.
   void sent(std::uint64_t id);
   // It has not, or not any more.

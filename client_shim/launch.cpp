@@ -200,4 +200,29 @@ CUresult launch(Client& client, const LaunchRequest& request) {
   return launched;
 }
 
+CUresult NodeLaunch::prepare(Client& client, const LaunchRequest& request) {
+  if (request.function == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  LaunchPlan* plan = nullptr;
+  CUresult ready = plan_of(client, client.this_thread(), request.function, &plan);
+  if (ready != CUDA_SUCCESS) return ready;
+  if (ready = check_launch(plan->limits, *plan->kernel, request.config); ready != CUDA_SUCCESS) {
+    return ready;
+  }
+  if (ready = check_params(*plan->kernel, request); ready != CUDA_SUCCESS) return ready;
+  kernel_ = plan->kernel;
+  params_ = request.params;
+  is_buffer_ = request.extra != nullptr;
+  ExtraBuffer buffer;
+  if (is_buffer_) ready = read_extra(request.extra, &buffer);
+  buffer_ = buffer.at;
+  buffer_bytes_ = buffer.bytes;
+  return ready;
+}
+
+void NodeLaunch::put_arguments(wire::Writer& out) const {
+  if (!is_buffer_) return put_params(out, *kernel_, params_);
+  out.put(hand::LaunchParams{hand::ParamForm::kBuffer, static_cast<std::uint32_t>(buffer_bytes_)});
+  out.bytes(buffer_, buffer_bytes_);
+}
+
 }  // namespace farcall::shim

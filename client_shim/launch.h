@@ -26,4 +26,20 @@ CUresult check_launch(const LaunchLimits& limits, const FunctionFacts& kernel,
 
 CUresult launch(Client& client, const LaunchRequest& request);
 
+// What a kernel node of a graph is called with: checked and sent as a launch's is.
+class NodeLaunch {
+ public:
+  // Errors: as a launch's.
+  CUresult prepare(Client& client, const LaunchRequest& request);
+  // hand::LaunchParams and the bytes.
+  void put_arguments(wire::Writer& out) const;
+
+ private:
+  FunctionRefs kernel_;
+  void** params_ = nullptr;
+  bool is_buffer_ = false;
+  const void* buffer_ = nullptr;
+  std::size_t buffer_bytes_ = 0;
+};
+
 }  // namespace farcall::shim

@@ -6,6 +6,7 @@
 #include "client_shim/copy.h"
 #include "client_shim/entry.h"
 #include "client_shim/extent.h"
+#include "client_shim/graph_copies.h"
 #include "transport/api/rows.h"
 #include "transport/base/switches.h"
 
@@ -217,6 +218,12 @@ CUresult copy_shape(Client& client, const Shape& shape, CUstream stream, bool is
   if (CUresult bad = judge_shape(client, shape); bad != CUDA_SUCCESS) return bad;
   bool from_host = shape.from.place == Place::kHost;
   bool to_host = shape.to.place == Place::kHost;
+  if (is_async && (from_host || to_host) && client.completions().is_capturing()) {
+    CaptureInfo info;
+    CUresult asked = capture_info(client, stream, &info);
+    if (asked != CUDA_SUCCESS) return asked;
+    if (info.is_active()) return client.graph_copies().capture(shape, info, stream);
+  }
   if (from_host) {
     std::uint64_t first = shape.from.row_at(0, 0);
     std::uint64_t last = shape.from.row_at(shape.rows - 1, shape.slices - 1);
@@ -239,6 +246,16 @@ CUresult copy_shape(Client& client, const Shape& shape, CUstream stream, bool is
   auto encode = [&](wire::Writer& out) { journey.encode(out); };
   return client.ask(api::row::cuMemcpy3D_v2::info(), encode,
                     [](Reply& reply) { return reply.status; });
+}
+
+CUresult land_shape(Client& client, const Shape& shape, CUstream stream) {
+  const bool is_one = is_packed(shape.from, shape) && is_packed(shape.to, shape);
+  if (is_one) {
+    auto* host = reinterpret_cast<void*>(shape.to.row_at(0, 0));
+    const std::uint64_t bytes = shape.width * shape.rows * shape.slices;
+    return land_from_device(client, {shape.from.row_at(0, 0), host, bytes, stream, true});
+  }
+  return copy_shape(client, shape, stream, true);
 }
 
 }  // namespace farcall::shim

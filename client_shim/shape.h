@@ -47,5 +47,8 @@ CUresult shape_of(const Allocations& allocations, const CUDA_MEMCPY2D& copy, Sha
 CUresult shape_of(const Allocations& allocations, const CUDA_MEMCPY3D& copy, Shape* shape);
 
 CUresult copy_shape(Client& client, const Shape& shape, CUstream stream, bool is_async);
+// From the device to host memory that the program leaves alone until what is in the stream is done:
+// posted, where there is room.
+CUresult land_shape(Client& client, const Shape& shape, CUstream stream);
 
 }  // namespace farcall::shim

@@ -16,6 +16,7 @@ std::uint64_t CallHandles::context_for(Kind kind) const {
     case Kind::kLibrary:
     case Kind::kKernel:
     case Kind::kMemoryPool:
+    case Kind::kUserObject:
     case Kind::kGreenContext: return 0;
     default: return thread_.context_id;
   }
@@ -36,6 +37,10 @@ bool CallHandles::adopt(Kind kind, std::uint64_t id, void* real) {
 
 void CallHandles::drop(Kind kind, std::uint64_t id) {
   if (table_.find(kind, id) != nullptr) table_.drop(id);
+}
+
+std::uint64_t CallHandles::graph_of(std::uint64_t id) {
+  return table_.find(Kind::kGraphNode, id) == nullptr ? id : table_.parent_of(id);
 }
 
 CUstream CallHandles::thread_stream() {

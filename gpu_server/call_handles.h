@@ -27,6 +27,7 @@ class CallHandles final : public api::Handles {
   bool is_taken(std::uint64_t id) override { return table_.taken(id); }
   bool adopt(Kind kind, std::uint64_t id, void* real) override;
   void drop(Kind kind, std::uint64_t id) override;
+  std::uint64_t graph_of(std::uint64_t id) override;
   CUstream thread_stream() override;
 
   HandleTable& table() { return table_; }

@@ -134,6 +134,40 @@ Verdict set_node(Call& call) {
   return call.status(place(call, {head.id, current(driver), true}, set_params));
 }
 
+// What of ours stands for the function of a host node; 0 for a node that is not a client's.
+Verdict get_node(Call& call) {
+  api::Load load{call.in, call.handles, call.scratch};
+  auto node = api::load_item<CUgraphNode>(load);
+  if (!call.in.done()) return Verdict::kMalformed;
+  if (load.refused != CUDA_SUCCESS) return call.status(load.refused);
+  if (!call.driver.cuGraphHostNodeGetParams) return call.status(CUDA_ERROR_NOT_SUPPORTED);
+  CUDA_HOST_NODE_PARAMS params{};
+  CUresult got = call.driver.cuGraphHostNodeGetParams(node, &params);
+  call.status(got);
+  if (got != CUDA_SUCCESS) return Verdict::kAnswered;
+  call.out.put(call.host_gates.id_of(params.userData));
+  return Verdict::kAnswered;
+}
+
+// Its destructor is called when the last reference goes, on whatever thread that happens.
+Verdict create_object(Call& call) {
+  auto head = call.in.get<hand::UserObject>();
+  if (!call.in.done()) return Verdict::kMalformed;
+  if (!call.driver.cuUserObjectCreate) return call.status(CUDA_ERROR_NOT_SUPPORTED);
+  CUuserObject object = nullptr;
+  CUresult placed = place(call, {head.destructor, nullptr, false}, [&](HostGates::Gate* gate) {
+    return call.driver.cuUserObjectCreate(&object, gate, HostGates::at_end, head.references,
+                                          head.flags);
+  });
+  call.status(placed);
+  if (placed != CUDA_SUCCESS) return Verdict::kAnswered;
+  api::Answer answer(call.out, call.handles);
+  api::answer_item(answer, object);
+  if (!answer.full) return Verdict::kAnswered;
+  call.out.rewind(0);
+  return call.status(CUDA_ERROR_OUT_OF_MEMORY);
+}
+
 }  // namespace
 
 std::span<const HandRow> hand_callback_rows() {
@@ -145,6 +179,8 @@ std::span<const HandRow> hand_callback_rows() {
       {row::cuGraphAddHostNode::info(), add_node},
       {row::cuGraphHostNodeSetParams::info(), set_node},
       {row::cuGraphExecHostNodeSetParams::info(), set_node},
+      {row::cuGraphHostNodeGetParams::info(), get_node},
+      {row::cuUserObjectCreate::info(), create_object},
   };
   return rows;
 }

@@ -35,6 +35,12 @@ std::uint64_t HandleTable::id_of(Kind kind, const void* real) {
   return found == state->by_real.end() ? 0 : found->second;
 }
 
+std::uint64_t HandleTable::parent_of(std::uint64_t id) {
+  auto state = state_.lock();
+  auto found = state->entries.find(id);
+  return found == state->entries.end() ? 0 : found->second.parent;
+}
+
 Result<std::uint64_t> HandleTable::add(Kind kind, void* real, std::uint64_t parent) {
   auto state = state_.lock();
   if (auto known = state->by_real.find(Real{kind, real}); known != state->by_real.end()) {

@@ -41,6 +41,9 @@ class HandleTable {
   // The id under which `real` is known, or 0.
   std::uint64_t id_of(Kind kind, const void* real);
 
+  // The id that `id` dies with, or 0.
+  std::uint64_t parent_of(std::uint64_t id);
+
   // An id for `real`, minted here; the same one while the same object lives.
   //   parent  id of the object it dies with, or 0; an unknown parent counts as 0
   // Errors: kOverQuota.

@@ -113,6 +113,24 @@ void HostGates::at_callback(CUstream, CUresult status, void* gate) {
   pass(*static_cast<Gate*>(gate), status);
 }
 
+void HostGates::at_end(void* handed) {
+  Gate& gate = *static_cast<Gate*>(handed);
+  const std::shared_ptr<Shared> shared = gate.shared->shared_from_this();
+  auto state = shared->state.lock();
+  if (!state->is_closed) {
+    state->turns.push_back({gate.what.id, ++state->last_turn, CUDA_SUCCESS, 0});
+    shared->told.notify_one();
+  }
+  state->gates.erase(&gate);
+  shared->count(*state);
+}
+
+std::uint64_t HostGates::id_of(const void* handed) const {
+  auto state = shared_->state.lock();
+  auto found = state->gates.find(static_cast<Gate*>(const_cast<void*>(handed)));
+  return found == state->gates.end() ? 0 : found->second->what.id;
+}
+
 void HostGates::pass(Gate& gate, CUresult status) {
   // The session may end as soon as this has let go of its gate.
   const std::shared_ptr<Shared> shared = gate.shared->shared_from_this();

@@ -60,6 +60,10 @@ class HostGates {
 
   static void CUDA_CB at_function(void* gate);
   static void CUDA_CB at_callback(CUstream stream, CUresult status, void* gate);
+  // For what nobody waits for: tells the client, and returns at once.
+  static void CUDA_CB at_end(void* gate);
+  // The client's number of the function that a driver has this pointer for; 0 for others.
+  std::uint64_t id_of(const void* gate) const;
 
   // The next turn answers this call. False when another one is there already.
   bool await(const wire::FrameHeader& head);

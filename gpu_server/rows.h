@@ -50,5 +50,6 @@ std::span<const HandRow> hand_module_rows();
 std::span<const HandRow> hand_function_rows();
 std::span<const HandRow> hand_link_rows();
 std::span<const HandRow> hand_launch_rows();
+std::span<const HandRow> hand_graph_rows();
 
 }  // namespace farcall::server

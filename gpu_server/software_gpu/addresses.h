@@ -22,6 +22,7 @@ enum class MemoryKind {
   kDevice,          // cuMemAlloc and relatives
   kManaged,         // cuMemAllocManaged: plain device memory, which the host can always touch
   kPooled,          // cuMemAllocAsync
+  kGraph,           // of a memory node; see graph_memory.h
   kArray,           // behind a CUarray; no program sees the address
   kHostAllocated,   // cuMemHostAlloc
   kHostRegistered,  // cuMemHostRegister

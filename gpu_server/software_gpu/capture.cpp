@@ -1,6 +1,7 @@
 #include "gpu_server/software_gpu/capture.h"
 
 #include <algorithm>
+#include <set>
 
 #include "gpu_server/software_gpu/driver.h"
 
@@ -40,6 +41,25 @@ void Capture::set_frontier(const Stream& stream, std::vector<GraphNode*> nodes) 
   state_.lock()->frontier[&stream] = std::move(nodes);
 }
 
+bool Capture::is_joined() {
+  auto state = state_.lock();
+  std::set<const GraphNode*> before;
+  std::vector<const GraphNode*> next;
+  for (GraphNode* node : state->frontier[origin_]) next.push_back(node);
+  while (!next.empty()) {
+    const GraphNode* node = next.back();
+    next.pop_back();
+    if (!before.insert(node).second) continue;
+    next.insert(next.end(), node->after.begin(), node->after.end());
+  }
+  for (const auto& [stream, nodes] : state->frontier) {
+    for (const GraphNode* node : nodes) {
+      if (!before.contains(node)) return false;
+    }
+  }
+  return true;
+}
+
 std::shared_ptr<Capture> capture_of(Stream& stream) {
   if (!stream.in_capture.load(std::memory_order_acquire)) return nullptr;
   std::lock_guard lock(stream.context().order());
@@ -74,7 +94,7 @@ CUresult record_event(Stream& stream, Event& event) {
 
 CUresult wait_event(Stream& stream, Event& event) {
   std::vector<GraphNode*> nodes;
-  if (auto capture = event.captured(&nodes)) {
+  if (auto capture = event.captured(&nodes); capture && !capture->is_over()) {
     auto own = capture_of(stream);
     if (own && own != capture) return CUDA_ERROR_STREAM_CAPTURE_MERGE;
     if (!own) {

@@ -8,6 +8,7 @@
 // Owner: the streams that take part, and events recorded in it.
 // Threads: any; its data is under its own lock.
 #pragma once
+#include <atomic>
 #include <map>
 #include <memory>
 #include <vector>
@@ -35,6 +36,11 @@ class Capture {
   std::vector<GraphNode*> frontier(const Stream& stream);
   void extend_frontier(const Stream& stream, const std::vector<GraphNode*>& more);
   void set_frontier(const Stream& stream, std::vector<GraphNode*> nodes);
+  // Whether all work of other streams comes before what the origin has done or waited for.
+  bool is_joined();
+  // It is over: events recorded in it mark nothing any more.
+  void end() { over_.store(true); }
+  bool is_over() const { return over_.load(); }
   void invalidate() { state_.lock()->valid = false; }
   bool valid() { return state_.lock()->valid; }
 
@@ -47,6 +53,7 @@ class Capture {
   const bool owns_graph_;
   const Stream* const origin_;
   const std::uint64_t id_;
+  std::atomic<bool> over_{false};
   Guarded<State> state_;
 };
 

@@ -5,6 +5,7 @@
 
 #include "gpu_server/software_gpu/capture.h"
 #include "gpu_server/software_gpu/driver.h"
+#include "gpu_server/software_gpu/graph_work.h"
 #include "gpu_server/software_gpu/memory_calls.h"
 
 namespace farcall::softgpu {
@@ -89,7 +90,7 @@ CUresult run_copy(const CopyPlan& wanted, CUstream handle, When when) {
   if (!settle(plan.from, plan) || !settle(plan.to, plan)) return CUDA_ERROR_INVALID_VALUE;
   if (capturing(*stream)) {
     if (when == When::kNow) return refuse_in_capture(*stream);
-    return queue(*stream, work_of(plan), CU_GRAPH_NODE_TYPE_MEMCPY);
+    return queue(*stream, captured_work(plan, work_of(plan)), CU_GRAPH_NODE_TYPE_MEMCPY);
   }
   if (when == When::kQueued && !is_pageable(plan.to, plan)) {
     if (!is_pageable(plan.from, plan)) {
@@ -124,9 +125,11 @@ CUresult run_fill(const FillPlan& plan, CUstream handle, When when) {
   if (CUresult failed = find_stream(handle, &stream)) return failed;
   if (plan.width == 0 || plan.height == 0) return CUDA_SUCCESS;
   if (!is_fill_valid(plan)) return CUDA_ERROR_INVALID_VALUE;
-  if (when == When::kQueued || capturing(*stream)) {
-    return queue(*stream, work_of(plan), CU_GRAPH_NODE_TYPE_MEMSET);
+  if (capturing(*stream)) {
+    if (when == When::kNow) return refuse_in_capture(*stream);
+    return queue(*stream, captured_work(plan, work_of(plan)), CU_GRAPH_NODE_TYPE_MEMSET);
   }
+  if (when == When::kQueued) return queue(*stream, work_of(plan), CU_GRAPH_NODE_TYPE_MEMSET);
   if (CUresult failed = wait_turn(*stream)) return failed;
   fill(plan);
   return CUDA_SUCCESS;

@@ -22,6 +22,7 @@
 #include "gpu_server/software_gpu/module.h"
 #include "gpu_server/software_gpu/pool.h"
 #include "gpu_server/software_gpu/stream.h"
+#include "gpu_server/software_gpu/user_object.h"
 
 namespace farcall::softgpu {
 
@@ -54,6 +55,7 @@ class Driver {
   HandleTable<Graph> graphs;
   HandleTable<GraphNode> graph_nodes;
   HandleTable<GraphExec> graph_execs;
+  HandleTable<UserObject> user_objects;
   Addresses addresses;
   ImageObjects image_objects;
 

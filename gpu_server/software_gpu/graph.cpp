@@ -1,10 +1,38 @@
 #include "gpu_server/software_gpu/graph.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "gpu_server/software_gpu/driver.h"
+#include "gpu_server/software_gpu/graph_params.h"
 
 namespace farcall::softgpu {
+namespace {
+
+// A copy of a graph has inner graphs of its own.
+Work clone_work(const Work& from) {
+  if (from.params == nullptr || from.params->inner == nullptr) return from;
+  std::vector<std::shared_ptr<Graph>> graphs;
+  for (const auto& graph : from.params->inner->graphs) graphs.push_back(graph->clone());
+  auto params = std::make_shared<NodeParams>(*from.params);
+  params->inner = std::make_shared<InnerGraphs>(std::move(graphs));
+  Work copy = from;
+  copy.params = std::move(params);
+  return copy;
+}
+
+}  // namespace
+
+CUgraphEdgeData GraphNode::data_of(const GraphNode& earlier) const {
+  auto at = edge_data.find(&earlier);
+  return at == edge_data.end() ? CUgraphEdgeData{} : at->second;
+}
+
+void GraphNode::set_edge_data(const GraphNode& earlier, const CUgraphEdgeData& data) {
+  const CUgraphEdgeData none{};
+  if (std::memcmp(&data, &none, sizeof none) == 0) return;
+  edge_data[&earlier] = data;
+}
 
 GraphNode* Graph::add(CUgraphNodeType type, Work work, std::vector<GraphNode*> after) {
   auto node = std::make_shared<GraphNode>();
@@ -18,7 +46,10 @@ GraphNode* Graph::add(CUgraphNodeType type, Work work, std::vector<GraphNode*> a
 }
 
 void Graph::drop(GraphNode& node) {
-  for (const auto& other : nodes) std::erase(other->after, &node);
+  for (const auto& other : nodes) {
+    std::erase(other->after, &node);
+    other->edge_data.erase(&node);
+  }
   driver().graph_nodes.remove(&node);
   std::erase_if(nodes, [&](const auto& held) { return held.get() == &node; });
 }
@@ -27,18 +58,25 @@ std::shared_ptr<Graph> Graph::clone() const {
   auto copy = std::make_shared<Graph>();
   std::map<const GraphNode*, GraphNode*> twin;
   for (const auto& node : nodes) {
-    GraphNode* made = copy->add(node->type, node->work, {});
+    GraphNode* made = copy->add(node->type, clone_work(node->work), {});
     made->original = node.get();
     twin[node.get()] = made;
   }
   for (const auto& node : nodes) {
     for (const GraphNode* earlier : node->after) twin[node.get()]->after.push_back(twin[earlier]);
+    for (const auto& [earlier, data] : node->edge_data) {
+      twin[node.get()]->edge_data[twin[earlier]] = data;
+    }
   }
+  copy->conditions = conditions;
+  copy->references = std::make_shared<UserReferences>(*references);
   return copy;
 }
 
-Graph::~Graph() {
+void Graph::clear() {
   for (const auto& node : nodes) driver().graph_nodes.remove(node.get());
+  nodes.clear();
+  references = std::make_shared<UserReferences>();
 }
 
 std::vector<GraphNode*> Graph::in_order() const {
@@ -60,38 +98,6 @@ std::vector<GraphNode*> Graph::in_order() const {
     if (order.size() == before) return {};
   }
   return order;
-}
-
-CUresult GraphExec::make(const Graph& graph, std::shared_ptr<GraphExec>* exec) {
-  const std::vector<GraphNode*> order = graph.in_order();
-  if (order.empty() && !graph.nodes.empty()) return CUDA_ERROR_INVALID_VALUE;
-  auto made = std::make_shared<GraphExec>();
-  for (GraphNode* node : order) {
-    made->step_of[node] = made->steps.size();
-    made->steps.push_back({node->work, true});
-  }
-  *exec = std::move(made);
-  return CUDA_SUCCESS;
-}
-
-Work GraphExec::work(const Context& context) const {
-  std::vector<std::function<void()>> enabled;
-  for (const Step& step : steps) {
-    if (step.enabled && step.work.run) enabled.push_back(step.work.run);
-  }
-  return {[enabled = std::move(enabled), &context] {
-    for (const auto& run : enabled) {
-      if (context.status() != CUDA_SUCCESS) return;
-      run();
-    }
-  }};
-}
-
-bool GraphExec::update(const Graph& graph) {
-  const std::vector<GraphNode*> order = graph.in_order();
-  if (order.size() != steps.size()) return false;
-  for (std::size_t i = 0; i < order.size(); ++i) steps[i].work = order[i]->work;
-  return true;
 }
 
 }  // namespace farcall::softgpu

@@ -5,6 +5,7 @@
 
 #include "gpu_server/software_gpu/capture.h"
 #include "gpu_server/software_gpu/device.h"
+#include "gpu_server/software_gpu/graph_work.h"
 #include "transport/base/log.h"
 
 namespace farcall::softgpu {
@@ -159,6 +160,8 @@ CUresult launch(LaunchPlan plan, Stream& stream) {
   if (effort == Effort::kNone && !capturing(stream) && stream.context().idle(stream)) {
     return CUDA_SUCCESS;
   }
+  if (capturing(stream))
+    return queue(stream, captured_work(std::move(plan)), CU_GRAPH_NODE_TYPE_KERNEL);
   Work work = launch_work(std::move(plan));
   work.effort = effort;
   return queue(stream, std::move(work), CU_GRAPH_NODE_TYPE_KERNEL);

@@ -17,6 +17,7 @@ namespace farcall::softgpu {
 
 struct LaunchPlan {
   std::shared_ptr<Function> function;
+  CUfunction handle = nullptr;  // as the program named it: a function, or a kernel
   std::array<unsigned, 3> grid{1, 1, 1};
   std::array<unsigned, 3> block{1, 1, 1};
   unsigned dynamic_shared_bytes = 0;

@@ -25,6 +25,7 @@ namespace farcall::softgpu {
 
 class Capture;
 class Context;
+struct NodeParams;
 
 // Work that may stand in a stream's queue: as much as NVIDIA's drivers are seen to take before a
 // launch waits. It bounds what a program that never synchronizes makes us keep.
@@ -42,6 +43,8 @@ struct Work {
   std::function<void()> run;
   bool even_if_broken = false;  // callbacks run, and are told, after a fault; kernels do not
   Effort effort = Effort::kLong;
+  std::shared_ptr<const NodeParams> params =
+      nullptr;  // of what is, or will be, a graph's node; else null
 };
 
 struct Task {

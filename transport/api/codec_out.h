@@ -278,6 +278,25 @@ struct Serve<OutFixed<kItems>, T> : ServeSilent {
   }
 };
 
+// --- OutListOf: the same, of objects that belong to another
+// ------------------------------------------------
+template <int N, int P, class T>
+struct Ask<OutListOf<N, P>, T> : Ask<OutList<N>, T> {
+  using Ask<OutList<N>, T>::Ask;
+};
+template <int N, int P, class T>
+struct Serve<OutListOf<N, P>, T> : ServeRoom<T, N> {
+  static constexpr int kParent = P;
+  std::uint64_t parent = 0;
+  void answer(Answer& answer, Counts after) const {
+    if (!this->wanted) return;
+    auto items = static_cast<std::uint32_t>(std::min(this->room, after[N]));
+    const std::uint64_t owner = answer.handles.graph_of(parent);
+    answer.out.put(items);
+    for (std::uint32_t i = 0; i < items; ++i) answer_item(answer, this->own[i], owner);
+  }
+};
+
 // --- OutSized: a value whose size an attribute decides
 // ----------------------------------------------------------------
 template <int N, auto kBytesOf, class T>

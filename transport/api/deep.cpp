@@ -188,17 +188,40 @@ void DeepAnswer<CUDA_RESOURCE_DESC>::take(wire::Reader& in, CUDA_RESOURCE_DESC& 
 
 // --- graphs --------------------------------------------------------------------------------------
 
-void DeepAnswer<CUgraphExecUpdateResultInfo>::answer(Answer& answer,
-                                                     const CUgraphExecUpdateResultInfo& from) {
-  answer.out.put(static_cast<std::uint32_t>(from.result));
-  answer_item(answer, from.errorNode);
-  answer_item(answer, from.errorFromNode);
+void DeepAnswer<CUDA_MEMCPY3D>::answer(Answer& answer, const CUDA_MEMCPY3D& from) {
+  CUDA_MEMCPY3D named = from;
+  const bool from_array = from.srcMemoryType == CU_MEMORYTYPE_ARRAY;
+  const bool to_array = from.dstMemoryType == CU_MEMORYTYPE_ARRAY;
+  named.srcArray = from_array ? answer.name(from.srcArray) : nullptr;
+  named.dstArray = to_array ? answer.name(from.dstArray) : nullptr;
+  // Host memory of this process is nobody's business.
+  named.srcHost = nullptr;
+  named.dstHost = nullptr;
+  named.reserved0 = nullptr;
+  named.reserved1 = nullptr;
+  answer.out.put(named);
 }
-void DeepAnswer<CUgraphExecUpdateResultInfo>::take(wire::Reader& in,
-                                                   CUgraphExecUpdateResultInfo& to) {
-  to.result = static_cast<CUgraphExecUpdateResult>(in.get<std::uint32_t>());
-  to.errorNode = take_item<CUgraphNode>(in);
-  to.errorFromNode = take_item<CUgraphNode>(in);
+void DeepAnswer<CUDA_MEMCPY3D>::take(wire::Reader& in, CUDA_MEMCPY3D& to) {
+  to = in.get<CUDA_MEMCPY3D>();
+  to.srcHost = nullptr;
+  to.dstHost = nullptr;
+}
+
+void DeepAnswer<CUDA_MEM_ALLOC_NODE_PARAMS>::answer(Answer& answer,
+                                                    const CUDA_MEM_ALLOC_NODE_PARAMS& from) {
+  CUmemPoolProps props = from.poolProps;
+  props.win32SecurityAttributes = nullptr;
+  answer.out.put(props);
+  answer.out.put(static_cast<std::uint64_t>(from.bytesize));
+  answer.out.put(static_cast<std::uint64_t>(from.dptr));
+}
+void DeepAnswer<CUDA_MEM_ALLOC_NODE_PARAMS>::take(wire::Reader& in,
+                                                  CUDA_MEM_ALLOC_NODE_PARAMS& to) {
+  to = {};
+  to.poolProps = take_item<CUmemPoolProps>(in);
+  to.poolProps.win32SecurityAttributes = nullptr;
+  to.bytesize = in.get<std::uint64_t>();
+  to.dptr = in.get<std::uint64_t>();
 }
 
 namespace {
@@ -230,6 +253,31 @@ void Deep<CUDA_MEMCPY3D>::load(Load& load, CUDA_MEMCPY3D& to) {
   // An array that is not used is not looked at either.
   to.srcArray = to.srcMemoryType == CU_MEMORYTYPE_ARRAY ? real(load, to.srcArray) : nullptr;
   to.dstArray = to.dstMemoryType == CU_MEMORYTYPE_ARRAY ? real(load, to.dstArray) : nullptr;
+}
+
+// --- CUDA_BATCH_MEM_OP_NODE_PARAMS
+// -------------------------------------------------------------------
+CUresult Deep<CUDA_BATCH_MEM_OP_NODE_PARAMS>::check(const CUDA_BATCH_MEM_OP_NODE_PARAMS& from) {
+  if (from.count > 0 && from.paramArray == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  return from.count <= limits::kArrayItemsMax / 8 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+void Deep<CUDA_BATCH_MEM_OP_NODE_PARAMS>::put(wire::Writer& out,
+                                              const CUDA_BATCH_MEM_OP_NODE_PARAMS& from) {
+  put_item(out, from.ctx);
+  out.put(from.count);
+  out.put(from.flags);
+  for (unsigned i = 0; i < from.count; ++i) out.put(from.paramArray[i]);
+}
+void Deep<CUDA_BATCH_MEM_OP_NODE_PARAMS>::load(Load& load, CUDA_BATCH_MEM_OP_NODE_PARAMS& to) {
+  to.ctx = load_item<CUcontext>(load);
+  to.count = load.in.get<std::uint32_t>();
+  to.flags = load.in.get<std::uint32_t>();
+  if (to.count > limits::kArrayItemsMax / 8) return load.in.fail();
+  to.paramArray = load.scratch.array<CUstreamBatchMemOpParams>(to.count);
+  if (to.paramArray == nullptr) return load.in.fail();
+  for (unsigned i = 0; i < to.count; ++i) {
+    to.paramArray[i] = load.in.get<CUstreamBatchMemOpParams>();
+  }
 }
 
 }  // namespace farcall::api

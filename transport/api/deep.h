@@ -32,6 +32,8 @@ FARCALL_DEEP(CUDA_RESOURCE_DESC)
 // A copy between device addresses and arrays. The host's memory is not the driver's to read, so
 // ends on the host are refused.
 FARCALL_DEEP(CUDA_MEMCPY3D)
+// Stream memory operations in a graph.
+FARCALL_DEEP(CUDA_BATCH_MEM_OP_NODE_PARAMS)
 #undef FARCALL_DEEP
 
 // DeepAnswer<T>: the way back. answer() in the server names the handles, take() in the client
@@ -45,9 +47,15 @@ struct DeepAnswer<CUDA_RESOURCE_DESC> {
   static void take(wire::Reader& in, CUDA_RESOURCE_DESC& to);
 };
 template <>
-struct DeepAnswer<CUgraphExecUpdateResultInfo> {
-  static void answer(Answer& answer, const CUgraphExecUpdateResultInfo& from);
-  static void take(wire::Reader& in, CUgraphExecUpdateResultInfo& to);
+struct DeepAnswer<CUDA_MEMCPY3D> {
+  static void answer(Answer& answer, const CUDA_MEMCPY3D& from);
+  static void take(wire::Reader& in, CUDA_MEMCPY3D& to);
+};
+// Without accessDescs: the driver's list of them is not the caller's to keep.
+template <>
+struct DeepAnswer<CUDA_MEM_ALLOC_NODE_PARAMS> {
+  static void answer(Answer& answer, const CUDA_MEM_ALLOC_NODE_PARAMS& from);
+  static void take(wire::Reader& in, CUDA_MEM_ALLOC_NODE_PARAMS& to);
 };
 
 // One launch attribute, 72 bytes: {u32 id, u32 0, 64 bytes of value}. Events inside are handles.

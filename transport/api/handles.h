@@ -39,8 +39,9 @@ enum class Kind : std::uint8_t {
   kResourceDescription,
   kTextureReference,
   kSurfaceReference,
+  kUserObject,
 };
-inline constexpr int kKinds = 19;
+inline constexpr int kKinds = 20;
 const char* kind_name(Kind kind);  // "event"
 
 template <class T>
@@ -81,6 +82,8 @@ template <>
 inline constexpr Kind kKindOf<CUtexref> = Kind::kTextureReference;
 template <>
 inline constexpr Kind kKindOf<CUsurfref> = Kind::kSurfaceReference;
+template <>
+inline constexpr Kind kKindOf<CUuserObject> = Kind::kUserObject;
 
 // No id has the top bit: as a pointer of user space has not, and bindings of other languages keep
 // handles in signed numbers (cuda-python's refuses a negative one).
@@ -113,6 +116,8 @@ class Handles {
   virtual bool adopt(Kind kind, std::uint64_t id, void* real) = 0;
   // Forgets an id and all that name it as parent. Unknown ids are ignored.
   virtual void drop(Kind kind, std::uint64_t id) = 0;
+  // What a graph's nodes go with: the id itself, or for a node the id it was named under.
+  virtual std::uint64_t graph_of(std::uint64_t id) { return id; }
   // The stream that CU_STREAM_PER_THREAD means for the client thread of the present call; null when
   // it could not be created.
   virtual CUstream thread_stream() = 0;

@@ -43,8 +43,8 @@ struct Answer {
   void object(Kind kind, void* real, std::uint64_t parent);
   // The id of `real` as the pointer the client will hold; null for null.
   template <class T>
-  T name(T real) {
-    auto id = static_cast<std::uintptr_t>(id_of(kKindOf<T>, real, 0));
+  T name(T real, std::uint64_t parent = 0) {
+    auto id = static_cast<std::uintptr_t>(id_of(kKindOf<T>, real, parent));
     return reinterpret_cast<T>(id);
   }
 

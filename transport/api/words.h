@@ -85,6 +85,12 @@ struct OutArr : Tag<18 + 256 * (N + 1)> {};
 // T*, may be null; parameter N is InOut: room before the call, count after.
 template <int N>
 struct OutList : Tag<19 + 256 * (N + 1)> {};
+// Handle*, like OutList; the objects go with the handle in parameter P or, when that is a graph's
+// node, with its graph.
+template <int N, int P>
+struct OutListOf : Tag<22 + 256 * (N + 1) + 65536 * (P + 1)> {};
+template <int N>
+using OutNodes = OutListOf<N, 0>;  // a row counts its words by their commas
 // Pointer to room for kBytesOf(parameter N) bytes; CUDA_ERROR_INVALID_VALUE where that is 0.
 template <int N, auto kBytesOf>
 struct OutSized : Tag<20 + 256 * (N + 1)> {};
@@ -214,6 +220,10 @@ struct Fits<OutArr<N>, F, T> : std::bool_constant<is_out<T> && is_count<F, N>> {
 template <int N, class F, class T>
 struct Fits<OutList<N>, F, T>
     : std::bool_constant<is_out<T> && std::is_integral_v<Pointee<Param<F, N>>>> {};
+template <int N, int P, class F, class T>
+struct Fits<OutListOf<N, P>, F, T>
+    : std::bool_constant<Fits<OutList<N>, F, T>::value && is_handle_pointer<T>() &&
+                         Handle<Param<F, P>>> {};
 template <int N, auto kB, class F, class T>
 struct Fits<OutSized<N, kB>, F, T> : Fits<InSized<N, kB>, F, T> {};
 template <int kItems, class F, class T>

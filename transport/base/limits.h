@@ -92,6 +92,11 @@ inline constexpr std::size_t kCopyChunkBytes = 1 << 20;
 // Host functions (cuLaunchHostFunc, callbacks, host nodes of graphs) that have not run for the last
 // time. A program that enqueues more waits; drivers make it wait earlier. A gate takes 100 bytes.
 inline constexpr std::size_t kHostFunctionsMax = 65536;
+
+// Bodies of one conditional node: a switch with more cases is better made of several, and each
+// body costs a handle.
+inline constexpr std::size_t kGraphBodiesMax = 1024;
+
 // While a host function is outstanding, the driver may hold up a call until it has run, and news of
 // that stands behind other calls in the link. So much of them a server reads ahead; a client leaves
 // no more than half of it unanswered.

@@ -96,17 +96,20 @@ CUresult cuStreamBeginCaptureToGraph(CUstream hStream, CUgraph hGraph,
 CUresult cuStreamEndCapture(CUstream hStream, CUgraph* phGraph) {
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(hStream, &stream)) return failed;
-  if (phGraph == nullptr) return CUDA_ERROR_INVALID_VALUE;
   auto capture = capture_of(*stream);
   if (!capture) return CUDA_ERROR_ILLEGAL_STATE;
   if (!capture->is_origin(*stream)) return CUDA_ERROR_STREAM_CAPTURE_UNMATCHED;
+  const bool is_joined = capture->is_joined();
   stream->context().end_capture(*capture);
-  if (!capture->valid()) {
-    *phGraph = nullptr;
+  capture->end();
+  if (!capture->valid() || !is_joined) {
+    tell(phGraph, CUgraph{nullptr});
     if (capture->owns_graph()) driver().graphs.remove(capture->graph().get());
-    return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+    return capture->valid() ? CUDA_ERROR_STREAM_CAPTURE_UNJOINED
+                            : CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
   }
-  *phGraph = reinterpret_cast<CUgraph>(capture->graph().get());
+  if (phGraph == nullptr && capture->owns_graph()) driver().graphs.remove(capture->graph().get());
+  tell(phGraph, reinterpret_cast<CUgraph>(capture->graph().get()));
   return CUDA_SUCCESS;
 }
 

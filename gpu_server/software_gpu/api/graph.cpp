@@ -3,6 +3,8 @@
 #include "gpu_server/software_gpu/graph.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstring>
 
 #include "gpu_server/software_gpu/driver.h"
 
@@ -57,13 +59,21 @@ std::vector<GraphNode*> followers_of(const GraphNode& node) {
   return later;
 }
 
-void no_edge_data(CUgraphEdgeData* data, const std::size_t* count) {
-  if (data == nullptr || count == nullptr) return;
-  std::fill(data, data + *count, CUgraphEdgeData{});
+// The data of edges beside a list of them; without room for it, an edge that has any is an error.
+CUresult give_edge_data(const std::vector<Edge>& edges, bool wants_edges, CUgraphEdgeData* out,
+                        const std::size_t* room) {
+  if (room == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  for (std::size_t i = 0; i < edges.size(); ++i) {
+    const CUgraphEdgeData data = edges[i].to->data_of(*edges[i].from), none{};
+    const bool has_any = std::memcmp(&data, &none, sizeof none) != 0;
+    if (has_any && wants_edges && out == nullptr) return CUDA_ERROR_LOSSY_QUERY;
+    if (out != nullptr && i < *room) out[i] = data;
+  }
+  return CUDA_SUCCESS;
 }
 
 CUresult change_edges(CUgraph handle, const CUgraphNode* from, const CUgraphNode* to,
-                      std::size_t count, bool add) {
+                      const CUgraphEdgeData* data, std::size_t count, bool add) {
   std::shared_ptr<Graph> graph;
   if (CUresult failed = find_graph(handle, &graph)) return failed;
   if (count != 0 && (from == nullptr || to == nullptr)) return CUDA_ERROR_INVALID_VALUE;
@@ -77,8 +87,10 @@ CUresult change_edges(CUgraph handle, const CUgraphNode* from, const CUgraphNode
     if (there == add) return CUDA_ERROR_INVALID_VALUE;
     if (add) {
       second->after.push_back(first.get());
+      if (data != nullptr) second->set_edge_data(*first, data[i]);
     } else {
       std::erase(second->after, first.get());
+      second->edge_data.erase(first.get());
     }
   }
   return CUDA_SUCCESS;
@@ -100,13 +112,23 @@ CUresult cuGraphCreate(CUgraph* phGraph, unsigned flags) {
 
 CUresult cuGraphDestroy(CUgraph hGraph) {
   if (CUresult failed = require_driver()) return failed;
-  return driver().graphs.remove(hGraph) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+  auto graph = driver().graphs.remove(hGraph);
+  if (!graph) return CUDA_ERROR_INVALID_HANDLE;
+  graph->clear();  // events recorded in its capture may keep it
+  return CUDA_SUCCESS;
 }
 
 CUresult cuGraphClone(CUgraph* phGraphClone, CUgraph originalGraph) {
   std::shared_ptr<Graph> graph;
   if (CUresult failed = find_graph(originalGraph, &graph)) return failed;
   if (phGraphClone == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  for (const auto& node : graph->nodes) {
+    // Their addresses and values are one graph's only, as CUDA documents.
+    const bool is_single = node->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC ||
+                           node->type == CU_GRAPH_NODE_TYPE_MEM_FREE ||
+                           node->type == CU_GRAPH_NODE_TYPE_CONDITIONAL;
+    if (is_single) return CUDA_ERROR_NOT_SUPPORTED;
+  }
   *phGraphClone = driver().graphs.add<CUgraph>(graph->clone());
   return CUDA_SUCCESS;
 }
@@ -124,6 +146,26 @@ CUresult cuGraphNodeFindInClone(CUgraphNode* phNode, CUgraphNode hOriginalNode,
     return CUDA_SUCCESS;
   }
   return CUDA_ERROR_INVALID_VALUE;
+}
+
+// The picture names types only.
+CUresult cuGraphDebugDotPrint(CUgraph hGraph, const char* path, unsigned) {
+  std::shared_ptr<Graph> graph;
+  if (CUresult failed = find_graph(hGraph, &graph)) return failed;
+  if (path == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  std::FILE* file = std::fopen(path, "we");
+  if (file == nullptr) return CUDA_ERROR_OPERATING_SYSTEM;
+  std::fputs("digraph dot {\n", file);
+  for (const auto& node : graph->nodes) {
+    std::fprintf(file, "\"%p\"[shape=\"record\" label=\"type %d\"];\n",
+                 static_cast<void*>(node.get()), static_cast<int>(node->type));
+  }
+  for (const Edge& edge : edges_of(*graph)) {
+    std::fprintf(file, "\"%p\" -> \"%p\";\n", static_cast<void*>(edge.from),
+                 static_cast<void*>(edge.to));
+  }
+  std::fputs("}\n", file);
+  return std::fclose(file) == 0 ? CUDA_SUCCESS : CUDA_ERROR_OPERATING_SYSTEM;
 }
 
 CUresult cuGraphDestroyNode(CUgraphNode hNode) {
@@ -170,7 +212,9 @@ CUresult cuGraphGetEdges_v2(CUgraph hGraph, CUgraphNode* from, CUgraphNode* to,
   }
   if ((from == nullptr) != (to == nullptr) || numEdges == nullptr) return CUDA_ERROR_INVALID_VALUE;
   std::size_t room = *numEdges;
-  no_edge_data(edgeData, numEdges);
+  if (CUresult failed = give_edge_data(edges_of(*graph), from != nullptr, edgeData, numEdges)) {
+    return failed;
+  }
   if (CUresult failed = give_list(starts, from, numEdges)) return failed;
   return give_list(ends, to, &room);
 }
@@ -183,7 +227,11 @@ CUresult cuGraphNodeGetDependencies_v2(CUgraphNode hNode, CUgraphNode* dependenc
                                        CUgraphEdgeData* edgeData, size_t* numDependencies) {
   std::shared_ptr<GraphNode> node;
   if (CUresult failed = find_node(hNode, &node)) return failed;
-  no_edge_data(edgeData, numDependencies);
+  std::vector<Edge> edges;
+  for (GraphNode* earlier : node->after) edges.push_back({earlier, node.get()});
+  if (CUresult failed = give_edge_data(edges, dependencies != nullptr, edgeData, numDependencies)) {
+    return failed;
+  }
   return give_list(node->after, dependencies, numDependencies);
 }
 
@@ -196,7 +244,12 @@ CUresult cuGraphNodeGetDependentNodes_v2(CUgraphNode hNode, CUgraphNode* depende
                                          CUgraphEdgeData* edgeData, size_t* numDependentNodes) {
   std::shared_ptr<GraphNode> node;
   if (CUresult failed = find_node(hNode, &node)) return failed;
-  no_edge_data(edgeData, numDependentNodes);
+  std::vector<Edge> edges;
+  for (GraphNode* later : followers_of(*node)) edges.push_back({node.get(), later});
+  if (CUresult failed =
+          give_edge_data(edges, dependentNodes != nullptr, edgeData, numDependentNodes)) {
+    return failed;
+  }
   return give_list(followers_of(*node), dependentNodes, numDependentNodes);
 }
 
@@ -206,20 +259,20 @@ CUresult cuGraphNodeGetDependentNodes(CUgraphNode hNode, CUgraphNode* dependentN
 }
 
 CUresult cuGraphAddDependencies_v2(CUgraph hGraph, const CUgraphNode* from, const CUgraphNode* to,
-                                   const CUgraphEdgeData*, size_t numDependencies) {
-  return change_edges(hGraph, from, to, numDependencies, true);
+                                   const CUgraphEdgeData* edgeData, size_t numDependencies) {
+  return change_edges(hGraph, from, to, edgeData, numDependencies, true);
 }
 CUresult cuGraphAddDependencies(CUgraph hGraph, const CUgraphNode* from, const CUgraphNode* to,
                                 size_t numDependencies) {
-  return change_edges(hGraph, from, to, numDependencies, true);
+  return change_edges(hGraph, from, to, nullptr, numDependencies, true);
 }
 CUresult cuGraphRemoveDependencies_v2(CUgraph hGraph, const CUgraphNode* from,
                                       const CUgraphNode* to, const CUgraphEdgeData*,
                                       size_t numDependencies) {
-  return change_edges(hGraph, from, to, numDependencies, false);
+  return change_edges(hGraph, from, to, nullptr, numDependencies, false);
 }
 CUresult cuGraphRemoveDependencies(CUgraph hGraph, const CUgraphNode* from, const CUgraphNode* to,
                                    size_t numDependencies) {
-  return change_edges(hGraph, from, to, numDependencies, false);
+  return change_edges(hGraph, from, to, nullptr, numDependencies, false);
 }
 }

@@ -12,6 +12,10 @@ CUresult instantiate(CUgraphExec* handle, CUgraph graph_handle, unsigned long lo
   auto graph = driver().graphs.find(graph_handle);
   if (!graph) return CUDA_ERROR_INVALID_HANDLE;
   if (handle == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  constexpr unsigned long long kKnown =
+      CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH | CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD |
+      CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH | CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY;
+  if ((flags & ~kKnown) != 0) return CUDA_ERROR_INVALID_VALUE;
   if ((flags & CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH) != 0) return CUDA_ERROR_NOT_SUPPORTED;
   std::shared_ptr<GraphExec> exec;
   if (CUresult failed = GraphExec::make(*graph, &exec)) return failed;
@@ -64,8 +68,10 @@ CUresult cuGraphInstantiateWithParams(CUgraphExec* phGraphExec, CUgraph hGraph,
   if (instantiateParams == nullptr) return CUDA_ERROR_INVALID_VALUE;
   const CUresult result = instantiate(phGraphExec, hGraph, instantiateParams->flags);
   instantiateParams->hErrNode_out = nullptr;
-  instantiateParams->result_out =
-      result == CUDA_SUCCESS ? CUDA_GRAPH_INSTANTIATE_SUCCESS : CUDA_GRAPH_INSTANTIATE_ERROR;
+  instantiateParams->result_out = result == CUDA_SUCCESS ? CUDA_GRAPH_INSTANTIATE_SUCCESS
+                                  : result == CUDA_ERROR_INVALID_VALUE
+                                      ? CUDA_GRAPH_INSTANTIATE_INVALID_STRUCTURE
+                                      : CUDA_GRAPH_INSTANTIATE_ERROR;
   return result;
 }
 
@@ -87,6 +93,9 @@ CUresult cuGraphLaunch(CUgraphExec hGraph, CUstream hStream) {
   if (CUresult failed = find_exec(hGraph, &exec)) return failed;
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(hStream, &stream)) return failed;
+  if (!capturing(*stream)) {
+    if (CUresult failed = exec->begin_memory()) return failed;
+  }
   return queue(*stream, exec->work(stream->context()), CU_GRAPH_NODE_TYPE_GRAPH);
 }
 
@@ -104,10 +113,16 @@ CUresult cuGraphExecUpdate_v2(CUgraphExec hGraphExec, CUgraph hGraph,
   auto graph = driver().graphs.find(hGraph);
   if (!graph) return CUDA_ERROR_INVALID_HANDLE;
   if (resultInfo == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  *resultInfo = {};
-  if (exec->update(*graph)) return CUDA_SUCCESS;
-  resultInfo->result = CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
-  return CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
+  return exec->update(*graph, resultInfo);
+}
+
+CUresult cuGraphExecUpdate(CUgraphExec hGraphExec, CUgraph hGraph, CUgraphNode* hErrorNode_out,
+                           CUgraphExecUpdateResult* updateResult_out) {
+  CUgraphExecUpdateResultInfo info{};
+  const CUresult result = cuGraphExecUpdate_v2(hGraphExec, hGraph, &info);
+  if (hErrorNode_out != nullptr) *hErrorNode_out = info.errorNode;
+  if (updateResult_out != nullptr) *updateResult_out = info.result;
+  return result;
 }
 
 CUresult cuGraphNodeSetEnabled(CUgraphExec hGraphExec, CUgraphNode hNode, unsigned isEnabled) {

@@ -11,6 +11,7 @@ struct Place {
   CUgraph graph;
   const CUgraphNode* after;
   std::size_t count;
+  const CUgraphEdgeData* edges = nullptr;
 };
 
 CUresult add_node(const Place& place, CUgraphNodeType type, Work work) {
@@ -26,13 +27,17 @@ CUresult add_node(const Place& place, CUgraphNodeType type, Work work) {
     if (!earlier || earlier->graph != graph.get()) return CUDA_ERROR_INVALID_VALUE;
     after.push_back(earlier.get());
   }
-  *place.node = graph->add(type, std::move(work), std::move(after))->handle();
+  GraphNode* made = graph->add(type, std::move(work), std::move(after));
+  for (std::size_t i = 0; place.edges != nullptr && i < place.count; ++i) {
+    made->set_edge_data(*made->after[i], place.edges[i]);
+  }
+  *place.node = made->handle();
   return CUDA_SUCCESS;
 }
 
 // Makes the work from `params` by `maker` and adds a node of it.
 template <class Params, class Maker>
-CUresult add(const Place& place, CUgraphNodeType type, const Params* params, Maker maker) {
+CUresult add(const Place& place, CUgraphNodeType type, Params* params, Maker maker) {
   if (params == nullptr) return CUDA_ERROR_INVALID_VALUE;
   Work work;
   if (CUresult failed = maker(*params, &work)) return failed;
@@ -40,7 +45,7 @@ CUresult add(const Place& place, CUgraphNodeType type, const Params* params, Mak
 }
 
 template <class Params, class Maker>
-CUresult set(CUgraphNode handle, CUgraphNodeType type, const Params* params, Maker maker) {
+CUresult set(CUgraphNode handle, CUgraphNodeType type, Params* params, Maker maker) {
   if (CUresult failed = require_driver()) return failed;
   auto node = driver().graph_nodes.find(handle);
   if (!node) return CUDA_ERROR_INVALID_HANDLE;
@@ -49,39 +54,24 @@ CUresult set(CUgraphNode handle, CUgraphNodeType type, const Params* params, Mak
 }
 
 template <class Params, class Maker>
-CUresult set_in(CUgraphExec exec_handle, CUgraphNode handle, const Params* params, Maker maker) {
+CUresult set_in(CUgraphExec exec_handle, CUgraphNode handle, CUgraphNodeType type, Params* params,
+                Maker maker) {
   if (CUresult failed = require_driver()) return failed;
   auto exec = driver().graph_execs.find(exec_handle);
   if (!exec) return CUDA_ERROR_INVALID_HANDLE;
   auto at = exec->step_of.find(reinterpret_cast<const GraphNode*>(handle));
   if (params == nullptr || at == exec->step_of.end()) return CUDA_ERROR_INVALID_VALUE;
-  return maker(*params, &exec->steps[at->second].work);
+  GraphExec::Step& step = exec->steps[at->second];
+  if (step.type != type) return CUDA_ERROR_INVALID_VALUE;
+  Work work;
+  if (CUresult failed = maker(*params, &work)) return failed;
+  return GraphExec::put(step, std::move(work));
 }
 
-// The work that a CUgraphNodeParams of any served type asks for.
-CUresult any_work(const CUgraphNodeParams& params, Work* work) {
-  switch (params.type) {
-    case CU_GRAPH_NODE_TYPE_KERNEL: {
-      const auto& from = params.kernel;
-      const CUDA_KERNEL_NODE_PARAMS kernel{from.func,      from.gridDimX,       from.gridDimY,
-                                           from.gridDimZ,  from.blockDimX,      from.blockDimY,
-                                           from.blockDimZ, from.sharedMemBytes, from.kernelParams,
-                                           from.extra,     from.kern,           from.ctx};
-      return kernel_work(kernel, work);
-    }
-    case CU_GRAPH_NODE_TYPE_MEMCPY: return memcpy_work(params.memcpy.copyParams, work);
-    case CU_GRAPH_NODE_TYPE_MEMSET: {
-      const auto& from = params.memset;
-      return memset_work(
-          {from.dst, from.pitch, from.value, from.elementSize, from.width, from.height}, work);
-    }
-    case CU_GRAPH_NODE_TYPE_HOST: return host_work({params.host.fn, params.host.userData}, work);
-    case CU_GRAPH_NODE_TYPE_GRAPH: return child_work(params.graph.graph, work);
-    case CU_GRAPH_NODE_TYPE_EMPTY: return CUDA_SUCCESS;
-    case CU_GRAPH_NODE_TYPE_WAIT_EVENT: return wait_work(params.eventWait.event, work);
-    case CU_GRAPH_NODE_TYPE_EVENT_RECORD: return record_work(params.eventRecord.event, work);
-    default: return CUDA_ERROR_NOT_SUPPORTED;
-  }
+// What a node allocates or decides cannot be changed afterwards.
+bool is_fixed(CUgraphNodeType type) {
+  return type == CU_GRAPH_NODE_TYPE_MEM_ALLOC || type == CU_GRAPH_NODE_TYPE_MEM_FREE ||
+         type == CU_GRAPH_NODE_TYPE_CONDITIONAL;
 }
 
 }  // namespace
@@ -147,11 +137,11 @@ CUresult cuGraphAddEventWaitNode(CUgraphNode* phGraphNode, CUgraph hGraph,
 }
 
 CUresult cuGraphAddNode_v2(CUgraphNode* phGraphNode, CUgraph hGraph,
-                           const CUgraphNode* dependencies, const CUgraphEdgeData*,
+                           const CUgraphNode* dependencies, const CUgraphEdgeData* edges,
                            size_t numDependencies, CUgraphNodeParams* nodeParams) {
   if (nodeParams == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  return add({phGraphNode, hGraph, dependencies, numDependencies}, nodeParams->type, nodeParams,
-             any_work);
+  return add({phGraphNode, hGraph, dependencies, numDependencies, edges}, nodeParams->type,
+             nodeParams, any_work);
 }
 
 CUresult cuGraphAddNode(CUgraphNode* phGraphNode, CUgraph hGraph, const CUgraphNode* dependencies,
@@ -173,32 +163,75 @@ CUresult cuGraphHostNodeSetParams(CUgraphNode hNode, const CUDA_HOST_NODE_PARAMS
   return set(hNode, CU_GRAPH_NODE_TYPE_HOST, nodeParams, host_work);
 }
 CUresult cuGraphNodeSetParams(CUgraphNode hNode, CUgraphNodeParams* nodeParams) {
-  if (nodeParams == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (nodeParams == nullptr || is_fixed(nodeParams->type)) return CUDA_ERROR_INVALID_VALUE;
   return set(hNode, nodeParams->type, nodeParams, any_work);
 }
 
 CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec hGraphExec, CUgraphNode hNode,
                                            const CUDA_KERNEL_NODE_PARAMS* nodeParams) {
-  return set_in(hGraphExec, hNode, nodeParams, kernel_work);
+  return set_in(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_KERNEL, nodeParams, kernel_work);
 }
 CUresult cuGraphExecMemcpyNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
                                         const CUDA_MEMCPY3D* copyParams, CUcontext) {
-  return set_in(hGraphExec, hNode, copyParams, memcpy_work);
+  return set_in(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_MEMCPY, copyParams, memcpy_work);
 }
 CUresult cuGraphExecMemsetNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
                                         const CUDA_MEMSET_NODE_PARAMS* memsetParams, CUcontext) {
-  return set_in(hGraphExec, hNode, memsetParams, memset_work);
+  return set_in(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_MEMSET, memsetParams, memset_work);
 }
 CUresult cuGraphExecHostNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
                                       const CUDA_HOST_NODE_PARAMS* nodeParams) {
-  return set_in(hGraphExec, hNode, nodeParams, host_work);
+  return set_in(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_HOST, nodeParams, host_work);
 }
 CUresult cuGraphExecChildGraphNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
                                             CUgraph childGraph) {
-  return set_in(hGraphExec, hNode, &childGraph, child_work);
+  return set_in(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_GRAPH, &childGraph, child_work);
 }
 CUresult cuGraphExecNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
                                   CUgraphNodeParams* nodeParams) {
-  return set_in(hGraphExec, hNode, nodeParams, any_work);
+  if (nodeParams == nullptr || is_fixed(nodeParams->type)) return CUDA_ERROR_INVALID_VALUE;
+  return set_in(hGraphExec, hNode, nodeParams->type, nodeParams, any_work);
+}
+
+CUresult cuGraphAddMemAllocNode(CUgraphNode* phGraphNode, CUgraph hGraph,
+                                const CUgraphNode* dependencies, size_t numDependencies,
+                                CUDA_MEM_ALLOC_NODE_PARAMS* nodeParams) {
+  return add({phGraphNode, hGraph, dependencies, numDependencies}, CU_GRAPH_NODE_TYPE_MEM_ALLOC,
+             nodeParams, allocation_work);
+}
+CUresult cuGraphAddMemFreeNode(CUgraphNode* phGraphNode, CUgraph hGraph,
+                               const CUgraphNode* dependencies, size_t numDependencies,
+                               CUdeviceptr dptr) {
+  return add({phGraphNode, hGraph, dependencies, numDependencies}, CU_GRAPH_NODE_TYPE_MEM_FREE,
+             &dptr, free_work);
+}
+CUresult cuGraphAddBatchMemOpNode(CUgraphNode* phGraphNode, CUgraph hGraph,
+                                  const CUgraphNode* dependencies, size_t numDependencies,
+                                  const CUDA_BATCH_MEM_OP_NODE_PARAMS* nodeParams) {
+  return add({phGraphNode, hGraph, dependencies, numDependencies}, CU_GRAPH_NODE_TYPE_BATCH_MEM_OP,
+             nodeParams, mem_op_work);
+}
+
+CUresult cuGraphBatchMemOpNodeSetParams(CUgraphNode hNode,
+                                        const CUDA_BATCH_MEM_OP_NODE_PARAMS* nodeParams) {
+  return set(hNode, CU_GRAPH_NODE_TYPE_BATCH_MEM_OP, nodeParams, mem_op_work);
+}
+CUresult cuGraphExecBatchMemOpNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
+                                            const CUDA_BATCH_MEM_OP_NODE_PARAMS* nodeParams) {
+  return set_in(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_BATCH_MEM_OP, nodeParams, mem_op_work);
+}
+CUresult cuGraphEventRecordNodeSetEvent(CUgraphNode hNode, CUevent event) {
+  return set(hNode, CU_GRAPH_NODE_TYPE_EVENT_RECORD, &event, record_work);
+}
+CUresult cuGraphEventWaitNodeSetEvent(CUgraphNode hNode, CUevent event) {
+  return set(hNode, CU_GRAPH_NODE_TYPE_WAIT_EVENT, &event, wait_work);
+}
+CUresult cuGraphExecEventRecordNodeSetEvent(CUgraphExec hGraphExec, CUgraphNode hNode,
+                                            CUevent event) {
+  return set_in(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_EVENT_RECORD, &event, record_work);
+}
+CUresult cuGraphExecEventWaitNodeSetEvent(CUgraphExec hGraphExec, CUgraphNode hNode,
+                                          CUevent event) {
+  return set_in(hGraphExec, hNode, CU_GRAPH_NODE_TYPE_WAIT_EVENT, &event, wait_work);
 }
 }

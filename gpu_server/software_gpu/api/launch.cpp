@@ -4,6 +4,7 @@
 
 #include "gpu_server/software_gpu/capture.h"
 #include "gpu_server/software_gpu/driver.h"
+#include "gpu_server/software_gpu/graph_work.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -27,6 +28,7 @@ CUresult launch_kernel(CUfunction f, const Shape& shape, CUstream handle, void**
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(handle, &stream)) return failed;
   LaunchPlan plan;
+  plan.handle = f;
   Context& home = stream->context().home();
   if (CUresult failed = find_function(f, home, &plan.function)) return failed;
   if (&plan.function->module->context() != &home) return CUDA_ERROR_INVALID_HANDLE;
@@ -104,11 +106,9 @@ CUresult cuLaunchHostFunc(CUstream hStream, CUhostFn fn, void* userData) {
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(hStream, &stream)) return failed;
   if (fn == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  return queue(*stream, {[fn, userData] {
-    const InHostFunction inside;
-    fn(userData);
-  }},
-               CU_GRAPH_NODE_TYPE_HOST);
+  Work work;
+  if (CUresult failed = host_work({fn, userData}, &work)) return failed;
+  return queue(*stream, std::move(work), CU_GRAPH_NODE_TYPE_HOST);
 }
 
 // Unlike a host function a callback is called after a fault too, and told of it.

@@ -1,6 +1,7 @@
 // Memory: device, managed, pinned and registered.
 // Source: CUDA Driver API 13.0, Memory Management and Unified Memory.
 #include "gpu_server/software_gpu/driver.h"
+#include "gpu_server/software_gpu/graph_memory.h"
 #include "gpu_server/software_gpu/memory_calls.h"
 
 namespace farcall::softgpu {
@@ -77,6 +78,10 @@ CUresult cuMemFree_v2(CUdeviceptr dptr) {
   Context* context = nullptr;
   if (CUresult failed = require_context(&context)) return failed;
   if (dptr == 0) return CUDA_SUCCESS;
+  if (GraphMemory::is_known(dptr)) {
+    context->synchronize();
+    return GraphMemory::end(dptr) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  }
   const auto suits = [](const Allocation& found) {
     return found.kind == MemoryKind::kDevice || found.kind == MemoryKind::kManaged ||
            found.kind == MemoryKind::kPooled;

@@ -5,6 +5,7 @@
 // its turn in the stream. Pools hold no memory back.
 #include "gpu_server/software_gpu/capture.h"
 #include "gpu_server/software_gpu/driver.h"
+#include "gpu_server/software_gpu/graph_work.h"
 #include "gpu_server/software_gpu/memory_calls.h"
 
 namespace farcall::softgpu {
@@ -18,7 +19,16 @@ CUresult find_pool(CUmemoryPool handle, std::shared_ptr<Pool>* pool) {
 
 CUresult allocate_from(const std::shared_ptr<Pool>& pool, Stream& stream, std::size_t bytes,
                        CUdeviceptr* address) {
-  if (capturing(stream)) return refuse_in_capture(stream);
+  if (capturing(stream)) {
+    CUDA_MEM_ALLOC_NODE_PARAMS params{};
+    params.poolProps.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
+    params.poolProps.location = {CU_MEM_LOCATION_TYPE_DEVICE, {pool->device.ordinal()}};
+    params.bytesize = bytes;
+    Work work;
+    if (CUresult failed = allocation_work(params, &work)) return failed;
+    *address = params.dptr;
+    return queue(stream, std::move(work), CU_GRAPH_NODE_TYPE_MEM_ALLOC);
+  }
   if (&pool->device != &stream.context().device()) return CUDA_ERROR_INVALID_VALUE;
   if (CUresult failed =
           allocate(stream.context().home(), bytes, MemoryKind::kPooled, 0, address, pool.get())) {
@@ -65,8 +75,15 @@ CUresult cuMemAllocFromPoolAsync(CUdeviceptr* dptr, size_t bytesize, CUmemoryPoo
 CUresult cuMemFreeAsync(CUdeviceptr dptr, CUstream hStream) {
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(hStream, &stream)) return failed;
-  if (capturing(*stream)) return refuse_in_capture(*stream);
+  if (capturing(*stream)) {
+    Work work;
+    if (CUresult failed = free_work(dptr, &work)) return failed;
+    return queue(*stream, std::move(work), CU_GRAPH_NODE_TYPE_MEM_FREE);
+  }
   if (dptr == 0) return CUDA_SUCCESS;
+  if (GraphMemory::is_known(dptr)) {
+    return GraphMemory::end(dptr) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  }
   auto known = driver().addresses.find(dptr);
   const bool ours = known && known->base == dptr &&
                     (known->kind == MemoryKind::kPooled || known->kind == MemoryKind::kDevice);

@@ -4,6 +4,7 @@
 
 #include "gpu_server/software_gpu/capture.h"
 #include "gpu_server/software_gpu/driver.h"
+#include "gpu_server/software_gpu/graph_work.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -80,6 +81,12 @@ CUresult cuStreamWaitEvent(CUstream hStream, CUevent hEvent, unsigned Flags) {
   std::shared_ptr<Event> event;
   if (CUresult failed = find_event(hEvent, &event)) return failed;
   if (Flags > CU_EVENT_WAIT_EXTERNAL) return CUDA_ERROR_INVALID_VALUE;
+  if (Flags == CU_EVENT_WAIT_EXTERNAL) {
+    if (!capturing(*stream)) return CUDA_ERROR_ILLEGAL_STATE;
+    Work work;
+    if (CUresult failed = wait_work(hEvent, &work)) return failed;
+    return queue(*stream, std::move(work), CU_GRAPH_NODE_TYPE_WAIT_EVENT);
+  }
   return wait_event(*stream, *event);
 }
 
@@ -177,6 +184,12 @@ CUresult cuEventRecordWithFlags(CUevent hEvent, CUstream hStream, unsigned flags
   if (CUresult failed = find_stream(hStream, &stream)) return failed;
   if (flags > CU_EVENT_RECORD_EXTERNAL) return CUDA_ERROR_INVALID_VALUE;
   if (&event->context().home() != &stream->context().home()) return CUDA_ERROR_INVALID_HANDLE;
+  if (flags == CU_EVENT_RECORD_EXTERNAL) {
+    if (!capturing(*stream)) return CUDA_ERROR_ILLEGAL_STATE;
+    Work work;
+    if (CUresult failed = record_work(hEvent, &work)) return failed;
+    return queue(*stream, std::move(work), CU_GRAPH_NODE_TYPE_EVENT_RECORD);
+  }
   return record_event(*stream, *event);
 }
 

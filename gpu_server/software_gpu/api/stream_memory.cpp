@@ -8,6 +8,7 @@
 
 #include "gpu_server/software_gpu/capture.h"
 #include "gpu_server/software_gpu/driver.h"
+#include "gpu_server/software_gpu/graph_work.h"
 #include "gpu_server/software_gpu/memory_calls.h"
 
 namespace farcall::softgpu {
@@ -127,7 +128,41 @@ CUresult step_from(const CUstreamBatchMemOpParams& params, std::vector<WordStep>
   return failed;
 }
 
+// A list of operations, as calls and nodes give it.
+CUresult steps_from(unsigned count, const CUstreamBatchMemOpParams* list, unsigned flags,
+                    std::vector<WordStep>* steps) {
+  if (count == 0 || count > kBatchMax || list == nullptr || flags != 0) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  for (unsigned n = 0; n < count; ++n) {
+    if (CUresult failed = step_from(list[n], steps)) return failed;
+  }
+  return CUDA_SUCCESS;
+}
+
 }  // namespace
+
+CUresult mem_op_work(const CUDA_BATCH_MEM_OP_NODE_PARAMS& params, Work* work) {
+  Context* context = nullptr;
+  if (CUresult failed = find_context(params.ctx, &context)) return failed;
+  std::vector<WordStep> steps;
+  if (CUresult failed = steps_from(params.count, params.paramArray, params.flags, &steps)) {
+    return failed;
+  }
+  for (const WordStep& step : steps) {
+    if (CUresult failed = check(step)) return failed;
+  }
+  auto told = std::make_shared<NodeParams>();
+  told->mem_ops.assign(params.paramArray, params.paramArray + params.count);
+  told->told.type = CU_GRAPH_NODE_TYPE_BATCH_MEM_OP;
+  told->told.memOp = {context->handle(), params.count, told->mem_ops.data(), params.flags};
+  *work = {[context, steps = std::move(steps)] {
+    for (const WordStep& step : steps) carry_out(step, *context);
+  }};
+  work->params = std::move(told);
+  return CUDA_SUCCESS;
+}
+
 }  // namespace farcall::softgpu
 
 using namespace farcall::softgpu;
@@ -164,13 +199,8 @@ CUresult cuStreamWriteValue64_v2(CUstream stream, CUdeviceptr addr, cuuint64_t v
 
 CUresult cuStreamBatchMemOp_v2(CUstream stream, unsigned count,
                                CUstreamBatchMemOpParams* paramArray, unsigned flags) {
-  if (count == 0 || count > kBatchMax || paramArray == nullptr || flags != 0) {
-    return CUDA_ERROR_INVALID_VALUE;
-  }
   std::vector<WordStep> steps;
-  for (unsigned n = 0; n < count; ++n) {
-    if (CUresult failed = step_from(paramArray[n], &steps)) return failed;
-  }
+  if (CUresult failed = steps_from(count, paramArray, flags, &steps)) return failed;
   return submit(stream, std::move(steps));
 }
 }

@@ -1,5 +1,6 @@
 // Decoding of branches, calls, barriers and warp-wide instructions.
 #include "gpu_server/software_gpu/exec/decode.h"
+#include "gpu_server/software_gpu/exec/graph_call.h"
 
 namespace farcall::softgpu {
 
@@ -52,6 +53,7 @@ void FunctionDecoder::call() {
       {"__assertfail", Library::kAssertFail},
       {"malloc", Library::kMalloc},
       {"free", Library::kFree},
+      {"cudaGraphSetConditional", kSetGraphCondition},
       {"__cuda_syscall_cnpv2GetParameterBufferV2", Library::kParameterBuffer},
       {"__cuda_syscall_cnpv2LaunchDeviceV2", Library::kLaunchDevice},
       {"__cuda_syscall_cnpv2StreamCreate", Library::kNewStreamOrEvent},

@@ -1,7 +1,10 @@
-// Device functions that every module may declare without defining: printf, assert, malloc, free.
+// Device functions that every module may declare without defining: printf, assert, malloc, free,
+// and the one that sets the condition of a graph.
 #include <cstdio>
 #include <cstring>
 
+#include "gpu_server/software_gpu/exec/graph_call.h"
+#include "gpu_server/software_gpu/exec/graph_condition.h"
 #include "gpu_server/software_gpu/exec/heap.h"
 #include "gpu_server/software_gpu/exec/isa/lanes.h"
 #include "gpu_server/software_gpu/exec/runtime.h"
@@ -232,6 +235,14 @@ const Ins* fail_assertion(Warp& w, const Ins* i, const CallSite& site) {
 
 const Ins* library_call(Warp& w, const Ins* i, std::byte*) {
   const CallSite& site = w.frame->function->calls[i->table];
+  if (site.library == kSetGraphCondition) {
+    for (u32 m = w.mask; m != 0; m &= m - 1) {
+      const int lane = __builtin_ctz(m);
+      set_graph_condition(call_argument(w, site, 0, lane),
+                          static_cast<u32>(call_argument(w, site, 1, lane)));
+    }
+    return i + 1;
+  }
   switch (site.library) {
     case Library::kVprintf: return print(w, i, site);
     case Library::kAssertFail: return fail_assertion(w, i, site);

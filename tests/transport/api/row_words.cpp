@@ -39,6 +39,19 @@ void make_deep(Arena& arena, CUDA_MEMCPY3D& made) {
   made.WidthInBytes = 64;
 }
 
+void make_deep(Arena& arena, CUDA_BATCH_MEM_OP_NODE_PARAMS& made) {
+  made.ctx = arena.element<CUcontext>();
+  made.count = 2;
+  made.flags = 0;
+  made.paramArray = arena.room<CUstreamBatchMemOpParams>(2);
+}
+
+void look_deep(Digest& digest, const CUDA_BATCH_MEM_OP_NODE_PARAMS& at) {
+  digest.item(at.ctx);
+  digest.item(at.count);
+  digest.item(at.flags);
+  for (unsigned i = 0; i < at.count; ++i) digest.item(at.paramArray[i]);
+}
 void look_deep(Digest& digest, const CUDA_MEMCPY3D& at) {
   digest.item(at.srcDevice);
   digest.item(at.dstArray);
@@ -81,14 +94,28 @@ bool is_filled_deep(const CUDA_RESOURCE_DESC& at, TableLoop& loop) {
   return at.resType == CU_RESOURCE_TYPE_MIPMAPPED_ARRAY &&
          is_filled(at.res.mipmap.hMipmappedArray, loop);
 }
-void fill_deep(CUgraphExecUpdateResultInfo& at) {
-  at.result = CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED;
-  fill_one(&at.errorNode);
-  at.errorFromNode = nullptr;
+// What the driver left in a host pointer must not come back.
+void fill_deep(CUDA_MEMCPY3D& at) {
+  at = {};
+  at.srcMemoryType = CU_MEMORYTYPE_DEVICE;
+  at.srcDevice = 0x7f0000000000;
+  at.srcHost = &at;
+  at.dstMemoryType = CU_MEMORYTYPE_ARRAY;
+  fill_one(&at.dstArray);
 }
-bool is_filled_deep(const CUgraphExecUpdateResultInfo& at, TableLoop& loop) {
-  return at.result == CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED &&
-         is_filled(at.errorNode, loop) && at.errorFromNode == nullptr;
+bool is_filled_deep(const CUDA_MEMCPY3D& at, TableLoop& loop) {
+  return at.srcDevice == 0x7f0000000000 && at.srcHost == nullptr && is_filled(at.dstArray, loop);
+}
+void fill_deep(CUDA_MEM_ALLOC_NODE_PARAMS& at) {
+  at = {};
+  at.poolProps.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
+  at.accessDescCount = 1;
+  at.bytesize = 4096;
+  at.dptr = 0x7f0000000000;
+}
+bool is_filled_deep(const CUDA_MEM_ALLOC_NODE_PARAMS& at, TableLoop&) {
+  return at.poolProps.allocType == CU_MEM_ALLOCATION_TYPE_PINNED && at.accessDescCount == 0 &&
+         at.bytesize == 4096 && at.dptr == 0x7f0000000000;
 }
 
 }  // namespace farcall::api

@@ -130,16 +130,20 @@ void make_deep(Arena& arena, CUmemAllocationProp& made);
 void make_deep(Arena& arena, CUmemPoolProps& made);
 void make_deep(Arena& arena, CUDA_RESOURCE_DESC& made);
 void make_deep(Arena& arena, CUDA_MEMCPY3D& made);
+void make_deep(Arena& arena, CUDA_BATCH_MEM_OP_NODE_PARAMS& made);
 void look_deep(Digest& digest, const CUDA_MEMCPY3D& at);
+void look_deep(Digest& digest, const CUDA_BATCH_MEM_OP_NODE_PARAMS& at);
 void look_deep(Digest& digest, const CUlaunchConfig& at);
 void look_deep(Digest& digest, const CUmemAllocationProp& at);
 void look_deep(Digest& digest, const CUmemPoolProps& at);
 void look_deep(Digest& digest, const CUDA_RESOURCE_DESC& at);
 
 void fill_deep(CUDA_RESOURCE_DESC& at);
-void fill_deep(CUgraphExecUpdateResultInfo& at);
+void fill_deep(CUDA_MEMCPY3D& at);
+void fill_deep(CUDA_MEM_ALLOC_NODE_PARAMS& at);
 bool is_filled_deep(const CUDA_RESOURCE_DESC& at, TableLoop& loop);
-bool is_filled_deep(const CUgraphExecUpdateResultInfo& at, TableLoop& loop);
+bool is_filled_deep(const CUDA_MEMCPY3D& at, TableLoop& loop);
+bool is_filled_deep(const CUDA_MEM_ALLOC_NODE_PARAMS& at, TableLoop& loop);
 
 // --- the words
 // ------------------------------------------------------------------------------------------
@@ -311,6 +315,8 @@ struct Word<OutArr<N>, T> : WordSilent {
 };
 template <int N, class T>
 struct Word<OutList<N>, T> : Word<OutArr<N>, T> {};
+template <int N, int P, class T>
+struct Word<OutListOf<N, P>, T> : Word<OutList<N>, T> {};
 template <int N, auto kBytesOf, class T>
 struct Word<OutSized<N, kBytesOf>, T> : Word<InSized<N, kBytesOf>, T> {
   static void look(Digest&, T, Counts) {}

@@ -1,0 +1,284 @@
+// GraphCopies: which copies and host functions are in which graph, and in what order.
+#include <algorithm>
+#include <set>
+
+#include "client_shim/client.h"
+#include "client_shim/entry.h"
+#include "client_shim/graph_copies.h"
+#include "transport/api/client_call.h"
+#include "transport/api/rows.h"
+#include "transport/base/limits.h"
+
+namespace farcall::shim {
+
+namespace row = api::row;
+
+GraphCopies::Item& GraphCopies::item_of(Items& items, CUgraphNode node) {
+  for (Item& item : items) {
+    if (node != nullptr && item.node == node) return item;
+  }
+  items.push_back({});
+  items.back().node = node;
+  return items.back();
+}
+
+GraphCopies::Item* GraphCopies::find_item(State& state, CUgraphNode node) {
+  for (auto& [graph, items] : state.graphs) {
+    for (Item& item : items) {
+      if (item.node == node && node != nullptr) return &item;
+    }
+  }
+  return nullptr;
+}
+
+void GraphCopies::added(CUgraph graph, CUgraphNode node, Regions regions) {
+  auto state = state_.lock();
+  item_of(state->graphs[graph], node).regions = std::move(regions);
+}
+
+void GraphCopies::added(CUgraph graph, CUgraphNode node, std::uint64_t function) {
+  auto state = state_.lock();
+  item_of(state->graphs[graph], node).function = function;
+}
+
+void GraphCopies::added_child(CUgraph graph, CUgraphNode node, CUgraph child) {
+  auto state = state_.lock();
+  auto at = state->graphs.find(child);
+  if (at == state->graphs.end()) return;
+  auto copy = std::make_shared<Items>(at->second);
+  item_of(state->graphs[graph], node).child = std::move(copy);
+}
+
+void GraphCopies::added_bodies(CUgraph graph, CUgraphNode node, std::vector<CUgraph> bodies) {
+  auto state = state_.lock();
+  item_of(state->graphs[graph], node).bodies = std::move(bodies);
+}
+
+void GraphCopies::changed(CUgraphNode node, Regions regions) {
+  auto state = state_.lock();
+  if (Item* item = find_item(*state, node)) item->regions.swap(regions);
+}
+
+void GraphCopies::changed(CUgraphNode node, std::uint64_t function) {
+  auto state = state_.lock();
+  if (Item* item = find_item(*state, node)) item->function = function;
+}
+
+void GraphCopies::removed(CUgraphNode node) {
+  Item gone;  // mirrors go after the lock
+  auto state = state_.lock();
+  if (Item* item = find_item(*state, node)) std::swap(*item, gone);
+}
+
+void GraphCopies::cloned(CUgraph from, CUgraph to) {
+  auto state = state_.lock();
+  auto at = state->graphs.find(from);
+  if (at == state->graphs.end()) return;
+  Items copy = at->second;
+  // Nodes of the clone have other names, which nobody has told.
+  for (Item& item : copy) item.node = nullptr;
+  state->graphs[to] = std::move(copy);
+}
+
+void GraphCopies::destroyed(CUgraph graph) {
+  std::vector<Items> gone;
+  std::vector<CUgraph> next{graph};
+  auto state = state_.lock();
+  while (!next.empty()) {
+    auto at = state->graphs.find(next.back());
+    next.pop_back();
+    if (at == state->graphs.end()) continue;
+    for (const Item& item : at->second) {
+      next.insert(next.end(), item.bodies.begin(), item.bodies.end());
+    }
+    gone.push_back(std::move(at->second));
+    state->graphs.erase(at);
+  }
+}
+
+CUgraph GraphCopies::graph_of(CUgraphNode node) {
+  auto state = state_.lock();
+  for (const auto& [graph, items] : state->graphs) {
+    for (const Item& item : items) {
+      if (item.node == node && node != nullptr) return graph;
+    }
+  }
+  return nullptr;
+}
+
+// --- what was instantiated
+
+void GraphCopies::gather(State& state, const Items& items, Regions* all,
+                         std::vector<std::uint64_t>* functions) {
+  for (const Item& item : items) {
+    all->insert(all->end(), item.regions.begin(), item.regions.end());
+    if (item.function != 0) functions->push_back(item.function);
+    if (item.child != nullptr) gather(state, *item.child, all, functions);
+    for (CUgraph body : item.bodies) {
+      auto at = state.graphs.find(body);
+      if (at != state.graphs.end()) gather(state, at->second, all, functions);
+    }
+  }
+}
+
+// Edges of a graph; none when there are more than a call returns.
+GraphCopies::Order GraphCopies::order_of(CUgraph graph) {
+  std::vector<CUgraphNode> from(limits::kArrayItemsMax), to(limits::kArrayItemsMax);
+  std::vector<CUgraphEdgeData> data(limits::kArrayItemsMax);
+  std::size_t count = limits::kArrayItemsMax;
+  CUresult asked =
+      api::call<row::cuGraphGetEdges_v2>(graph, from.data(), to.data(), data.data(), &count);
+  Order order;
+  if (asked != CUDA_SUCCESS) return order;
+  for (std::size_t i = 0; i < count; ++i) order.emplace_back(from[i], to[i]);
+  return order;
+}
+
+namespace {
+
+using Edges = std::vector<std::pair<CUgraphNode, CUgraphNode>>;
+
+// Everything that comes after `node`, itself included.
+std::set<CUgraphNode> behind(const Edges& order, CUgraphNode node) {
+  std::set<CUgraphNode> found;
+  std::vector<CUgraphNode> next{node};
+  while (!next.empty()) {
+    const CUgraphNode at = next.back();
+    next.pop_back();
+    if (!found.insert(at).second) continue;
+    for (const auto& [from, to] : order) {
+      if (from == at) next.push_back(to);
+    }
+  }
+  return found;
+}
+
+// What a node copied is replaced by what it copies now, where it was in a list.
+void exchange(GraphCopies::Regions& list, const GraphCopies::Regions& old,
+              const GraphCopies::Regions& now, bool sources) {
+  const std::size_t erased = std::erase_if(list, [&](const GraphCopies::Region& each) {
+    return std::any_of(old.begin(), old.end(), [&](const GraphCopies::Region& was) {
+      return was.mirror == each.mirror && was.is_source == each.is_source;
+    });
+  });
+  if (erased == 0) return;
+  for (const GraphCopies::Region& region : now) {
+    if (region.is_source == sources) list.push_back(region);
+  }
+}
+
+}  // namespace
+
+void GraphCopies::replan(State& state, Plan& plan, const Order* order) {
+  Regions all;
+  std::vector<std::uint64_t> names;
+  gather(state, plan.items, &all, &names);
+  plan.sources.clear();
+  plan.targets.clear();
+  for (const Region& region : all) {
+    (region.is_source ? plan.sources : plan.targets).push_back(region);
+  }
+  if (all.empty() || order == nullptr) return;
+  plan.functions.clear();
+  for (const Item& mine : plan.items) {
+    Regions inner;
+    std::vector<std::uint64_t> functions;
+    gather(state, {mine}, &inner, &functions);
+    for (std::uint64_t function : functions) {
+      Around& around = plan.functions[function];
+      const auto later = behind(*order, mine.node);
+      for (const Item& other : plan.items) {
+        Regions regions;
+        std::vector<std::uint64_t> unused;
+        gather(state, {other}, &regions, &unused);
+        const bool knows = mine.node != nullptr && other.node != nullptr && &mine != &other;
+        const bool is_before = !knows || behind(*order, other.node).contains(mine.node);
+        const bool is_after = !knows || later.contains(other.node);
+        for (const Region& region : regions) {
+          if (is_before && !region.is_source) around.before.push_back(region);
+          if (is_after && region.is_source) around.after.push_back(region);
+        }
+      }
+    }
+  }
+}
+
+void GraphCopies::instantiated(CUgraph graph, CUgraphExec exec) {
+  if (!any_.load(std::memory_order_acquire)) return;
+  bool has_functions = false;
+  auto plan = std::make_shared<Plan>();
+  {
+    auto state = state_.lock();
+    auto at = state->graphs.find(graph);
+    if (at == state->graphs.end()) return;
+    plan->items = at->second;
+    Regions all;
+    std::vector<std::uint64_t> functions;
+    gather(*state, plan->items, &all, &functions);
+    if (all.empty()) return;
+    has_functions = !functions.empty();
+  }
+  const Order order = has_functions ? order_of(graph) : Order{};
+  auto state = state_.lock();
+  replan(*state, *plan, &order);
+  state->plans[exec].swap(plan);
+}
+
+void GraphCopies::changed(CUgraphExec exec, CUgraphNode node, Regions regions) {
+  auto plan = std::make_shared<Plan>();  // mirrors go after the lock
+  auto state = state_.lock();
+  auto at = state->plans.find(exec);
+  if (at == state->plans.end()) {
+    if (regions.empty()) return;
+    at = state->plans.emplace(exec, std::make_shared<Plan>()).first;
+  }
+  // Launches under way keep the plan they began with.
+  *plan = *at->second;
+  Item& item = item_of(plan->items, node);
+  for (auto& [function, around] : plan->functions) {
+    exchange(around.before, item.regions, regions, false);
+    exchange(around.after, item.regions, regions, true);
+  }
+  item.regions.swap(regions);
+  replan(*state, *plan, nullptr);
+  at->second.swap(plan);
+}
+
+void GraphCopies::changed(CUgraphExec exec, CUgraphNode node, std::uint64_t function) {
+  auto plan = std::make_shared<Plan>();  // mirrors go after the lock
+  auto state = state_.lock();
+  auto at = state->plans.find(exec);
+  if (at == state->plans.end()) return;
+  *plan = *at->second;
+  Item& item = item_of(plan->items, node);
+  auto known = plan->functions.extract(item.function);
+  item.function = function;
+  if (!known.empty()) {
+    known.key() = function;
+    plan->functions.insert(std::move(known));
+  }
+  at->second.swap(plan);
+}
+
+void GraphCopies::changed(CUgraphExec exec, CUgraphNode node, CUgraph child) {
+  auto plan = std::make_shared<Plan>();  // mirrors go after the lock
+  auto state = state_.lock();
+  auto at = state->plans.find(exec);
+  auto from = state->graphs.find(child);
+  if (at == state->plans.end() || from == state->graphs.end()) return;
+  *plan = *at->second;
+  item_of(plan->items, node).child = std::make_shared<Items>(from->second);
+  replan(*state, *plan, nullptr);
+  at->second.swap(plan);
+}
+
+void GraphCopies::destroyed(CUgraphExec exec) {
+  std::shared_ptr<Plan> gone;
+  auto state = state_.lock();
+  auto at = state->plans.find(exec);
+  if (at == state->plans.end()) return;
+  gone = std::move(at->second);
+  state->plans.erase(at);
+}
+
+}  // namespace farcall::shim

@@ -1,0 +1,59 @@
+// GraphKept: memory that CUDA gives out with the life of a node or a stream: the arguments of a
+// kernel node, the bodies of a conditional one, the nodes that a capture goes on from.
+//
+//   GraphKept::Node& kept = graph_kept.node(node, graph);   // replaces what was kept of the node
+//   graph_kept.drop(node);  graph_kept.drop_graph(graph);
+//
+// Pointers into it stay valid until the same thing is asked for again, or the node is gone.
+// Owner: one per client.  Threads: any; CUDA asks callers to serialise their calls on one graph.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "client_shim/capture_info.h"
+#include "transport/base/guarded.h"
+
+namespace farcall::shim {
+
+class GraphKept {
+ public:
+  struct Node {
+    CUgraph graph = nullptr;
+    std::vector<std::byte> arguments;
+    std::vector<void*> pointers;
+    std::size_t bytes = 0;
+    std::vector<CUstreamBatchMemOpParams> mem_ops;
+    std::vector<CUgraph> bodies;
+  };
+  // Empty, in place of what was kept.
+  Node& node(CUgraphNode node, CUgraph graph) {
+    auto made = std::make_unique<Node>();
+    made->graph = graph;
+    Node& here = *made;
+    state_.lock()->nodes[node] = std::move(made);
+    return here;
+  }
+  void drop(CUgraphNode node) { state_.lock()->nodes.erase(node); }
+  void drop_graph(CUgraph graph) {
+    auto state = state_.lock();
+    std::erase_if(state->nodes, [&](const auto& each) { return each.second->graph == graph; });
+  }
+  // What a stream was last told of its capture.
+  CaptureInfo& capture(CUstream stream, std::uint32_t thread) {
+    auto state = state_.lock();
+    auto& here = state->captures[{stream, stream == CU_STREAM_PER_THREAD ? thread : 0}];
+    here = std::make_unique<CaptureInfo>();
+    return *here;
+  }
+
+ private:
+  struct State {
+    std::map<CUgraphNode, std::unique_ptr<Node>> nodes;
+    std::map<std::pair<CUstream, std::uint32_t>, std::unique_ptr<CaptureInfo>> captures;
+  };
+  Guarded<State> state_;
+};
+
+}  // namespace farcall::shim
