@@ -188,9 +188,10 @@ void Client::remember(Memory memory, CUdeviceptr address, std::uint64_t bytes) {
 void Client::remember_graph_memory(CUdeviceptr address, std::uint64_t bytes) {
   Allocation made{.address = address, .bytes = bytes, .context = this_thread().current()};
   made.memory = Memory::kPool;
+  made.server = number();
   made.owner = kGraphOwner;
   (void)current_device(&made.ordinal);
-  allocations_.add(made);
+  allocations().add(made);
 }
 
 void Client::remember_global(CUdeviceptr address, std::uint64_t bytes, std::uint64_t owner) {

@@ -133,10 +133,11 @@ struct Around<row::cuGreenCtxDestroy> {
       if (!ending.is_over()) return destroyed;
       CUcontext view = client.contexts().drop_green(green);
       if (view == nullptr) return destroyed;
-      client.contexts().drop(view);
-      client.completions().forget_all();
       auto& stack = client.this_thread().stack;
       if (!stack.empty() && stack.back() == view) stack.pop_back();
+      const bool is_below = std::find(stack.begin(), stack.end(), view) != stack.end();
+      client.contexts().drop(view, is_below || client.has_threads());
+      client.completions().forget_all();
       return destroyed;
     });
   }

@@ -160,7 +160,8 @@ CUresult cuGraphConditionalHandleCreate(CUgraphConditionalHandle* pHandle_out, C
   if (CUresult failed = find_context(ctx, &context)) return failed;
   auto graph = driver().graphs.find(hGraph);
   if (!graph) return CUDA_ERROR_INVALID_HANDLE;
-  if (pHandle_out == nullptr || (flags & ~CU_GRAPH_COND_ASSIGN_DEFAULT) != 0) {
+  if (pHandle_out == nullptr ||
+      (flags & ~static_cast<unsigned>(CU_GRAPH_COND_ASSIGN_DEFAULT)) != 0) {
     return CUDA_ERROR_INVALID_VALUE;
   }
   *pHandle_out = new_graph_condition();
