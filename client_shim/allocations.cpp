@@ -99,7 +99,7 @@ void Allocations::restore_device(const Allocation& taken) {
 void Allocations::drop_owner(std::uint64_t owner) {
   Lock lock(mutex_);
   std::erase_if(device_, [&](const auto& entry) {
-    const bool ends = entry.second.memory == Memory::kGlobal && entry.second.owner == owner;
+    const bool ends = owner != 0 && entry.second.owner == owner;
     if (ends) lost(entry.second);
     return ends;
   });

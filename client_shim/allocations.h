@@ -23,6 +23,7 @@ namespace farcall::shim {
 enum class Memory : std::uint8_t {
   kDevice,      // cuMemAlloc and kin; freed by cuMemFree
   kPool,        // cuMemAllocAsync; freed by cuMemFreeAsync or cuMemFree
+  kManaged,     // cuMemAllocManaged and __managed__ variables; this process's too (mirrors.h)
   kGlobal,      // a variable of a module; gone with the module
   kHost,        // cuMemHostAlloc: client memory, page-aligned
   kRegistered,  // cuMemHostRegister: the program's own memory
@@ -39,7 +40,7 @@ struct Allocation {
   int ordinal = 0;              // device
   unsigned server = 0;          // whose device memory it is
   unsigned flags = 0;           // of cuMemHostAlloc or cuMemHostRegister
-  std::uint64_t owner = 0;      // module or library id of a kGlobal; kGraphOwner, or 0, of a kPool
+  std::uint64_t owner = 0;      // module or library id of a variable; kGraphOwner, or 0: of nobody
   std::uint64_t buffer_id = 0;  // CU_POINTER_ATTRIBUTE_BUFFER_ID: unique in the process
 
   bool is_of_graph() const { return memory == Memory::kPool && owner == kGraphOwner; }

@@ -8,6 +8,7 @@
 #include <atomic>
 
 #include "client_shim/process.h"
+#include "client_shim/staged.h"
 #include "transport/api/device_numbers.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
@@ -166,46 +167,6 @@ CUresult Client::current_device(int* ordinal) {
   return CUDA_SUCCESS;
 }
 
-CUresult Client::require_context() {
-  ThreadState& thread = this_thread();
-  if (thread.in_host_function) return CUDA_ERROR_NOT_PERMITTED;
-  if (thread.current() == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
-  return contexts_.fault(thread.current());
-}
-
-void Client::remember(Memory memory, CUdeviceptr address, std::uint64_t bytes) {
-  Allocation made;
-  made.address = address;
-  made.bytes = bytes;
-  made.memory = memory;
-  made.context = this_thread().current();
-  made.server = number();
-  // Without a context the ordinal stays 0; the call would not have succeeded then.
-  static_cast<void>(current_device(&made.ordinal));
-  allocations().add(made);
-}
-
-void Client::remember_graph_memory(CUdeviceptr address, std::uint64_t bytes) {
-  Allocation made{.address = address, .bytes = bytes, .context = this_thread().current()};
-  made.memory = Memory::kPool;
-  made.server = number();
-  made.owner = kGraphOwner;
-  (void)current_device(&made.ordinal);
-  allocations().add(made);
-}
-
-void Client::remember_global(CUdeviceptr address, std::uint64_t bytes, std::uint64_t owner) {
-  Allocation made;
-  made.address = address;
-  made.bytes = bytes;
-  made.memory = Memory::kGlobal;
-  made.owner = owner;
-  made.context = this_thread().current();
-  made.server = number();
-  static_cast<void>(current_device(&made.ordinal));
-  allocations().add(made);
-}
-
 CUresult Client::failed(const Status& why) const {
   // Too long a request is the caller's; anything else means the link has gone.
   if (why.code() == Code::kOverQuota) return CUDA_ERROR_NOT_SUPPORTED;
@@ -304,6 +265,13 @@ bool Client::may_answer_waits(std::uint64_t work) {
 }
 
 CUresult Client::ask(const api::RowInfo& row, Encode encode, Take take) {
+  if (!mirrors_.any()) return ask_now(row, encode, take);
+  Staged staged(encode);
+  CUresult lent = mirrors_.lend_for(row);
+  return lent == CUDA_SUCCESS ? ask_now(row, staged, take) : lent;
+}
+
+CUresult Client::ask_now(const api::RowInfo& row, Encode encode, Take take) {
   auto send = [&](wire::FrameHeader head) {
     return session_->post(head, link::Flush::kNow, encode);
   };
@@ -320,6 +288,7 @@ CUresult Client::ask_payload(const api::RowInfo& row, Encode encode,
 
 CUresult Client::ask_stream(const api::RowInfo& row, Encode encode, std::uint64_t bytes,
                             link::Session::Fill fill, Take take) {
+  if (CUresult lent = mirrors_.lend_for(row); lent != CUDA_SUCCESS) return lent;
   stats_.moved(bytes, 0);
   auto send = [&](wire::FrameHeader head) {
     return session_->post_bulk_from(head, encode, bytes, fill);
@@ -347,8 +316,15 @@ void Client::tell_finished(std::uint64_t turn, bool at_once) {
 }
 
 CUresult Client::post(ThreadState& thread, const api::RowInfo& row, Encode encode) {
+  if (!mirrors_.any()) return post_now(thread, row, encode);
+  Staged staged(encode);
+  CUresult lent = mirrors_.lend_for(row);
+  return lent == CUDA_SUCCESS ? post_now(thread, row, staged) : lent;
+}
+
+CUresult Client::post_now(ThreadState& thread, const api::RowInfo& row, Encode encode) {
   if (CUresult fault = contexts_.fault(thread.current()); fault != CUDA_SUCCESS) return fault;
-  return must_ask(row, thread) ? ask(row, encode, kStatusOf) : send_post(thread, row, encode);
+  return must_ask(row, thread) ? ask_now(row, encode, kStatusOf) : send_post(thread, row, encode);
 }
 
 CUresult Client::post_early(const api::RowInfo& row, Encode encode) {

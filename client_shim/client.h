@@ -22,7 +22,9 @@
 #include "client_shim/landing_watch.h"
 #include "client_shim/landings.h"
 #include "client_shim/links.h"
+#include "client_shim/mirrors.h"
 #include "client_shim/origins.h"
+#include "client_shim/range_facts.h"
 #include "client_shim/receiver.h"
 #include "client_shim/settings.h"
 #include "client_shim/snapshot.h"
@@ -105,6 +107,8 @@ class Client {
   void remember_graph_memory(CUdeviceptr address, std::uint64_t bytes);
   // The same for a variable of a module or library.
   void remember_global(CUdeviceptr address, std::uint64_t bytes, std::uint64_t owner);
+  void remember_variable(Memory memory, CUdeviceptr address, std::uint64_t bytes,
+                         std::uint64_t owner);
 
   // The devices as the program numbers them, of all servers.
   const Snapshot& snapshot() const { return snapshot_; }
@@ -119,6 +123,8 @@ class Client {
   LandingWatch& landing_watch() { return landing_watch_; }
   Allocations& allocations() { return *seat_.allocations; }
   ArraySizes& array_sizes() { return array_sizes_; }
+  Mirrors& mirrors() { return mirrors_; }
+  RangeFacts& range_facts() { return range_facts_; }
   Contexts& contexts() { return contexts_; }
   Functions& functions() { return functions_; }
   Origins& origins() { return origins_; }
@@ -143,10 +149,12 @@ class Client {
   void abandon_in_child() {
     trace_.abandon_in_child();
     seat_.allocations->usage().abandon_in_child();
+    mirrors_.abandon_in_child();
     session_->abandon_in_child();
   }
 
  private:
+  Allocation made_here(Memory memory, CUdeviceptr address, std::uint64_t bytes);
   Client(std::unique_ptr<link::Session> session, Settings settings, const Clock& clock, Seat seat);
   CUresult fetch_snapshot();
   // The header of this thread's next frame; sends the thread's context ahead when it has changed.
@@ -154,6 +162,8 @@ class Client {
                                   std::uint16_t flags);
   CUresult failed(const Status& why) const;
   bool must_ask(const api::RowInfo& row, const ThreadState& thread) const;
+  CUresult ask_now(const api::RowInfo& row, Encode encode, Take take);
+  CUresult post_now(ThreadState& thread, const api::RowInfo& row, Encode encode);
   CUresult send_post(ThreadState& thread, const api::RowInfo& row, Encode encode);
   // Remembers a fault if it is certain to be the current context's.
   // True: it is news.
@@ -184,6 +194,8 @@ class Client {
   Trace trace_;
   ThreadNumbers numbers_;
   ArraySizes array_sizes_;
+  Mirrors mirrors_{*this};
+  RangeFacts range_facts_;
   Contexts contexts_;
   Functions functions_;
   Origins origins_{functions_};

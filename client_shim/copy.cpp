@@ -92,16 +92,17 @@ CUresult take_payload(Reply& reply, void* to, std::size_t bytes) {
   return CUDA_SUCCESS;
 }
 
-CUresult copy_to_device(Client& client, const LinearCopy& copy) {
-  if (CUresult bad = judge_context(client, copy.stream); bad != CUDA_SUCCESS) return bad;
-  if (copy.bytes == 0) return CUDA_SUCCESS;
-  bool known = false;
-  if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;
-  bool is_captured = false;
-  CUresult captured = capture_linear(client, copy, true, &is_captured);
-  if (captured != CUDA_SUCCESS || is_captured) return captured;
-  // The driver would read this memory when the stream gets here, behind what is to land in it.
-  wait_for_landings(copy.host, copy.bytes);
+CUresult lend_range(Client& client, std::uint64_t device, std::size_t bytes, bool writes,
+                    bool* mirrored) {
+  Mirrors& mirrors = client.mirrors();
+  if (!mirrors.any() || !mirrors.overlaps(device, bytes)) return CUDA_SUCCESS;
+  *mirrored = true;
+  return mirrors.lend_range(device, bytes, writes);
+}
+
+namespace {
+
+CUresult send(Client& client, const LinearCopy& copy, bool known) {
   const api::RowInfo& info =
       copy.is_async ? row::cuMemcpyHtoDAsync_v2::info() : row::cuMemcpyHtoD_v2::info();
   bool is_inline = is_on(Switch::kInlineCopy) && copy.bytes <= limits::kInlineCopyBytesMax;
@@ -122,6 +123,36 @@ CUresult copy_to_device(Client& client, const LinearCopy& copy) {
   auto take = [](Reply& reply) { return reply.status; };
   return is_inline ? client.ask(info, encode, take)
                    : client.ask_payload(info, encode, payload, take);
+}
+
+// A copy whose host side the device has as well. Copies on the device go by their own functions.
+CUresult copy_mirrored(CUdeviceptr to, CUdeviceptr from, const LinearCopy& copy) {
+  return copy.is_async ? cuMemcpyDtoDAsync_v2(to, from, copy.bytes, copy.stream)
+                       : cuMemcpyDtoD_v2(to, from, copy.bytes);
+}
+
+}  // namespace
+
+CUresult send_known(Client& client, const LinearCopy& copy) { return send(client, copy, true); }
+
+CUresult copy_to_device(Client& client, const LinearCopy& copy) {
+  if (CUresult bad = judge_context(client, copy.stream); bad != CUDA_SUCCESS) return bad;
+  if (copy.bytes == 0) return CUDA_SUCCESS;
+  bool known = false;
+  if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;
+  if (client.mirrors().any()) {
+    auto here = client.mirrors().find(reinterpret_cast<std::uint64_t>(copy.host), copy.bytes);
+    if (here) return copy_mirrored(copy.device, here->device, copy);
+  }
+  bool is_captured = false;
+  CUresult captured = capture_linear(client, copy, true, &is_captured);
+  if (captured != CUDA_SUCCESS || is_captured) return captured;
+  bool is_mirrored = false;
+  CUresult lent = lend_range(client, copy.device, copy.bytes, true, &is_mirrored);
+  if (lent != CUDA_SUCCESS) return lent;
+  // The driver would read this memory when the stream gets here, behind what is to land in it.
+  wait_for_landings(copy.host, copy.bytes);
+  return send(client, copy, known);
 }
 
 namespace {
@@ -156,8 +187,10 @@ bool post_landing(Client& client, const LinearCopy& piece, CUresult* result) {
   return true;
 }
 
+}  // namespace
+
 // The bytes are in the program's buffer when it returns.
-CUresult fetch(Client& client, const LinearCopy& copy) {
+CUresult receive(Client& client, const LinearCopy& copy) {
   const api::RowInfo& info =
       copy.is_async ? row::cuMemcpyDtoHAsync_v2::info() : row::cuMemcpyDtoH_v2::info();
   auto encode = [&](wire::Writer& out) {
@@ -179,6 +212,8 @@ CUresult fetch(Client& client, const LinearCopy& copy) {
   return fetched;
 }
 
+namespace {
+
 // Piece by piece; one for which there is no room is waited for, and makes room.
 CUresult fetch_later(Client& client, const LinearCopy& copy) {
   for (std::size_t at = 0; at < copy.bytes; at += limits::kLateCopyBytesMax) {
@@ -187,7 +222,7 @@ CUresult fetch_later(Client& client, const LinearCopy& copy) {
     piece.host = static_cast<std::byte*>(copy.host) + at;
     piece.bytes = std::min(copy.bytes - at, limits::kLateCopyBytesMax);
     CUresult result = CUDA_SUCCESS;
-    if (!post_landing(client, piece, &result)) result = fetch(client, piece);
+    if (!post_landing(client, piece, &result)) result = receive(client, piece);
     if (result != CUDA_SUCCESS) return result;
   }
   return CUDA_SUCCESS;
@@ -200,10 +235,17 @@ CUresult copy_from_device(Client& client, const LinearCopy& copy) {
   if (copy.bytes == 0) return CUDA_SUCCESS;
   bool known = false;
   if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;
+  if (client.mirrors().any()) {
+    auto here = client.mirrors().find(reinterpret_cast<std::uint64_t>(copy.host), copy.bytes);
+    if (here) return copy_mirrored(here->device, copy.device, copy);
+  }
   bool is_captured = false;
   CUresult captured = capture_linear(client, copy, false, &is_captured);
   if (captured != CUDA_SUCCESS || is_captured) return captured;
-  return can_land(client, copy, known) ? fetch_later(client, copy) : fetch(client, copy);
+  bool is_mirrored = false;
+  CUresult lent = lend_range(client, copy.device, copy.bytes, false, &is_mirrored);
+  if (lent != CUDA_SUCCESS) return lent;
+  return can_land(client, copy, known) ? fetch_later(client, copy) : receive(client, copy);
 }
 
 CUresult land_from_device(Client& client, const LinearCopy& copy) {
@@ -211,7 +253,7 @@ CUresult land_from_device(Client& client, const LinearCopy& copy) {
   CUresult captured = capture_linear(client, copy, false, &is_captured);
   if (captured != CUDA_SUCCESS || is_captured) return captured;
   const bool posts = is_on(Switch::kAsyncCopy) && client.posts(row::cuMemcpyDtoHAsync_v2::info());
-  return posts ? fetch_later(client, copy) : fetch(client, copy);
+  return posts ? fetch_later(client, copy) : receive(client, copy);
 }
 
 }  // namespace farcall::shim

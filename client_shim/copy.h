@@ -36,12 +36,23 @@ void wait_for_landings(const void* host, std::size_t bytes);
 // Whether the whole range is one allocation's; asks the server where that is not known.
 bool is_device_range(Client& client, std::uint64_t address, std::uint64_t bytes);
 
+// Both find out whether the host's side is mirrored memory (mirrors.h): then it is the device's
+// too.
 CUresult copy_to_device(Client& client, const LinearCopy& copy);
 CUresult copy_from_device(Client& client, const LinearCopy& copy);
 
 // The same, for memory that the program leaves alone until what is in the stream is done, whatever
 // memory that is: posted, where there is room.
 CUresult land_from_device(Client& client, const LinearCopy& copy);
+
+// The same for a range on the device that is valid for certain, and a host side of our own.
+CUresult send_known(Client& client, const LinearCopy& copy);
+CUresult receive(Client& client, const LinearCopy& copy);
+// Before a copy or fill of a range on the device: what the program wrote of it goes there.
+//   mirrored  set when any of it is mirrored: then CUDA's synchronous forms are done when they
+//             return
+CUresult lend_range(Client& client, std::uint64_t device, std::size_t bytes, bool writes,
+                    bool* mirrored);
 
 // Takes the `bytes` bytes a reply carries, inline or on the bulk lane, into `to`.
 CUresult take_payload(Reply& reply, void* to, std::size_t bytes);

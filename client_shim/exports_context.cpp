@@ -85,6 +85,7 @@ struct Around<row::cuCtxDestroy_v2> {
       Ending ending(client);
       CUresult destroyed = ending.of(api::call<row::cuCtxDestroy_v2>(context));
       if (!ending.is_over()) return destroyed;
+      client.mirrors().drop_context(context);
       // It leaves the top of this thread's stack; who has it elsewhere finds out by using it.
       auto& stack = client.this_thread().stack;
       if (!stack.empty() && stack.back() == context) stack.pop_back();

@@ -5,6 +5,14 @@
 
 namespace farcall::shim {
 namespace row = api::row;
+namespace {
+
+void drop_memory(Client& client, CUcontext context) {
+  client.mirrors().drop_context(context);
+  client.allocations().drop_context(context);
+}
+
+}  // namespace
 
 // Retains are counted here (hand_context.cpp); the server hears of the first and the last.
 template <>
@@ -21,8 +29,7 @@ struct Around<row::cuDevicePrimaryCtxRelease_v2> {
       cuda::context_storage_reset(context);
       Ending ending(client);
       CUresult released = ending.of(api::call<row::cuDevicePrimaryCtxRelease_v2>(ordinal));
-      if (ending.is_over() || Contexts::is_fault(released))
-        client.allocations().drop_context(context);
+      if (ending.is_over() || Contexts::is_fault(released)) drop_memory(client, context);
       client.contexts().clear_fault(context);
       client.completions().forget_all();
       return released;
@@ -42,7 +49,7 @@ struct Around<row::cuDevicePrimaryCtxReset_v2> {
       Ending ending(client);
       CUresult reset = ending.of(api::call<row::cuDevicePrimaryCtxReset_v2>(ordinal));
       if (ending.is_over() || Contexts::is_fault(reset)) {
-        client.allocations().drop_context(context);
+        drop_memory(client, context);
         client.contexts().reset_primary(ordinal);
       }
       client.contexts().clear_fault(context);

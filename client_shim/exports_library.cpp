@@ -1,6 +1,7 @@
 #define FARCALL_FAMILY "transport/api/families/library.def"
 #include "client_shim/around.h"
 #include "client_shim/ending.h"
+#include "client_shim/mirrored.h"
 #include "transport/base/switches.h"
 
 namespace farcall::shim {
@@ -14,6 +15,7 @@ struct Around<row::cuLibraryUnload> {
       CUresult unloaded = ending.of(api::call<row::cuLibraryUnload>(library));
       if (!ending.is_over()) return unloaded;
       client.functions().drop_owner(id_of(library));
+      client.mirrors().drop_owner(id_of(library));
       client.allocations().drop_owner(id_of(library));
       return unloaded;
     });
@@ -30,6 +32,26 @@ struct Around<row::cuLibraryGetGlobal> {
       CUresult found = api::call<row::cuLibraryGetGlobal>(&at, &length, library, name);
       if (found != CUDA_SUCCESS) return found;
       client.remember_global(at, length, id_of(library));
+      if (address != nullptr) *address = at;
+      if (bytes != nullptr) *bytes = length;
+      return CUDA_SUCCESS;
+    });
+  }
+};
+
+// A __managed__ variable: this process's too, at the device's address.
+template <>
+struct Around<row::cuLibraryGetManaged> {
+  static CUresult call(CUdeviceptr* address, std::size_t* bytes, CUlibrary library,
+                       const char* name) {
+    return with_client([&](Client& client) {
+      CUdeviceptr at = 0;
+      std::size_t length = 0;
+      CUresult found = api::call<row::cuLibraryGetManaged>(&at, &length, library, name);
+      if (found != CUDA_SUCCESS) return found;
+      found = mirror_variable(client, at, length, id_of(library));
+      if (found != CUDA_SUCCESS) return found;
+      client.remember_variable(Memory::kManaged, at, length, id_of(library));
       if (address != nullptr) *address = at;
       if (bytes != nullptr) *bytes = length;
       return CUDA_SUCCESS;

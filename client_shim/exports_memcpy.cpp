@@ -6,6 +6,8 @@ namespace farcall::shim {
 namespace row = api::row;
 
 // Judged here, because they are posted: see judge_device.
+// Of mirrored memory the synchronous form is done when it returns, as CUDA has it for unified
+// memory.
 template <class Row, class... Rest>
 CUresult copy_on_device(CUdeviceptr to, CUdeviceptr from, std::size_t bytes, Rest... rest) {
   return with_client([&](Client& client) {
@@ -14,8 +16,14 @@ CUresult copy_on_device(CUdeviceptr to, CUdeviceptr from, std::size_t bytes, Res
     CUresult bad = judge_device(client, to, bytes, &to_known);
     if (bad == CUDA_SUCCESS) bad = judge_device(client, from, bytes, &from_known);
     if (bad != CUDA_SUCCESS) return bad;
+    bool mirrored = false;
+    bad = lend_range(client, from, bytes, false, &mirrored);
+    if (bad == CUDA_SUCCESS) bad = lend_range(client, to, bytes, true, &mirrored);
+    if (bad != CUDA_SUCCESS) return bad;
     AskInstead unless_known(client.this_thread(), !to_known || !from_known);
-    return api::call<Row>(to, from, bytes, rest...);
+    CUresult copied = api::call<Row>(to, from, bytes, rest...);
+    const bool waits = sizeof...(rest) == 0 && mirrored && copied == CUDA_SUCCESS;
+    return waits ? cuStreamSynchronize(CU_STREAM_LEGACY) : copied;
   });
 }
 

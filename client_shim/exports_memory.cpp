@@ -1,6 +1,7 @@
 #define FARCALL_FAMILY "transport/api/families/memory.def"
 #include "client_shim/around.h"
 #include "client_shim/ending.h"
+#include "client_shim/mirrored.h"
 
 namespace farcall::shim {
 namespace row = api::row;
@@ -14,6 +15,57 @@ struct Around<row::cuMemAlloc_v2> {
       CUresult made = api::call<row::cuMemAlloc_v2>(address, bytes);
       if (made == CUDA_SUCCESS) client.remember(Memory::kDevice, *address, bytes);
       return made;
+    });
+  }
+};
+
+template <>
+struct Around<row::cuMemAllocManaged> {
+  static CUresult call(CUdeviceptr* address, std::size_t bytes, unsigned flags) {
+    return with_client([&](Client& client) {
+      if (address == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
+      if (flags != CU_MEM_ATTACH_GLOBAL && flags != CU_MEM_ATTACH_HOST) {
+        return CUDA_ERROR_INVALID_VALUE;
+      }
+      Mirrors::Place place;
+      if (flags == CU_MEM_ATTACH_HOST) place.access = Mirrors::Access::kHost;
+      CUdeviceptr at = 0;
+      CUresult made = allocate_mirrored(client, bytes, place, &at);
+      if (made != CUDA_SUCCESS) return made;
+      client.remember(Memory::kManaged, at, bytes);
+      *address = at;
+      return CUDA_SUCCESS;
+    });
+  }
+};
+
+// To this process: when the stream has got there. To a device: it goes now, and the driver may move
+// it nearer in the stream's order.
+template <>
+struct Around<row::cuMemPrefetchAsync_v2> {
+  static CUresult call(CUdeviceptr at, std::size_t bytes, CUmemLocation location, unsigned flags,
+                       CUstream stream) {
+    return with_client([&](Client& client) {
+      auto found = client.allocations().find_device(at);
+      if (!found || found->memory != Memory::kManaged || bytes == 0 || flags != 0 ||
+          !found->holds(at, bytes)) {
+        return CUDA_ERROR_INVALID_VALUE;
+      }
+      const bool on_device = location.type == CU_MEM_LOCATION_TYPE_DEVICE;
+      if (location.type == CU_MEM_LOCATION_TYPE_INVALID) return CUDA_ERROR_INVALID_VALUE;
+      if (on_device && client.snapshot().device(location.id) == nullptr) {
+        return CUDA_ERROR_INVALID_DEVICE;
+      }
+      client.range_facts().change(at, bytes, [&](RangeFacts::Facts& facts) {
+        facts.prefetched = {location.type, location.id};
+      });
+      if (on_device) {
+        CUresult lent = client.mirrors().lend_range(at, bytes, false);
+        if (lent != CUDA_SUCCESS) return lent;
+        return api::call<row::cuMemPrefetchAsync_v2>(at, bytes, location, flags, stream);
+      }
+      CUresult waited = cuStreamSynchronize(stream);
+      return waited == CUDA_SUCCESS ? client.mirrors().fetch(at, bytes) : waited;
     });
   }
 };
@@ -37,7 +89,8 @@ struct Around<row::cuMemFree_v2> {
       if (CUresult bad = client.require_context(); bad != CUDA_SUCCESS) return bad;
       if (address == 0) return CUDA_SUCCESS;
       auto known = client.allocations().find_device(address);
-      if (!known || known->address != address || known->memory == Memory::kGlobal) {
+      if (!known || known->address != address || known->memory == Memory::kGlobal ||
+          known->owner != 0) {
         return CUDA_ERROR_INVALID_VALUE;
       }
       if (known->is_of_graph()) return api::call<row::cuMemFree_v2>(address);
@@ -46,6 +99,10 @@ struct Around<row::cuMemFree_v2> {
       Ending ending(client);
       CUresult freed = ending.of(api::call<row::cuMemFree_v2>(address));
       if (!ending.is_over() && taken) client.allocations().restore_device(*taken);
+      if (ending.is_over() && known->memory == Memory::kManaged) {
+        client.mirrors().remove(address);
+        client.range_facts().forget(address, known->bytes);
+      }
       return freed;
     });
   }

@@ -16,8 +16,14 @@ CUresult fill(CUdeviceptr at, Value value, std::size_t count, Rest... rest) {
     bool known = false;
     CUresult bad = judge_device(client, at, bytes, &known);
     if (bad != CUDA_SUCCESS) return bad;
+    bool mirrored = false;
+    bad = lend_range(client, at, bytes, true, &mirrored);
+    if (bad != CUDA_SUCCESS) return bad;
     AskInstead unless_known(client.this_thread(), !known);
-    return api::call<Row>(at, value, count, rest...);
+    CUresult filled = api::call<Row>(at, value, count, rest...);
+    // CUDA: a fill of unified memory is done when it returns.
+    const bool waits = sizeof...(rest) == 0 && mirrored && filled == CUDA_SUCCESS;
+    return waits ? cuStreamSynchronize(CU_STREAM_LEGACY) : filled;
   });
 }
 

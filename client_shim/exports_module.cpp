@@ -14,6 +14,7 @@ struct Around<row::cuModuleUnload> {
       CUresult unloaded = ending.of(api::call<row::cuModuleUnload>(module));
       if (!ending.is_over()) return unloaded;
       client.functions().drop_owner(id_of(module));
+      client.mirrors().drop_owner(id_of(module));
       client.allocations().drop_owner(id_of(module));
       return unloaded;
     });

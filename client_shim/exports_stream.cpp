@@ -66,6 +66,7 @@ struct Around<row::cuStreamDestroy_v2> {
   static CUresult call(CUstream stream) {
     return with_client([&](Client& client) {
       client.completions().destroyed(stream);
+      client.mirrors().stream_destroyed(stream);
       return api::call<row::cuStreamDestroy_v2>(stream);
     });
   }

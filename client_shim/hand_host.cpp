@@ -1,19 +1,23 @@
 // Host memory: pages of this process. The device is elsewhere, so "page-locked" here means
 // page-aligned and known to the allocation map; copies from it are ordinary copies.
-// A device address for host memory (zero-copy) does not exist: kernels cannot reach this machine.
+// Memory that is mapped for the device (zero-copy) has a twin there (mirrors.h): from the start
+// when it was asked for so, at one address for both; else from the first question for its device
+// address.
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <atomic>
 
 #include "client_shim/copy.h"
 #include "client_shim/entry.h"
+#include "client_shim/mirrored.h"
 #include "transport/api/refuse.h"
 
 using farcall::shim::Allocation;
 using farcall::shim::answer;
 using farcall::shim::Client;
 using farcall::shim::Memory;
+using farcall::shim::Mirrors;
+using farcall::shim::whole_pages;
 
 namespace {
 
@@ -22,9 +26,18 @@ constexpr unsigned kHostFlags =
 constexpr unsigned kRegisterFlags = CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP |
                                     CU_MEMHOSTREGISTER_IOMEMORY | CU_MEMHOSTREGISTER_READ_ONLY;
 
-std::size_t whole_pages(std::size_t bytes) {
-  auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  return (bytes + page - 1) / page * page;
+bool can_map(Client& client, int ordinal) {
+  const auto* device = client.snapshot().device(ordinal);
+  return device->attribute_or(CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY, 0) != 0;
+}
+
+// Where the device has it too, or null.
+void* allocate_mapped(Client& client, std::size_t bytes) {
+  Mirrors::Place place;
+  place.is_host = true;
+  CUdeviceptr at = 0;
+  CUresult made = farcall::shim::allocate_mirrored(client, bytes, place, &at);
+  return made == CUDA_SUCCESS ? reinterpret_cast<void*>(at) : nullptr;
 }
 
 CUresult allocate(Client& client, void** pointer, std::size_t bytes, unsigned flags) {
@@ -36,7 +49,13 @@ CUresult allocate(Client& client, void** pointer, std::size_t bytes, unsigned fl
   if (CUresult device = client.current_device(&ordinal); device != CUDA_SUCCESS) return device;
   std::size_t mapped = whole_pages(bytes);
   if (mapped < bytes) return CUDA_ERROR_OUT_OF_MEMORY;
-  void* at = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* at = nullptr;
+  if ((flags & CU_MEMHOSTALLOC_DEVICEMAP) != 0 && can_map(client, ordinal)) {
+    at = allocate_mapped(client, bytes);
+  }
+  if (at == nullptr) {
+    at = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  }
   if (at == MAP_FAILED) return CUDA_ERROR_OUT_OF_MEMORY;
   Allocation made;
   made.address = reinterpret_cast<std::uint64_t>(at);
@@ -73,7 +92,10 @@ FARCALL_EXPORT cuMemFreeHost(void* pointer) {
     }
     farcall::shim::wait_for_landings(pointer, found->bytes);
     client.allocations().take_host(address);
-    ::munmap(pointer, whole_pages(found->bytes));
+    // A mapped one takes its pages along.
+    if (!farcall::shim::unmap_host(client, *found)) {
+      ::munmap(pointer, whole_pages(found->bytes));
+    }
     return CUDA_SUCCESS;
   });
 }
@@ -116,10 +138,22 @@ FARCALL_EXPORT cuMemHostUnregister(void* pointer) {
   });
 }
 
-FARCALL_EXPORT cuMemHostGetDevicePointer_v2(CUdeviceptr*, void*, unsigned int) {
-  static std::atomic_flag said;
-  return static_cast<CUresult>(farcall::api::refuse(
-      said, "cuMemHostGetDevicePointer_v2", "kernels cannot reach the memory of this machine yet"));
+FARCALL_EXPORT cuMemHostGetDevicePointer_v2(CUdeviceptr* device, void* pointer,
+                                            unsigned int flags) {
+  return answer("cuMemHostGetDevicePointer_v2", [&](Client& client) {
+    const auto address = reinterpret_cast<std::uint64_t>(pointer);
+    auto found = client.allocations().find_host(address);
+    if (device == nullptr || flags != 0 || !found) return CUDA_ERROR_INVALID_VALUE;
+    if (found->memory == Memory::kRegistered) {
+      static std::atomic_flag said;
+      return static_cast<CUresult>(farcall::api::refuse(
+          said, "cuMemHostGetDevicePointer_v2", "registered memory is not mapped for the device"));
+    }
+    CUresult mapped = farcall::shim::map_host(client, *found);
+    if (mapped != CUDA_SUCCESS) return mapped;
+    *device = client.mirrors().find(address, 1).value().device;
+    return CUDA_SUCCESS;
+  });
 }
 
 FARCALL_EXPORT cuMemHostGetFlags(unsigned int* flags, void* pointer) {
@@ -128,7 +162,8 @@ FARCALL_EXPORT cuMemHostGetFlags(unsigned int* flags, void* pointer) {
     if (flags == nullptr || !found || found->memory != Memory::kHost) {
       return CUDA_ERROR_INVALID_VALUE;
     }
-    *flags = found->flags;
+    // With unified addressing all of it is mapped, as far as CUDA says.
+    *flags = found->flags | (can_map(client, found->ordinal) ? CU_MEMHOSTALLOC_DEVICEMAP : 0);
     return CUDA_SUCCESS;
   });
 }

@@ -22,23 +22,27 @@ CUresult unknown_pointer(void* data, CUpointer_attribute attribute) {
   return CUDA_ERROR_INVALID_VALUE;
 }
 
-CUresult one(void* data, CUpointer_attribute attribute, const Allocation& found,
+CUresult one(Client& client, void* data, CUpointer_attribute attribute, const Allocation& found,
              std::uint64_t pointer) {
   bool device = found.is_device();
+  bool managed = found.memory == Memory::kManaged;
   switch (attribute) {
     case CU_POINTER_ATTRIBUTE_CONTEXT: return store(data, found.context);
     case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
       return store(data, device ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST);
     case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
-      if (!device) return CUDA_ERROR_INVALID_VALUE;
+      if (!device) {
+        auto mapped = client.mirrors().find(pointer, 1);
+        return mapped ? store(data, CUdeviceptr{mapped->device}) : CUDA_ERROR_INVALID_VALUE;
+      }
       return store(data, CUdeviceptr{pointer});
     case CU_POINTER_ATTRIBUTE_HOST_POINTER:
-      if (device) return CUDA_ERROR_INVALID_VALUE;
+      if (device && !managed) return CUDA_ERROR_INVALID_VALUE;
       return store(data, pointer);
     case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS: return store(data, 0U);
     case CU_POINTER_ATTRIBUTE_BUFFER_ID:
       return store(data, static_cast<unsigned long long>(found.buffer_id));
-    case CU_POINTER_ATTRIBUTE_IS_MANAGED: return store(data, 0U);
+    case CU_POINTER_ATTRIBUTE_IS_MANAGED: return store(data, managed ? 1U : 0U);
     case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: return store(data, found.ordinal);
     case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE: return store(data, 0U);
     case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR: return store(data, found.address);
@@ -59,9 +63,9 @@ CUresult one(void* data, CUpointer_attribute attribute, const Allocation& found,
 }
 
 // cuPointerGetAttributes answers for any address: what cannot be said is zero.
-void one_or_zero(void* data, CUpointer_attribute attribute, const Allocation* found,
+void one_or_zero(Client& client, void* data, CUpointer_attribute attribute, const Allocation* found,
                  std::uint64_t pointer) {
-  if (found != nullptr && one(data, attribute, *found, pointer) == CUDA_SUCCESS) return;
+  if (found != nullptr && one(client, data, attribute, *found, pointer) == CUDA_SUCCESS) return;
   switch (attribute) {
     case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: store(data, -2); return;  // CU_DEVICE_INVALID
     case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
@@ -86,7 +90,7 @@ FARCALL_EXPORT cuPointerGetAttribute(void* data, CUpointer_attribute attribute,
     if (fault != CUDA_SUCCESS) return fault;
     if (data == nullptr) return CUDA_ERROR_INVALID_VALUE;
     auto found = client.allocations().find(pointer);
-    return found ? one(data, attribute, *found, pointer) : unknown_pointer(data, attribute);
+    return found ? one(client, data, attribute, *found, pointer) : unknown_pointer(data, attribute);
   });
 }
 
@@ -97,7 +101,7 @@ FARCALL_EXPORT cuPointerGetAttributes(unsigned int count, CUpointer_attribute* a
     auto found = client.allocations().find(pointer);
     for (unsigned i = 0; i < count; ++i) {
       if (data[i] == nullptr) return CUDA_ERROR_INVALID_VALUE;
-      one_or_zero(data[i], attributes[i], found ? &*found : nullptr, pointer);
+      one_or_zero(client, data[i], attributes[i], found ? &*found : nullptr, pointer);
     }
     return CUDA_SUCCESS;
   });

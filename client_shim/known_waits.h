@@ -22,10 +22,13 @@ template <class Row, class... A>
 CUresult wait_at(Client& client, const WorkPlace& place, A... arguments) {
   if (client.may_answer_waits() && client.completions().is_idle(place, proof_of<Row>())) {
     client.stats().count(CallKind::kLocal, Row::info().name);
+    client.mirrors().settle(client.mirrors().launches(), !place.is_stream);
     return CUDA_SUCCESS;
   }
   const std::uint64_t work = client.completions().work();
+  const std::uint64_t launches = client.mirrors().launches();
   CUresult result = api::call<Row>(arguments...);
+  client.mirrors().settle(launches, result == CUDA_SUCCESS && !place.is_stream);
   if (result == CUDA_SUCCESS) client.completions().prove(place, work, proof_of<Row>());
   return result;
 }
@@ -35,10 +38,12 @@ CUresult wait_for(Client& client, CUevent event) {
   const auto known = client.completions().known(event);
   if (known.proof >= proof_of<Row>() && client.may_answer_waits(known.work)) {
     client.stats().count(CallKind::kLocal, Row::info().name);
+    client.mirrors().settle(0, false);
     return CUDA_SUCCESS;
   }
   const std::uint32_t record = client.completions().latest_record(event);
   CUresult result = api::call<Row>(event);
+  client.mirrors().settle(0, false);
   if (result == CUDA_SUCCESS) client.completions().prove(event, record, proof_of<Row>());
   return result;
 }

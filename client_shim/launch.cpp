@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "client_shim/entry.h"
+#include "client_shim/staged.h"
 #include "transport/api/deep.h"
 #include "transport/api/rows.h"
 
@@ -122,6 +123,18 @@ void put_params(wire::Writer& out, const FunctionFacts& kernel, void** params) {
   }
 }
 
+CUresult send_launch(Client& client, ThreadState& thread, const LaunchRequest& request,
+                     api::Encode encode) {
+  const api::RowInfo& row = api::row::cuLaunchKernel::info();
+  // Whether all blocks of a cooperative launch fit at once only the driver can tell.
+  CUresult launched =
+      is_cooperative(request) ? client.ask_status(row, encode) : client.post(thread, row, encode);
+  if (launched == CUDA_SUCCESS) {
+    client.origins().launched(id_of(request.function), thread.last_call);
+  }
+  return launched;
+}
+
 }  // namespace
 
 LaunchLimits launch_limits(const Device& device) {
@@ -190,14 +203,13 @@ CUresult launch(Client& client, const LaunchRequest& request) {
     out.put(hand::LaunchParams{hand::ParamForm::kBuffer, static_cast<std::uint32_t>(buffer.bytes)});
     out.bytes(buffer.at, buffer.bytes);
   };
-  const api::RowInfo& row = api::row::cuLaunchKernel::info();
-  // Whether all blocks of a cooperative launch fit at once only the driver can tell.
-  CUresult launched =
-      is_cooperative(request) ? client.ask_status(row, encode) : client.post(thread, row, encode);
-  if (launched == CUDA_SUCCESS) {
-    client.origins().launched(id_of(request.function), thread.last_call);
+  if (client.mirrors().any()) {
+    // Parameters may lie in what is about to be closed.
+    Staged staged(encode);
+    ready = client.mirrors().lend(request.config.hStream);
+    return ready == CUDA_SUCCESS ? send_launch(client, thread, request, staged) : ready;
   }
-  return launched;
+  return send_launch(client, thread, request, encode);
 }
 
 CUresult NodeLaunch::prepare(Client& client, const LaunchRequest& request) {

@@ -212,9 +212,35 @@ CUresult shape_of(const Allocations& allocations, const CUDA_MEMCPY3D& copy, Sha
   return read_sides(allocations, copy, from, to, shape);
 }
 
+namespace {
+
+// A host side that is mirrored memory is the device's as well.
+bool move_to_device(Mirrors& mirrors, const Shape& shape, Side* side) {
+  if (side->place != Place::kHost) return false;
+  const std::uint64_t first = side->row_at(0, 0);
+  const std::uint64_t last = side->row_at(shape.rows - 1, shape.slices - 1);
+  auto here = mirrors.find(first, last - first + shape.width);
+  if (!here) return false;
+  side->place = Place::kDevice;
+  side->at += here->device - first;
+  return true;
+}
+
+}  // namespace
+
 CUresult copy_shape(Client& client, const Shape& shape, CUstream stream, bool is_async) {
   if (CUresult bad = judge_context(client, stream); bad != CUDA_SUCCESS) return bad;
   if (shape.width == 0 || shape.rows == 0 || shape.slices == 0) return CUDA_SUCCESS;
+  if (client.mirrors().any()) {
+    Shape moved = shape;
+    const bool from_moved = move_to_device(client.mirrors(), shape, &moved.from);
+    const bool to_moved = move_to_device(client.mirrors(), shape, &moved.to);
+    if (from_moved || to_moved) {
+      CUresult copied = copy_shape(client, moved, stream, is_async);
+      const bool waits = !is_async && copied == CUDA_SUCCESS;
+      return waits ? cuStreamSynchronize(CU_STREAM_LEGACY) : copied;
+    }
+  }
   if (CUresult bad = judge_shape(client, shape); bad != CUDA_SUCCESS) return bad;
   bool from_host = shape.from.place == Place::kHost;
   bool to_host = shape.to.place == Place::kHost;

@@ -23,7 +23,8 @@ std::optional<Allocation> Addresses::remove(std::uint64_t base) {
 bool Addresses::hold(std::uint64_t address, std::uint64_t bytes) {
   auto book = book_.lock();
   auto found = find_in(*book, address);
-  if (!found || found->kind != MemoryKind::kDevice) return false;
+  if (!found) return false;
+  if (found->kind != MemoryKind::kDevice && found->kind != MemoryKind::kManaged) return false;
   if (bytes > found->bytes - (address - found->base)) return false;
   ++book->holds[found->base];
   return true;

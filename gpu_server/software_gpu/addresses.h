@@ -49,8 +49,8 @@ class Addresses {
   void add(Allocation allocation);
   // The allocation that starts exactly there leaves the book, once nobody holds it.
   std::optional<Allocation> remove(std::uint64_t base);
-  // Keeps the plain device allocation around all of these bytes in the book. False when there is
-  // none.
+  // Keeps the plain device or managed allocation around all of these bytes in the book. False when
+  // there is none.
   bool hold(std::uint64_t address, std::uint64_t bytes);
   void let_go(std::uint64_t address);
   std::optional<Allocation> find(std::uint64_t address);

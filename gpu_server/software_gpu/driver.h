@@ -23,6 +23,7 @@
 #include "gpu_server/software_gpu/pool.h"
 #include "gpu_server/software_gpu/stream.h"
 #include "gpu_server/software_gpu/user_object.h"
+#include "gpu_server/software_gpu/virtual_memory.h"
 
 namespace farcall::softgpu {
 
@@ -58,6 +59,7 @@ class Driver {
   HandleTable<UserObject> user_objects;
   Addresses addresses;
   ImageObjects image_objects;
+  VirtualMemory virtual_memory;
 
  private:
   CUresult start_once();

@@ -25,7 +25,7 @@ TEST_CASE("device queries are answered from the snapshot without a round trip") 
     CHECK(threads == FakeDevice::kBlockThreadsMax);
     CHECK(cuDeviceGetAttribute(&threads, CU_DEVICE_ATTRIBUTE_GPU_OVERLAP, 0) ==
           CUDA_ERROR_INVALID_VALUE);
-    CUDA_OK(cuDeviceGetAttribute(&threads, CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY, 0));
+    CUDA_OK(cuDeviceGetAttribute(&threads, CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS, 0));
     CHECK(threads == 0);
     CUdevice found = -1;
     CUDA_OK(cuDeviceGetByPCIBusId(&found, "0:3b:0"));
@@ -288,7 +288,7 @@ TEST_CASE("host memory knows its flags and its kind") {
   std::memset(pinned, 1, 5000);
   unsigned flags = 0;
   CUDA_OK(cuMemHostGetFlags(&flags, pinned));
-  CHECK(flags == CU_MEMHOSTALLOC_PORTABLE);
+  CHECK(flags == (CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP));
   unsigned kind = 0;
   CUDA_OK(cuPointerGetAttribute(&kind, CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
                                 reinterpret_cast<CUdeviceptr>(pinned) + 100));

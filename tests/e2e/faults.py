@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import socket
+import subprocess
 import time
 
 from pool import Failure, Pool, ends_within, expect, main, wait_for_any
@@ -173,7 +174,22 @@ def exits_early(build):
         expect(ends_within(worker, 1), "the worker outlives its client by a second")
 
 
+def page_lost(build):
+    """What a kernel left is on a server that has gone: the program must not go on with old bytes."""
+    with Pool(build) as pool:
+        process = subprocess.Popen([str(pool.program("managed_orphan"))], text=True,
+                                   env=pool.environment(), stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        line = process.stdout.readline()
+        expect(line == "ready\n", f"not ready but {line!r}")
+        os.kill(pool.workers()[0], signal.SIGKILL)
+        out, err = process.communicate("go on\n", timeout=PROMPT_S)
+        expect(process.returncode == -signal.SIGBUS and out == "",
+               f"exit code {process.returncode}, {out!r} {err!r}")
+        expect_service(pool)
+
+
 if __name__ == "__main__":
     main({case.__name__: case for case in (
         server_killed, server_stopped, worker_killed, client_killed, link_cut, noise, tampered,
-        exits_early)})
+        exits_early, page_lost)})

@@ -1,5 +1,7 @@
 // Memory: device, managed, pinned and registered.
 // Source: CUDA Driver API 13.0, Memory Management and Unified Memory.
+#include <algorithm>
+
 #include "gpu_server/software_gpu/driver.h"
 #include "gpu_server/software_gpu/graph_memory.h"
 #include "gpu_server/software_gpu/memory_calls.h"
@@ -37,7 +39,9 @@ CUresult cuMemGetInfo_v2(size_t* free, size_t* total) {
   if (CUresult failed = require_context(&context)) return failed;
   if (free == nullptr || total == nullptr) return CUDA_ERROR_INVALID_VALUE;
   const Memory& memory = context->device().memory();
-  *free = memory.limit() - memory.used();
+  const std::size_t used =
+      memory.used() + driver().virtual_memory.used(context->device().ordinal());
+  *free = memory.limit() - std::min(memory.limit(), used);
   *total = memory.limit();
   return CUDA_SUCCESS;
 }

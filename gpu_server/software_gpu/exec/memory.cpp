@@ -1,6 +1,7 @@
 #include "gpu_server/software_gpu/exec/memory.h"
 
 #include <sys/mman.h>
+#include <sys/random.h>
 
 #include <cstring>
 
@@ -18,14 +19,28 @@ std::uint64_t round_up(std::uint64_t x, std::uint64_t to) { return (x + to - 1) 
 
 void* at(std::uint64_t address) { return reinterpret_cast<void*>(address); }
 
+// Where no loader, allocator or sanitizer puts anything of its own: managed memory must have its
+// address free in another process too. Drawn, so that two devices seldom meet.
+std::uint64_t wished_base() {
+#if defined(__SANITIZE_THREAD__)
+  return 0;  // ThreadSanitizer has a place for everything
+#else
+  constexpr std::uint64_t kFirst = 0x2000'0000'0000;
+  constexpr std::uint64_t kSlots = 0x2f00'0000'0000 / kAlignMax;
+  std::uint64_t drawn = 0;
+  if (::getrandom(&drawn, sizeof drawn, GRND_NONBLOCK) != sizeof drawn) return 0;
+  return kFirst + drawn % kSlots * kAlignMax;
+#endif
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Memory>> Memory::create(std::size_t limit_bytes) {
   const std::size_t limit = round_up(limit_bytes, kPage);
   // Twice the limit leaves room between allocations of different sizes; address space is free.
   const std::size_t reserved = limit * 2 + kAlignMax;
-  void* base =
-      ::mmap(nullptr, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* base = ::mmap(at(wished_base()), reserved, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) return Status::system("reserve device memory");
   return std::unique_ptr<Memory>(
       new Memory(reinterpret_cast<std::uint64_t>(base), reserved, limit));
@@ -183,8 +198,15 @@ std::optional<Memory::Range> Memory::find(std::uint64_t address) const {
 }
 
 bool Memory::contains(std::uint64_t address, std::size_t bytes) const {
-  const std::optional<Range> range = find(address);
-  return range && bytes <= range->bytes && address - range->base <= range->bytes - bytes;
+  // Mappings of virtual memory may lie side by side and count as one.
+  for (;;) {
+    const std::optional<Range> range = find(address);
+    if (!range) return false;
+    const std::uint64_t here = range->bytes - (address - range->base);
+    if (bytes <= here) return true;
+    address += here;
+    bytes -= here;
+  }
 }
 
 std::size_t Memory::used() const { return books_.lock()->used; }
