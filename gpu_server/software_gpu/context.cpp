@@ -62,8 +62,33 @@ void Context::clear() {
     streams_.clear();
     orphans_.clear();
   }
+  forget_peers();
   reset_settings();
   fault_ = CUDA_SUCCESS;
+}
+
+CUresult Context::enable_peer(const Context& peer) {
+  const Memory& theirs = peer.device().memory();
+  const bool is_new =
+      peers_.lock()->emplace(PeerName{peer.id(), peer.generation()}, &theirs).second;
+  if (!is_new) return CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED;
+  device_.memory().allow(theirs);
+  return CUDA_SUCCESS;
+}
+
+CUresult Context::disable_peer(const Context& peer) {
+  if (peers_.lock()->erase(PeerName{peer.id(), peer.generation()}) == 0) {
+    return CUDA_ERROR_PEER_ACCESS_NOT_ENABLED;
+  }
+  synchronize();  // kernels at work may still touch it
+  device_.memory().deny(peer.device().memory());
+  return CUDA_SUCCESS;
+}
+
+void Context::forget_peers() {
+  std::map<PeerName, const Memory*> forgotten;
+  forgotten.swap(*peers_.lock());
+  for (const auto& [name, memory] : forgotten) device_.memory().deny(*memory);
 }
 
 std::shared_ptr<Stream> Context::open_stream(StreamKind kind, int priority) {

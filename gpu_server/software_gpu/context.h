@@ -10,17 +10,21 @@
 // Lock order: order lock → a stream's queue; nothing else is taken under the order lock.
 #pragma once
 #include <atomic>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "gpu_server/software_gpu/stream.h"
+#include "transport/base/guarded.h"
 #include "transport/cuda/cuda_abi.h"
 
 namespace farcall::softgpu {
 
 class Device;
 class Event;
+class Memory;
 
 class Context : public std::enable_shared_from_this<Context> {
  public:
@@ -81,6 +85,11 @@ class Context : public std::enable_shared_from_this<Context> {
   std::atomic<int> shared_config{CU_SHARED_MEM_CONFIG_DEFAULT_BANK_SIZE};
   std::atomic<std::size_t> limits[CU_LIMIT_MAX];
 
+  // Peer access: kernels of this context's device may touch what the peer's programs allocate.
+  // CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED, CUDA_ERROR_PEER_ACCESS_NOT_ENABLED.
+  CUresult enable_peer(const Context& peer);
+  CUresult disable_peer(const Context& peer);
+
   std::mutex& order() { return order_; }  // guards Stream::capture as well
 
  private:
@@ -98,7 +107,11 @@ class Context : public std::enable_shared_from_this<Context> {
   mutable std::mutex order_;
   std::shared_ptr<Stream> legacy_;
   std::vector<std::shared_ptr<Stream>> streams_;  // all but the legacy one
-  std::vector<CompletionPtr> orphans_;            // tails of closed streams still at work
+  void forget_peers();
+  // What a peer context was when access to it was enabled, and its device's memory.
+  using PeerName = std::pair<std::uint64_t, std::uint64_t>;  // id, generation
+  Guarded<std::map<PeerName, const Memory*>> peers_;
+  std::vector<CompletionPtr> orphans_;  // tails of closed streams still at work
 };
 
 }  // namespace farcall::softgpu

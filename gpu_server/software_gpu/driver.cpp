@@ -50,6 +50,13 @@ CUresult Driver::start_once() {
     pools.add<CUmemoryPool>(device.value()->default_pool());
     devices_.push_back(std::move(device).value());
   }
+  for (const auto& device : devices_) {
+    std::vector<Memory*> others;
+    for (const auto& other : devices_) {
+      if (other != device) others.push_back(&other->memory());
+    }
+    device->memory().know(std::move(others));
+  }
   pthread_atfork(nullptr, nullptr, [] { g_in_fork_child.store(true); });
   return CUDA_SUCCESS;
 }

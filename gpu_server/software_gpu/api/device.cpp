@@ -156,40 +156,46 @@ CUresult cuDeviceGetExecAffinitySupport(int* pi, CUexecAffinityType, CUdevice de
   return CUDA_SUCCESS;
 }
 
-// --- peers: devices do not reach each other's memory ---------------------------------------------
+// --- peers: every device's memory is the process's, so all reach each other ----------------------
 
 CUresult cuDeviceCanAccessPeer(int* canAccessPeer, CUdevice dev, CUdevice peerDev) {
   Device* device = nullptr;
   if (CUresult failed = find_device(dev, &device)) return failed;
   if (CUresult failed = find_device(peerDev, &device)) return failed;
   if (canAccessPeer == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  *canAccessPeer = 0;
+  *canAccessPeer = dev != peerDev ? 1 : 0;
   return CUDA_SUCCESS;
 }
 
-CUresult cuDeviceGetP2PAttribute(int* value, CUdevice_P2PAttribute, CUdevice srcDevice,
+CUresult cuDeviceGetP2PAttribute(int* value, CUdevice_P2PAttribute attrib, CUdevice srcDevice,
                                  CUdevice dstDevice) {
   Device* device = nullptr;
   if (CUresult failed = find_device(srcDevice, &device)) return failed;
   if (CUresult failed = find_device(dstDevice, &device)) return failed;
   if (srcDevice == dstDevice) return CUDA_ERROR_INVALID_DEVICE;
   if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  *value = 0;
-  return CUDA_SUCCESS;
+  switch (attrib) {
+    case CU_DEVICE_P2P_ATTRIBUTE_ACCESS_SUPPORTED:
+    case CU_DEVICE_P2P_ATTRIBUTE_NATIVE_ATOMIC_SUPPORTED: *value = 1; return CUDA_SUCCESS;
+    default: *value = 0; return CUDA_SUCCESS;
+  }
 }
 
-CUresult cuCtxEnablePeerAccess(CUcontext peerContext, unsigned) {
+CUresult cuCtxEnablePeerAccess(CUcontext peerContext, unsigned Flags) {
   Context* context = nullptr;
   if (CUresult failed = require_context(&context)) return failed;
-  return driver().contexts.find(peerContext) ? CUDA_ERROR_PEER_ACCESS_UNSUPPORTED
-                                             : CUDA_ERROR_INVALID_CONTEXT;
+  const auto peer = driver().contexts.find(peerContext);
+  if (!peer || peer.get() == context) return CUDA_ERROR_INVALID_CONTEXT;
+  if (Flags != 0) return CUDA_ERROR_INVALID_VALUE;
+  if (&peer->device() == &context->device()) return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
+  return context->enable_peer(*peer);
 }
 
 CUresult cuCtxDisablePeerAccess(CUcontext peerContext) {
   Context* context = nullptr;
   if (CUresult failed = require_context(&context)) return failed;
-  return driver().contexts.find(peerContext) ? CUDA_ERROR_PEER_ACCESS_NOT_ENABLED
-                                             : CUDA_ERROR_INVALID_CONTEXT;
+  const auto peer = driver().contexts.find(peerContext);
+  return peer ? context->disable_peer(*peer) : CUDA_ERROR_INVALID_CONTEXT;
 }
 
 // --- primary contexts ----------------------------------------------------------------------------

@@ -188,7 +188,29 @@ void Memory::unmap_host(void* base) {
   if (books->pages.find(start) == books->pages.end()) books->ranges.erase(start);
 }
 
+void Memory::allow(const Memory& neighbour) {
+  ++(*allowed_.lock())[&neighbour];
+  any_allowed_ = true;
+}
+
+void Memory::deny(const Memory& neighbour) {
+  auto allowed = allowed_.lock();
+  const auto known = allowed->find(&neighbour);
+  if (known != allowed->end() && --known->second == 0) allowed->erase(known);
+  any_allowed_ = !allowed->empty();
+}
+
 std::optional<Memory::Range> Memory::find(std::uint64_t address) const {
+  if (std::optional<Range> own = find_own(address)) return own;
+  if (!any_allowed_) return std::nullopt;
+  auto allowed = allowed_.lock();
+  for (const auto& [neighbour, times] : *allowed) {
+    if (std::optional<Range> theirs = neighbour->find_own(address)) return theirs;
+  }
+  return std::nullopt;
+}
+
+std::optional<Memory::Range> Memory::find_own(std::uint64_t address) const {
   auto books = books_.lock();
   auto next = books->ranges.upper_bound(address);
   if (next == books->ranges.begin()) return std::nullopt;
@@ -211,16 +233,22 @@ bool Memory::contains(std::uint64_t address, std::size_t bytes) const {
 
 std::size_t Memory::used() const { return books_.lock()->used; }
 
-Memory::Pin::Pin(Memory& memory) : memory_(memory) {
-  auto books = memory_.books_.lock();
-  ticket_ = books->next_ticket++;
-  books->pins.insert(ticket_);
+Memory::Pin::Pin(Memory& memory) {
+  const auto pin = [this](Memory& one) {
+    auto books = one.books_.lock();
+    held_.push_back({&one, books->next_ticket++});
+    books->pins.insert(held_.back().ticket);
+  };
+  pin(memory);
+  for (Memory* neighbour : memory.neighbours_) pin(*neighbour);
 }
 
 Memory::Pin::~Pin() {
-  auto books = memory_.books_.lock();
-  books->pins.erase(ticket_);
-  bury(*books);
+  for (const Held& held : held_) {
+    auto books = held.memory->books_.lock();
+    books->pins.erase(held.ticket);
+    bury(*books);
+  }
 }
 
 }  // namespace farcall::softgpu

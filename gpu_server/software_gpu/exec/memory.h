@@ -13,6 +13,7 @@
 // Owner: one per device; outlives every Program and Engine built on it.  Threads: any.
 // It never clears memory on allocation beyond what the kernel gives (fresh pages read as zero).
 #pragma once
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -59,7 +60,15 @@ class Memory {
   std::size_t used() const;  // bytes handed out, in whole pages
   std::size_t limit() const { return limit_; }
 
-  // Held by the engine for the length of a launch; keeps released pages readable until it ends.
+  // The memories of the driver's other devices, told once before any launch.
+  void know(std::vector<Memory*> neighbours) { neighbours_ = std::move(neighbours); }
+  // Lets this device's kernels touch what a neighbour's programs allocate, until as many calls of
+  // deny() as of allow().
+  void allow(const Memory& neighbour);
+  void deny(const Memory& neighbour);
+
+  // Held by the engine for the length of a launch; keeps released pages readable until it ends,
+  // those of neighbours too.
   class Pin {
    public:
     explicit Pin(Memory& memory);
@@ -68,8 +77,11 @@ class Memory {
     Pin& operator=(const Pin&) = delete;
 
    private:
-    Memory& memory_;
-    std::uint64_t ticket_;
+    struct Held {
+      Memory* memory;
+      std::uint64_t ticket;
+    };
+    std::vector<Held> held_;
   };
 
  private:
@@ -93,6 +105,7 @@ class Memory {
     std::size_t used = 0;
   };
   Memory(std::uint64_t base, std::size_t reserved, std::size_t limit);
+  std::optional<Range> find_own(std::uint64_t address) const;
   static void bury(Books& books);
   static std::optional<Spot> take_kept(Books& books, std::uint64_t pages, std::uint64_t step);
   static std::optional<Spot> take_free(Books& books, std::uint64_t pages, std::uint64_t step);
@@ -103,6 +116,9 @@ class Memory {
   const std::size_t reserved_;
   const std::size_t limit_;
   mutable Guarded<Books> books_;
+  std::vector<Memory*> neighbours_;
+  mutable Guarded<std::map<const Memory*, int>> allowed_;
+  std::atomic<bool> any_allowed_{false};  // spares one device's programs a second lock
 };
 
 }  // namespace farcall::softgpu

@@ -95,11 +95,31 @@ TEST_CASE("a device that does not exist is an invalid device") {
   CHECK(cuInit(1) == CUDA_ERROR_INVALID_VALUE);
 }
 
-TEST_CASE("devices are no peers") {
+TEST_CASE("devices are peers, and access is enabled once for each context") {
   start_driver();
-  int can = 1;
+  int can = 0;
   CHECK(cuDeviceCanAccessPeer(&can, 0, 1) == CUDA_SUCCESS);
+  CHECK(can == 1);
+  CHECK(cuDeviceCanAccessPeer(&can, 1, 1) == CUDA_SUCCESS);
   CHECK(can == 0);
+  CHECK(cuDeviceGetP2PAttribute(&can, CU_DEVICE_P2P_ATTRIBUTE_ACCESS_SUPPORTED, 0, 1) ==
+        CUDA_SUCCESS);
+  CHECK(can == 1);
+  CUcontext mine = nullptr, same_device = nullptr, theirs = nullptr;
+  REQUIRE(cuCtxCreate_v2(&theirs, 0, 1) == CUDA_SUCCESS);
+  REQUIRE(cuCtxCreate_v2(&same_device, 0, 0) == CUDA_SUCCESS);
+  REQUIRE(cuCtxCreate_v2(&mine, 0, 0) == CUDA_SUCCESS);
+  CHECK(cuCtxDisablePeerAccess(theirs) == CUDA_ERROR_PEER_ACCESS_NOT_ENABLED);
+  CHECK(cuCtxEnablePeerAccess(theirs, 1) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuCtxEnablePeerAccess(mine, 0) == CUDA_ERROR_INVALID_CONTEXT);
+  CHECK(cuCtxEnablePeerAccess(same_device, 0) == CUDA_ERROR_PEER_ACCESS_UNSUPPORTED);
+  CHECK(cuCtxEnablePeerAccess(theirs, 0) == CUDA_SUCCESS);
+  CHECK(cuCtxEnablePeerAccess(theirs, 0) == CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED);
+  CHECK(cuCtxDisablePeerAccess(theirs) == CUDA_SUCCESS);
+  CHECK(cuCtxEnablePeerAccess(theirs, 0) == CUDA_SUCCESS);
+  CHECK(cuCtxDestroy_v2(mine) == CUDA_SUCCESS);
+  CHECK(cuCtxDestroy_v2(same_device) == CUDA_SUCCESS);
+  CHECK(cuCtxDestroy_v2(theirs) == CUDA_SUCCESS);
 }
 
 TEST_CASE("a child of fork may not use the driver") {

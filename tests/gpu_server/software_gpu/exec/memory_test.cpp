@@ -311,5 +311,31 @@ TEST_CASE("what is kept for small allocations never stands in the way of a large
   }
 }
 
+TEST_CASE("a kernel touches another device's memory only while it is allowed") {
+  Device device, neighbour;
+  device.memory().know({&neighbour.memory()});
+  u32* theirs = neighbour.array<u32>(32);
+  theirs[3] = 41;
+  const char* const body =
+      " ld.global.u32 %r2, [%rd1+12]; add.u32 %r2, %r2, 1; st.global.u32 [%rd2+12], %r2;";
+  CHECK(run_body(device, body, theirs, theirs).kind == FaultKind::kIllegalAddress);
+  device.memory().allow(neighbour.memory());
+  device.memory().allow(neighbour.memory());
+  device.memory().deny(neighbour.memory());
+  const Fault fault = run_body(device, body, theirs, theirs);
+  CHECK_MESSAGE(fault.kind == FaultKind::kNone, fault.text);
+  CHECK(theirs[3] == 42);
+  {
+    // Freed while a launch runs, it stays readable until that launch ends.
+    const Memory::Pin launch(device.memory());
+    const auto freed = neighbour.memory().allocate(1 << 20);
+    REQUIRE(freed.ok());
+    REQUIRE(neighbour.memory().release(freed.value()).ok());
+    CHECK(*reinterpret_cast<volatile u32*>(freed.value()) == 0);
+  }
+  device.memory().deny(neighbour.memory());
+  CHECK(run_body(device, body, theirs, theirs).kind == FaultKind::kIllegalAddress);
+}
+
 }  // namespace
 }  // namespace farcall::softgpu::test
