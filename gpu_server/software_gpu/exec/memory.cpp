@@ -188,34 +188,32 @@ void Memory::unmap_host(void* base) {
   if (books->pages.find(start) == books->pages.end()) books->ranges.erase(start);
 }
 
-void Memory::allow(const Memory& neighbour) {
-  ++(*allowed_.lock())[&neighbour];
-  any_allowed_ = true;
-}
+void Memory::allow(const Memory& neighbour) { ++(*allowed_.lock())[&neighbour]; }
 
 void Memory::deny(const Memory& neighbour) {
   auto allowed = allowed_.lock();
   const auto known = allowed->find(&neighbour);
   if (known != allowed->end() && --known->second == 0) allowed->erase(known);
-  any_allowed_ = !allowed->empty();
 }
 
 std::optional<Memory::Range> Memory::find(std::uint64_t address) const {
-  if (std::optional<Range> own = find_own(address)) return own;
-  if (!any_allowed_) return std::nullopt;
+  if (std::optional<Range> own = find_own(address, false)) return own;
+  if (neighbours_.empty()) return std::nullopt;
   auto allowed = allowed_.lock();
-  for (const auto& [neighbour, times] : *allowed) {
-    if (std::optional<Range> theirs = neighbour->find_own(address)) return theirs;
+  for (const Memory* neighbour : neighbours_) {
+    const bool host_only = !allowed->contains(neighbour);
+    if (std::optional<Range> theirs = neighbour->find_own(address, host_only)) return theirs;
   }
   return std::nullopt;
 }
 
-std::optional<Memory::Range> Memory::find_own(std::uint64_t address) const {
+std::optional<Memory::Range> Memory::find_own(std::uint64_t address, bool host_only) const {
   auto books = books_.lock();
   auto next = books->ranges.upper_bound(address);
   if (next == books->ranges.begin()) return std::nullopt;
   const Range& range = std::prev(next)->second;
   if (address - range.base >= range.bytes) return std::nullopt;
+  if (host_only && books->pages.contains(range.base)) return std::nullopt;
   return range;
 }
 

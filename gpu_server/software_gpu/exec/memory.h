@@ -13,7 +13,6 @@
 // Owner: one per device; outlives every Program and Engine built on it.  Threads: any.
 // It never clears memory on allocation beyond what the kernel gives (fresh pages read as zero).
 #pragma once
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -63,7 +62,8 @@ class Memory {
   // The memories of the driver's other devices, told once before any launch.
   void know(std::vector<Memory*> neighbours) { neighbours_ = std::move(neighbours); }
   // Lets this device's kernels touch what a neighbour's programs allocate, until as many calls of
-  // deny() as of allow().
+  // deny() as of allow(). Host memory that a neighbour knows every device may touch: CUDA's
+  // page-locked memory is portable where addresses are unified.
   void allow(const Memory& neighbour);
   void deny(const Memory& neighbour);
 
@@ -105,7 +105,7 @@ class Memory {
     std::size_t used = 0;
   };
   Memory(std::uint64_t base, std::size_t reserved, std::size_t limit);
-  std::optional<Range> find_own(std::uint64_t address) const;
+  std::optional<Range> find_own(std::uint64_t address, bool host_only) const;
   static void bury(Books& books);
   static std::optional<Spot> take_kept(Books& books, std::uint64_t pages, std::uint64_t step);
   static std::optional<Spot> take_free(Books& books, std::uint64_t pages, std::uint64_t step);
@@ -118,7 +118,6 @@ class Memory {
   mutable Guarded<Books> books_;
   std::vector<Memory*> neighbours_;
   mutable Guarded<std::map<const Memory*, int>> allowed_;
-  std::atomic<bool> any_allowed_{false};  // spares one device's programs a second lock
 };
 
 }  // namespace farcall::softgpu

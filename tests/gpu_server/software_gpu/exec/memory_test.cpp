@@ -335,6 +335,11 @@ TEST_CASE("a kernel touches another device's memory only while it is allowed") {
   }
   device.memory().deny(neighbour.memory());
   CHECK(run_body(device, body, theirs, theirs).kind == FaultKind::kIllegalAddress);
+  u32 pinned[8] = {};
+  REQUIRE(neighbour.memory().map_host(pinned, sizeof pinned).ok());
+  CHECK(run_body(device, body, pinned, pinned).kind == FaultKind::kNone);
+  CHECK(pinned[3] == 1);
+  neighbour.memory().unmap_host(pinned);
 }
 
 }  // namespace
