@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "gpu_server/software_gpu/capture.h"
+#include "gpu_server/software_gpu/checks.h"
 #include "gpu_server/software_gpu/driver.h"
 #include "gpu_server/software_gpu/graph_work.h"
 #include "gpu_server/software_gpu/memory_calls.h"
@@ -29,6 +30,8 @@ void move_bytes(const CopyPlan& plan) {
                    reinterpret_cast<const void*>(plan.from.address + z * plan.from.slice +
                                                  y * plan.from.pitch),
                    plan.width);
+      note_copied(plan.to.address + z * plan.to.slice + y * plan.to.pitch,
+                  plan.from.address + z * plan.from.slice + y * plan.from.pitch, plan.width);
     }
   }
 }
@@ -36,6 +39,7 @@ void move_bytes(const CopyPlan& plan) {
 void fill(const FillPlan& plan) {
   for (std::size_t y = 0; y < plan.height; ++y) {
     auto* row = reinterpret_cast<std::byte*>(plan.address + y * plan.pitch);
+    note_written(plan.address + y * plan.pitch, plan.width * plan.element_bytes);
     if (plan.element_bytes == 1) {
       std::memset(row, static_cast<int>(plan.value), plan.width);
       continue;
@@ -102,6 +106,7 @@ CUresult run_copy(const CopyPlan& wanted, CUstream handle, When when) {
       std::vector<std::byte> bytes(first, first + plan.width);
       auto deliver = [plan, bytes = std::move(bytes)] {
         std::memcpy(reinterpret_cast<void*>(plan.to.address), bytes.data(), bytes.size());
+        note_written(plan.to.address, bytes.size());
       };
       return queue(*stream, {std::move(deliver)}, CU_GRAPH_NODE_TYPE_MEMCPY);
     }

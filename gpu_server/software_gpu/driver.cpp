@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "gpu_server/software_gpu/checks.h"
 #include "gpu_server/software_gpu/memory_calls.h"
 #include "gpu_server/software_gpu/thread_state.h"
 #include "transport/base/log.h"
@@ -39,6 +40,7 @@ CUresult Driver::start_once() {
   set_log_name("softgpu");
   log_from_environment(LogLevel::kOff);
   const Config config = Config::from(&::secure_getenv);
+  start_checks(&::secure_getenv);
   for (int ordinal = 0; ordinal < config.devices; ++ordinal) {
     auto device = Device::create(ordinal, config);
     if (!device.ok()) {
@@ -137,7 +139,10 @@ void drop_objects_of(Context& context) {
   all.mipmapped_arrays.remove_if(
       [&](const MipmappedArray& array) { return array.context == &context; });
   all.arrays.remove_if([&](const Array& array) { return array.context == &context; });
-  for (const Allocation& left : all.addresses.remove_all_of(context)) give_back(left);
+  for (const Allocation& left : all.addresses.remove_all_of(context)) {
+    note_left(left);
+    give_back(left);
+  }
 }
 
 }  // namespace farcall::softgpu

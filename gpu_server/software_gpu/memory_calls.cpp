@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include "gpu_server/software_gpu/checks.h"
 #include "gpu_server/software_gpu/driver.h"
 #include "transport/base/log.h"
 
@@ -45,6 +46,7 @@ CUresult allocate(Context& context, std::size_t bytes, MemoryKind kind, unsigned
   allocation.context = &context;
   allocation.pool = pool;
   driver().addresses.add(allocation);
+  note_given(allocation);
   *address = made.value();
   return CUDA_SUCCESS;
 }
@@ -94,6 +96,7 @@ void give_back(const Allocation& allocation) {
       break;
     case MemoryKind::kHostRegistered: unmap_everywhere(allocation.base); break;
     default:
+      note_taken_back(allocation);
       // Its only failure is an address that is not ours, and the book says it is.
       (void)allocation.context->device().memory().release(allocation.base).ok();
   }

@@ -159,6 +159,7 @@ class Pool:
                  server_environment=None, beside=None):
         """beside: another pool, whose authority and client are this one's too."""
         self.build = build
+        self.server_environment = server_environment or {}
         self.driver = driver or software_gpu(build)
         self.shim = build / "lib" / "libcuda.so.1"
         self.farcall = build / "bin" / "farcall"

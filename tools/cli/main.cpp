@@ -1,7 +1,9 @@
 // farcall: the command line of Farcall. Parsing only; commands.h has the acts.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <sstream>
 
+#include "tools/cli/check.h"
 #include "tools/cli/commands.h"
 #include "transport/api/dispatch.h"
 #include "transport/base/log.h"
@@ -95,6 +97,39 @@ void add_run(CLI::App& app, RunOptions* options) {
       "it, 126 when it cannot be executed, 127 when it is not found.\n\n"
       "What --off knows, and what each is there for:\n" +
       switches_help());
+}
+
+std::string is_list_of_checks(const std::string& text) {
+  std::istringstream words(text);
+  for (std::string word; std::getline(words, word, ',');) {
+    if (word != "memory" && word != "init" && word != "race" && word != "leak") {
+      return "\"" + word + "\" is none of memory, init, race, leak";
+    }
+  }
+  return text.empty() ? "nothing to look for" : "";
+}
+
+void add_check(CLI::App& app, CheckOptions* options) {
+  auto* check = app.add_subcommand("check", "Look for mistakes in a program's kernels");
+  check
+      ->add_option("--for", options->what,
+                   "what to look for, with commas: memory (accesses outside of allocations), init\n"
+                   "(reads of what nobody wrote), race (shared memory), leak")
+      ->check(is_list_of_checks)
+      ->capture_default_str();
+  check
+      ->add_option("--error-exitcode", options->exit_code,
+                   "exit with this when there are problems; 0: with the program's own code")
+      ->check(CLI::Range(0, 255))
+      ->capture_default_str();
+  check->add_option("command", options->command, "the program and its arguments, after --")
+      ->required();
+  check->positionals_at_end();
+  check->footer(
+      "Example:\n  farcall check -- ./app\n\n"
+      "Runs the program on this machine's CPU, on the software GPU: no GPU and no server are\n"
+      "needed, but PTX in the program is. Compile with -lineinfo to see lines of the source.\n"
+      "Problems are told on stderr as they are found, the sum at the end.");
 }
 
 void add_gpus(CLI::App& app, GpusOptions* options) {
@@ -208,6 +243,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer("'farcall COMMAND --help' tells more about a command.");
   RunOptions run_options;
+  CheckOptions check_options;
   GpusOptions gpus_options;
   SmiOptions smi_options;
   NetperfOptions netperf_options;
@@ -215,6 +251,7 @@ int run(int argc, char** argv) {
   DemoOptions demo_options;
   ExplainOptions explain_options;
   add_run(app, &run_options);
+  add_check(app, &check_options);
   add_gpus(app, &gpus_options);
   add_smi(app, &smi_options);
   add_netperf(app, &netperf_options);
@@ -228,6 +265,7 @@ int run(int argc, char** argv) {
     return app.exit(wrong) == 0 ? 0 : kExitUsage;
   }
   if (app.got_subcommand("run")) return run_program(run_options);
+  if (app.got_subcommand("check")) return check_program(check_options);
   if (app.got_subcommand("gpus")) return list_gpus(gpus_options);
   if (app.got_subcommand("smi")) return show_use(smi_options);
   if (app.got_subcommand("explain")) return explain_trace(explain_options);

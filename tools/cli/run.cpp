@@ -1,10 +1,8 @@
 // farcall run: the program, with the shim in front of it.
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 
+#include "tools/cli/check.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/connection.h"
 #include "tools/cli/places.h"
@@ -48,15 +46,7 @@ int run_program(const RunOptions& options) {
   if (!options.off.empty()) ::setenv("FARCALL_OFF", options.off.c_str(), 1);
   if (options.strict) ::setenv("FARCALL_STRICT", "1", 1);
 
-  std::vector<char*> arguments;
-  for (const std::string& word : options.command) {
-    arguments.push_back(const_cast<char*>(word.c_str()));
-  }
-  arguments.push_back(nullptr);
-  ::execvp(arguments[0], arguments.data());
-  const int why = errno;
-  (void)fail(Status::system("run " + options.command[0], why));
-  return why == ENOENT ? kExitNotFound : kExitNotExecutable;
+  return become_program(options.command);
 }
 
 }  // namespace farcall::cli

@@ -2,6 +2,7 @@
 // Source: CUDA Driver API 13.0, Driver Entry Point Access, Error Handling, Profiler Control.
 #include <cstring>
 
+#include "gpu_server/software_gpu/checks.h"
 #include "gpu_server/software_gpu/driver.h"
 #include "gpu_server/software_gpu/symbol_table.h"
 #include "gpu_server/software_gpu/thread_state.h"
@@ -68,7 +69,8 @@ using namespace farcall::softgpu;
 extern "C" {
 
 CUresult cuGetExportTable(const void** ppExportTable, const CUuuid* pExportTableId) {
-  if (ppExportTable != nullptr && pExportTableId != nullptr &&
+  // Where checks run they must see every write.
+  if (ppExportTable != nullptr && pExportTableId != nullptr && active_checker() == nullptr &&
       std::memcmp(pExportTableId, &farcall::cuda::kDirectMemoryId, sizeof(CUuuid)) == 0) {
     *ppExportTable = &kDirectMemory;
     return CUDA_SUCCESS;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gpu_server/software_gpu/capture.h"
+#include "gpu_server/software_gpu/checks.h"
 #include "gpu_server/software_gpu/driver.h"
 #include "gpu_server/software_gpu/graph_work.h"
 #include "gpu_server/software_gpu/memory_calls.h"
@@ -42,6 +43,7 @@ template <class Word>
 void put(const WordStep& step) {
   __atomic_store_n(reinterpret_cast<Word*>(step.address), static_cast<Word>(step.value),
                    __ATOMIC_RELEASE);
+  note_written(step.address, sizeof(Word));
 }
 
 // Does one step if it can be done now. What was freed meanwhile is waited for no longer.

@@ -20,10 +20,10 @@ void start_warp(Worker& worker, BlockRun& block, Warp& w, std::uint32_t index, u
   w.group_count = 1;
   w.rotate = false;
   w.groups[0] = Group{};
-  w.groups[0].pc = body.bound(launch.isa);
+  w.groups[0].pc = code_of(body, launch);
   w.groups[0].frame = &frame;
   w.groups[0].mask = w.live;
-  (void)block;
+  if (block.check != nullptr) begin_warp_check(w);
   fill_specials(frame.regs, body, w, levels);
 }
 
@@ -96,6 +96,7 @@ void report_deadlock(Worker&, BlockRun& block) {
 
 void release(BlockRun& block, unsigned number) {
   Barrier& barrier = block.barriers[number];
+  if (block.check != nullptr) check_barrier(block, number, barrier.expected == 0);
   for (std::uint32_t index = 0; index < block.warp_count; ++index) {
     Warp& w = block.warps[index];
     for (int g = 0; g < w.group_count; ++g) {
@@ -153,6 +154,7 @@ std::unique_ptr<BlockRun> take_block(Worker& worker, std::uint64_t number) {
     std::memset(block->shared.get() + launch.reserved_offset, 0,
                 launch.shared_bytes - launch.reserved_offset);
   }
+  if (launch.checker != nullptr) begin_block_check(worker, *block);
   if (!launch.kernel->warps_independent) {
     for (std::uint32_t index = 0; index < block->warp_count; ++index) {
       Warp& w = block->warps[index];

@@ -108,7 +108,7 @@ const Ins* enter(Warp& w, const Ins* i, const FunctionBody& callee, u32 mask) {
   copy_slots(w, mask, offset, callee.params, caller->local_offset, site.arguments);
   Group& group = running(w);
   group.frame = frame;
-  group.pc = callee.bound(w.worker->launch->isa);
+  group.pc = code_of(callee, *w.worker->launch);
   group.mask = mask;
   if (--w.budget < 0) {
     w.rotate = true;

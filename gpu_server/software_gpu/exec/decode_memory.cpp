@@ -58,6 +58,21 @@ void FunctionDecoder::memory_flags(Ins& ins, const Mods& mods) {
 
 namespace {
 
+// What checks want to know of a load or store.
+std::uint16_t check_flags(const Mods& mods, Space space) {
+  unsigned flags = 0;
+  for (const std::string_view word : {"volatile", "relaxed", "acquire", "release", "mmio"}) {
+    if (mods.has(word)) flags |= kStrong;
+  }
+  const bool param = mods.has("param") || mods.has("param::entry") || mods.has("param::func");
+  if (param && space == Space::kLocal) flags |= kCallSlot;
+  return static_cast<std::uint16_t>(flags);
+}
+
+}  // namespace
+
+namespace {
+
 std::uint8_t log2_of(std::uint32_t bytes) {
   return static_cast<std::uint8_t>(__builtin_ctz(bytes));
 }
@@ -121,7 +136,8 @@ void FunctionDecoder::ld() {
   ins.space = space;
   ins.size_log2 = static_cast<std::uint8_t>(log2_of(bytes_of(type)) + count_log2);
   ins.slot = kernel_.next_slot();
-  ins.flags = narrow ? kAddress32 : 0;
+  ins.flags = check_flags(mods, space);
+  if (narrow) ins.flags |= kAddress32;
   memory_flags(ins, mods);
 }
 
@@ -157,7 +173,8 @@ void FunctionDecoder::st() {
   ins.space = space;
   ins.size_log2 = static_cast<std::uint8_t>(log2_of(bytes_of(type)) + count_log2);
   ins.slot = kernel_.next_slot();
-  ins.flags = narrow ? kAddress32 : 0;
+  ins.flags = check_flags(mods, space);
+  if (narrow) ins.flags |= kAddress32;
   if (mods.has("release")) ins.flags |= kRelease;
 }
 

@@ -7,6 +7,7 @@
 #include <deque>
 #include <thread>
 
+#include "gpu_server/software_gpu/exec/checker.h"
 #include "gpu_server/software_gpu/exec/heap.h"
 #include "gpu_server/software_gpu/exec/runtime.h"
 
@@ -264,6 +265,7 @@ Fault Engine::run_grid(const Launch& launch, unsigned depth, std::vector<ChildLa
   state.params.resize((state.params.size() + 63) / 64 * 64 + 64);
   state.heap = &state_->heap;
   state.images = launch.images;
+  state.checker = active_checker();
   state.print = [this](bool error, std::string_view text) { state_->print(error, text); };
   state.workers = static_cast<int>(state_->helpers.size()) + 1;
 
@@ -275,6 +277,7 @@ Fault Engine::run_grid(const Launch& launch, unsigned depth, std::vector<ChildLa
     if (!room.ok()) return Fault{FaultKind::kInvalidLaunch, room.status().to_string()};
     workspace = room.value();
     std::memset(reinterpret_cast<void*>(workspace), 0, 4096);
+    if (state.checker != nullptr) state.checker->watch().note_written(workspace, 4096);
     state.grid_workspace = workspace;
   }
   state_->run_on_all(state);

@@ -19,6 +19,7 @@ bool in_window(std::uint64_t address, std::uint64_t bytes, const std::byte* wind
 const Ins* raise_fault(Warp& w, const Ins* i, FaultKind kind, int lane, std::uint64_t address,
                        const char* what) {
   LaunchState& launch = *w.worker->launch;
+  if (launch.checker != nullptr) report_fault(w, i, lane, address, what);
   const unsigned thread = w.index * kLanes + static_cast<unsigned>(lane);
   const unsigned nx = launch.block[0], ny = launch.block[1];
   char text[512];

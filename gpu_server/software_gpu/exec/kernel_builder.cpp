@@ -93,6 +93,7 @@ Status KernelBuilder::decode_one(std::size_t n) {
     return Status(parsed.status().code(), function.name + ": " + parsed.status().text());
   }
   bodies_.push_back(std::make_unique<ptx::Body>(std::move(parsed).value()));
+  body->text = module_.units[function.unit].text;
   FunctionDecoder decoder(*this, function, *bodies_.back(), *body);
   FARCALL_TRY(decoder.decode());
   calls_.push_back(std::move(decoder).called());

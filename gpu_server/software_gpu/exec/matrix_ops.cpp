@@ -148,7 +148,9 @@ const Ins* multiply_matrices(Warp& w, const Ins* i, std::byte* r) {
 u64 host_address(Warp& w, const Ins* i, int lane, u64 address, u64 bytes) {
   if (i->space == Space::kShared) {
     if (address <= w.shared_bytes && bytes <= w.shared_bytes - address) {
-      return reinterpret_cast<u64>(w.shared) + address;
+      const u64 at = reinterpret_cast<u64>(w.shared) + address;
+      if (w.block->check != nullptr) check_matrix_line(w, i, lane, at, bytes);
+      return at;
     }
     raise_fault(w, i, FaultKind::kIllegalAddress, lane, address,
                 "a matrix outside shared memory, at offset");
@@ -157,7 +159,10 @@ u64 host_address(Warp& w, const Ins* i, int lane, u64 address, u64 bytes) {
   const RangeCache& known = w.ranges[i->slot];
   const bool inside =
       address >= known.base && bytes <= known.bytes && address - known.base <= known.bytes - bytes;
-  if (inside || find_range(w, i, address, bytes)) return address;
+  if (inside || find_range(w, i, address, bytes)) {
+    if (w.block->check != nullptr) check_matrix_line(w, i, lane, address, bytes);
+    return address;
+  }
   raise_fault(w, i, FaultKind::kIllegalAddress, lane, address,
               "a matrix outside every allocation, at");
   return 0;

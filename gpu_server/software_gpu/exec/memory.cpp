@@ -5,6 +5,8 @@
 
 #include <cstring>
 
+#include "gpu_server/software_gpu/exec/checker.h"
+
 namespace farcall::softgpu {
 namespace {
 
@@ -33,15 +35,26 @@ std::uint64_t wished_base() {
 #endif
 }
 
+// A fresh mapping drops the contents, so that nobody later reads them.
+void close_pages(const Memory::Range& pages) {
+  ::mmap(at(pages.base), pages.bytes, PROT_NONE,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Memory>> Memory::create(std::size_t limit_bytes) {
   const std::size_t limit = round_up(limit_bytes, kPage);
-  // Twice the limit leaves room between allocations of different sizes; address space is free.
-  const std::size_t reserved = limit * 2 + kAlignMax;
+  // Twice the limit leaves room between allocations of different sizes; address space is free. As
+  // much again is for freed addresses that a checker holds back.
+  Checker* const checker = active_checker();
+  const std::size_t reserved = limit * (checker != nullptr ? 4 : 2) + kAlignMax;
   void* base = ::mmap(at(wished_base()), reserved, PROT_NONE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) return Status::system("reserve device memory");
+  if (checker != nullptr) {
+    checker->watch().add_reservation(reinterpret_cast<std::uint64_t>(base), reserved);
+  }
   return std::unique_ptr<Memory>(
       new Memory(reinterpret_cast<std::uint64_t>(base), reserved, limit));
 }
@@ -51,7 +64,10 @@ Memory::Memory(std::uint64_t base, std::size_t reserved, std::size_t limit)
   books_.lock()->free[base] = reserved;
 }
 
-Memory::~Memory() { ::munmap(at(base_), reserved_); }
+Memory::~Memory() {
+  if (Checker* const checker = active_checker()) checker->watch().drop_reservation(base_);
+  ::munmap(at(base_), reserved_);
+}
 
 Result<std::uint64_t> Memory::allocate(std::size_t bytes, std::size_t align) {
   if (bytes == 0 || align == 0 || (align & (align - 1)) != 0 || align > kAlignMax) {
@@ -83,6 +99,7 @@ Result<std::uint64_t> Memory::allocate(std::size_t bytes, std::size_t align) {
   books->ranges[start] = Range{start, bytes};
   books->pages[start] = spot->pages;
   books->used += pages;
+  if (Checker* const checker = active_checker()) checker->watch().note_allocated(start, bytes);
   return start;
 }
 
@@ -120,6 +137,7 @@ Status Memory::release(std::uint64_t base) {
   }
   const Range inside{base, round_up(books->ranges[base].bytes, kPage)};
   books->used -= inside.bytes;
+  if (Checker* const checker = active_checker()) checker->watch().note_freed(base);
   books->ranges.erase(base);
   books->doomed.push_back(Doomed{{found->second, inside, true}, books->next_ticket});
   books->pages.erase(found);
@@ -142,6 +160,14 @@ void Memory::bury(Books& books) {
 }
 
 void Memory::keep_or_give_back(Books& books, const Spot& spot) {
+  if (Checker* const checker = active_checker()) {
+    close_pages(spot.pages);
+    for (const auto& [base, bytes] :
+         checker->watch().hold_back(spot.pages.base, spot.pages.bytes)) {
+      give_back(books, Range{base, bytes});
+    }
+    return;
+  }
   if (spot.inside.bytes > kKeptBytesMax || books.ready.size() == kKeptMax) {
     return give_back(books, spot.pages);
   }
@@ -150,9 +176,7 @@ void Memory::keep_or_give_back(Books& books, const Spot& spot) {
 }
 
 void Memory::give_back(Books& books, Range pages) {
-  // A fresh mapping drops the contents, so that nobody later reads them.
-  ::mmap(at(pages.base), pages.bytes, PROT_NONE,
-         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  close_pages(pages);
   auto next = books.free.upper_bound(pages.base);
   if (next != books.free.end() && pages.base + pages.bytes == next->first) {
     pages.bytes += next->second;

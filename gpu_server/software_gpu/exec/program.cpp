@@ -4,6 +4,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "gpu_server/software_gpu/exec/checker.h"
 #include "gpu_server/software_gpu/exec/decode.h"
 #include "gpu_server/software_gpu/ptx/parser.h"
 
@@ -56,6 +57,9 @@ Status place(detail::ProgramState& state) {
     Result<std::uint64_t> address = state.memory.allocate(bytes, align);
     if (!address.ok()) return address.status();
     state.addresses[v] = address.value();
+    if (Checker* const checker = active_checker()) {
+      checker->watch().note_written(address.value(), bytes);  // by initialise(): zeros too
+    }
     if (variable.space == ptx::Space::kConst) state.const_bytes += variable.bytes;
   }
   return ok();

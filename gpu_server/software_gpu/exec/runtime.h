@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "gpu_server/software_gpu/exec/block_check.h"
 #include "gpu_server/software_gpu/exec/code.h"
 #include "gpu_server/software_gpu/exec/engine.h"
 #include "gpu_server/software_gpu/exec/matrix.h"
@@ -139,11 +140,18 @@ struct FunctionBody {
 
   // The code with handlers of one instruction set. Threads: any.
   const Ins* bound(Isa isa) const;
+  // The same with the handlers of checked.cpp where an instruction touches memory or meets others.
+  const Ins* checked(Isa isa) const;
 
  private:
   mutable std::once_flag once_[4];
   mutable std::atomic<const Ins*> ready_[4]{};  // spares blocks the once_flag's cost
   mutable std::vector<Ins> bound_[4];
+  mutable std::once_flag checked_once_[4];
+  mutable std::vector<Ins> checked_[4];
+
+ public:
+  std::shared_ptr<const std::string> text;  // the PTX it is from; lines count from its start
 };
 
 namespace detail {
@@ -208,7 +216,12 @@ struct LaunchState {
   std::mutex fault_mutex;
   Fault fault;  // the first one
   std::condition_variable block_ended;
+  Checker* checker = nullptr;  // null: kernels run unchecked
 };
+
+inline const Ins* code_of(const FunctionBody& function, const LaunchState& launch) {
+  return launch.checker != nullptr ? function.checked(launch.isa) : function.bound(launch.isa);
+}
 
 struct Barrier {
   std::uint32_t arrived = 0;
@@ -236,6 +249,7 @@ struct BlockRun {
   std::unique_ptr<Warp[]> warps;
   std::unique_ptr<Frame[]> frames;  // the kernel's own frame of each warp
   Buffer registers, shared, local;
+  std::unique_ptr<BlockCheck> check;
 };
 
 // What one thread needs to work on one launch.  Threads: one.
