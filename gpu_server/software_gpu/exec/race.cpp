@@ -26,7 +26,10 @@ std::optional<RaceBook::Other> RaceBook::read(const Who& who, std::uint32_t offs
   const std::size_t last = (offset + bytes - 1) >> cell_log2_;
   for (std::size_t c = offset >> cell_log2_; c <= last && c < cells_.size(); ++c) {
     Cell& cell = cells_[c];
-    if (races(cell.write, who, strong)) other = Other{cell.write.thread, cell.write.at, true};
+    for (const Access* write : {&cell.write, &cell.strong_write}) {
+      if (strong && write == &cell.strong_write) continue;
+      if (races(*write, who)) other = Other{write->thread, write->at, true};
+    }
     remember_read(cell, who, strong);
   }
   return other;
@@ -34,10 +37,10 @@ std::optional<RaceBook::Other> RaceBook::read(const Who& who, std::uint32_t offs
 
 // An entry that the new reader knows of is not needed: who races with it races with the new one.
 void RaceBook::remember_read(Cell& cell, const Who& who, bool strong) {
-  Access& chosen =
-      cell.reads[0].at == nullptr || is_ordered(cell.reads[0], who) ? cell.reads[0] : cell.reads[1];
+  const bool first = cell.reads[0].at == nullptr || is_ordered(cell.reads[0], who);
+  Access& chosen = strong ? cell.strong_read : first ? cell.reads[0] : cell.reads[1];
   const auto thread = static_cast<std::uint16_t>(who.warp * kLanesOfWarp + who.lane);
-  chosen = Access{who.at, now_[who.warp], 0, thread, strong, false};
+  chosen = Access{who.at, now_[who.warp], 0, thread, false};
 }
 
 std::optional<RaceBook::Other> RaceBook::write(const Who& who, std::uint32_t offset,
@@ -49,16 +52,20 @@ std::optional<RaceBook::Other> RaceBook::write(const Who& who, std::uint32_t off
   const std::size_t cell_bytes = std::size_t{1} << cell_log2_;
   for (std::size_t c = first; c <= last && c < cells_.size(); ++c) {
     Cell& cell = cells_[c];
-    Access mine{who.at, now_[who.warp], 0, thread, strong, value != nullptr};
+    Access mine{who.at, now_[who.warp], 0, thread, value != nullptr};
     if (value != nullptr) std::memcpy(&mine.value, value + (c - first) * cell_bytes, cell_bytes);
     const bool same = mine.known_value && cell.write.known_value && mine.value == cell.write.value;
-    if (!same && races(cell.write, who, strong)) {
-      other = Other{cell.write.thread, cell.write.at, true};
-    }
+    if (!same && races(cell.write, who)) other = Other{cell.write.thread, cell.write.at, true};
     for (const Access& read : cell.reads) {
-      if (races(read, who, strong)) other = Other{read.thread, read.at, false};
+      if (races(read, who)) other = Other{read.thread, read.at, false};
     }
-    cell.write = mine;
+    if (!strong && races(cell.strong_write, who)) {
+      other = Other{cell.strong_write.thread, cell.strong_write.at, true};
+    }
+    if (!strong && races(cell.strong_read, who)) {
+      other = Other{cell.strong_read.thread, cell.strong_read.at, false};
+    }
+    (strong ? cell.strong_write : cell.write) = mine;
   }
   return other;
 }

@@ -70,17 +70,17 @@ class RaceBook {
     std::uint32_t time = 0;
     std::uint32_t value = 0;
     std::uint16_t thread = 0;
-    bool strong = false;
     bool known_value = false;
   };
+  // Strong accesses are kept apart: they race with others only, and must not hide a thread's own.
   struct Cell {
-    Access write;
-    Access reads[2];
+    Access write, strong_write;
+    Access reads[2], strong_read;
   };
 
   bool is_ordered(const Access& access, const Who& who) const;
-  bool races(const Access& access, const Who& who, bool strong) const {
-    return access.at != nullptr && !(strong && access.strong) && !is_ordered(access, who);
+  bool races(const Access& access, const Who& who) const {
+    return access.at != nullptr && !is_ordered(access, who);
   }
   void remember_read(Cell& cell, const Who& who, bool strong);
   Times& object(std::uint64_t address);
