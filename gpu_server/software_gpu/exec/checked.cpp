@@ -316,6 +316,20 @@ const Ins* call(Warp& w, const Ins* i, std::byte* r) {
   return next;
 }
 
+// Calls of the device runtime leave what they make where an argument points: 8 bytes at most.
+const Ins* library(Warp& w, const Ins* i, std::byte* r) {
+  const CallSite& site = w.frame->function->calls[i->table];
+  const Ins* const next = run(w, i, r);
+  if (next == stop()) return next;
+  for (u32 m = w.mask; m != 0; m &= m - 1) {
+    const int l = __builtin_ctz(m);
+    for (std::size_t n = 0; n < site.arguments.size(); ++n) {
+      note_written(w, call_argument(w, site, n, l), 8);
+    }
+  }
+  return next;
+}
+
 Handler checked_handler(Op op) {
   switch (op) {
     case Op::kLoad: return load;
@@ -331,6 +345,7 @@ Handler checked_handler(Op op) {
     case Op::kBarrier: return barrier;
     case Op::kCall:
     case Op::kCallIndirect: return call;
+    case Op::kLibrary: return library;
     default: return nullptr;
   }
 }
