@@ -167,6 +167,13 @@ CUresult Client::current_device(int* ordinal) {
   return CUDA_SUCCESS;
 }
 
+CUresult Client::require_context() {
+  ThreadState& thread = this_thread();
+  if (thread.in_host_function) return CUDA_ERROR_NOT_PERMITTED;
+  if (thread.current() == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+  return contexts_.fault(thread.current());
+}
+
 CUresult Client::failed(const Status& why) const {
   // Too long a request is the caller's; anything else means the link has gone.
   if (why.code() == Code::kOverQuota) return CUDA_ERROR_NOT_SUPPORTED;

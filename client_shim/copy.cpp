@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "client_shim/entry.h"
-#include "transport/api/client_call.h"
 #include "client_shim/graph_copies.h"
+#include "transport/api/client_call.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 #include "transport/base/limits.h"

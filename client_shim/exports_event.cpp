@@ -50,6 +50,12 @@ struct Around<row::cuEventRecord> {
 template <>
 struct Around<row::cuEventRecordWithFlags> {
   static CUresult call(CUevent event, CUstream stream, unsigned flags) {
+    // Judged here because it is posted: such a record is a graph's node and nothing else.
+    Client* client = ready_client();
+    if (flags == CU_EVENT_RECORD_EXTERNAL && client != nullptr &&
+        !client->completions().is_capturing()) {
+      return CUDA_ERROR_ILLEGAL_STATE;
+    }
     return record<row::cuEventRecordWithFlags>(event, stream, flags);
   }
 };

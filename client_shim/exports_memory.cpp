@@ -90,7 +90,7 @@ struct Around<row::cuMemFree_v2> {
       if (address == 0) return CUDA_SUCCESS;
       auto known = client.allocations().find_device(address);
       if (!known || known->address != address || known->memory == Memory::kGlobal ||
-          known->owner != 0) {
+          (known->owner != 0 && !known->is_of_graph())) {
         return CUDA_ERROR_INVALID_VALUE;
       }
       if (known->is_of_graph()) return api::call<row::cuMemFree_v2>(address);

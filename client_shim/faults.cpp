@@ -18,6 +18,7 @@ static_assert(std::atomic<Resolve>::is_always_lock_free, "read in a signal handl
 // may be reading: each installation has its own, and they are few.
 struct Earlier {
   struct sigaction action {};
+  const Earlier* before = nullptr;  // never read again; it shows that nothing is lost
 };
 std::atomic<const Earlier*> g_earlier{nullptr};
 
@@ -74,8 +75,9 @@ void catch_faults(Resolve resolve) {
   struct sigaction now {};
   if (::sigaction(SIGSEGV, nullptr, &now) != 0) return;
   if ((now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == on_fault) return;
-  // Leaked: a handler of another thread may still read the one before.
-  g_earlier.store(new Earlier{now}, std::memory_order_release);
+  // Never freed: a handler of another thread may still read the one before.
+  g_earlier.store(new Earlier{now, g_earlier.load(std::memory_order_relaxed)},
+                  std::memory_order_release);
   struct sigaction ours {};
   ours.sa_sigaction = on_fault;
   ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;

@@ -8,7 +8,7 @@
 #include <span>
 
 #include "client_shim/entry.h"
-#include "transport/api/hand.h"
+#include "transport/api/hand_graph.h"
 #include "transport/base/limits.h"
 
 namespace farcall::shim {

@@ -4,7 +4,7 @@
 #include "client_shim/client.h"
 #include "client_shim/entry.h"
 #include "client_shim/graph_copies.h"
-#include "transport/api/hand.h"
+#include "transport/api/hand_graph.h"
 #include "transport/api/rows.h"
 
 namespace hand = farcall::api::hand;

@@ -1,9 +1,9 @@
 // Kernel nodes of graphs: their parameters have the size that the kernel gives them.
+#include "transport/api/hand_graph.h"
 #include "client_shim/entry.h"
 #include "client_shim/graph_kept.h"
 #include "client_shim/graph_nodes.h"
 #include "client_shim/launch.h"
-#include "transport/api/hand.h"
 #include "transport/api/rows.h"
 
 namespace hand = farcall::api::hand;

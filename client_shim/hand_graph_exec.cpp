@@ -5,7 +5,7 @@
 #include "client_shim/entry.h"
 #include "client_shim/graph_copies.h"
 #include "client_shim/graph_kept.h"
-#include "transport/api/hand.h"
+#include "transport/api/hand_graph.h"
 #include "transport/api/rows.h"
 #include "transport/base/limits.h"
 

@@ -4,7 +4,7 @@
 #include "client_shim/graph_kept.h"
 #include "client_shim/graph_nodes.h"
 #include "transport/api/deep.h"
-#include "transport/api/hand.h"
+#include "transport/api/hand_graph.h"
 #include "transport/api/rows.h"
 #include "transport/base/limits.h"
 

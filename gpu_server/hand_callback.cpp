@@ -3,7 +3,7 @@
 #include "gpu_server/host_gates.h"
 #include "gpu_server/load_id.h"
 #include "gpu_server/rows.h"
-#include "transport/api/hand.h"
+#include "transport/api/hand_graph.h"
 #include "transport/api/rows.h"
 
 namespace farcall::server {

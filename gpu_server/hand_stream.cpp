@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "gpu_server/rows.h"
-#include "transport/api/hand.h"
+#include "transport/api/hand_graph.h"
 #include "transport/api/rows.h"
 
 namespace farcall::server {

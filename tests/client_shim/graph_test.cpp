@@ -1,5 +1,6 @@
 // Graphs through a session, on the software GPU: what their launches cost, and where their copies
 // leave the program's memory.
+#ifdef FARCALL_TEST_SOFTWARE_GPU
 #include <atomic>
 #include <vector>
 
@@ -208,3 +209,4 @@ TEST_CASE("a user object ends in this process, after the last graph that holds i
 }
 
 }  // namespace farcall::shim
+#endif  // FARCALL_TEST_SOFTWARE_GPU

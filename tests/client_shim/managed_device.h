@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include <functional>
+#include <utility>
 
 #include "tests/client_shim/fake_device.h"
 
@@ -19,15 +20,22 @@ namespace farcall::shim {
 class ManagedDevice : public FakeDevice {
  public:
   static constexpr std::size_t kBytes = 8 << 20;
+  static constexpr std::size_t kRoomBytes = 256 << 20;
 
   ManagedDevice() : bytes_(kBytes) {
     one() = this;
-    // Free here a moment ago, which no other thread of a test changes.
-    void* room = ::mmap(nullptr, kBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    base_ = reinterpret_cast<CUdeviceptr>(room);
-    ::munmap(room, kBytes);
+    room_ = ::mmap(nullptr, kRoomBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    base_ = reinterpret_cast<CUdeviceptr>(room_);
   }
-  ~ManagedDevice() { one() = nullptr; }
+  ~ManagedDevice() {
+    free_room();
+    one() = nullptr;
+  }
+  // Until the first allocation this process has its addresses taken, lest a thread's stack gets
+  // them; what comes afterwards finds place above them.
+  void free_room() {
+    if (void* room = std::exchange(room_, nullptr)) ::munmap(room, kRoomBytes);
+  }
   api::Driver table();
 
   // The device's own bytes behind an address.
@@ -48,6 +56,7 @@ class ManagedDevice : public FakeDevice {
     return address >= base_ && address - base_ <= kBytes && bytes <= kBytes - (address - base_);
   }
   std::vector<std::byte> bytes_;
+  void* room_ = nullptr;
   CUdeviceptr base_ = 0;
   std::size_t taken_ = 0;
 };
@@ -55,6 +64,7 @@ class ManagedDevice : public FakeDevice {
 inline api::Driver ManagedDevice::table() {
   api::Driver driver = FakeDevice::table();
   driver.cuMemAllocManaged = [](CUdeviceptr* address, std::size_t bytes, unsigned) {
+    one()->free_room();
     if (bytes > kBytes - one()->taken_) return CUDA_ERROR_OUT_OF_MEMORY;
     *address = one()->base_ + one()->taken_;
     one()->taken_ += (bytes + 4095) / 4096 * 4096;

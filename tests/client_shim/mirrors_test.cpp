@@ -109,6 +109,7 @@ TEST_CASE("a launch whose bytes could not be sent says so, and the program keeps
 
 TEST_CASE("an address that is taken here is given back for another") {
   ManagedDevice device;
+  device.free_room();
   void* taken = ::mmap(reinterpret_cast<void*>(device.base()), 4096, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   REQUIRE(taken == reinterpret_cast<void*>(device.base()));

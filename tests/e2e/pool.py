@@ -159,7 +159,6 @@ class Pool:
                  server_environment=None, beside=None):
         """beside: another pool, whose authority and client are this one's too."""
         self.build = build
-        self.server_environment = server_environment or {}
         self.driver = driver or software_gpu(build)
         self.shim = build / "lib" / "libcuda.so.1"
         self.farcall = build / "bin" / "farcall"
@@ -187,12 +186,12 @@ class Pool:
         return self
 
     def _start(self):
-        certificate, key = self.authority.server(self.folder.name)
+        self.certificate, self.key = self.authority.server(self.folder.name)
         self.module_cache = self.folder / "images"
         environment = clean_environment() | {"FARCALL_LOG": "info"} | self.server_environment
         self.server = subprocess.Popen(
             [self.build / "bin" / "farcall-server", "--listen", "127.0.0.1:0", "--cert",
-             certificate, "--key", key, "--ca", self.authority.ca, "--driver", self.driver,
+             self.certificate, "--key", self.key, "--ca", self.authority.ca, "--driver", self.driver,
              "--port-file", self.folder / "port", "--off", OFF,
              "--module-cache", f"{self.module_cache}:{self.module_cache_size}",
              *self.server_words],

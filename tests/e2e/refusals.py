@@ -68,8 +68,8 @@ def no_certificate(build):
 def wrong_purpose(build):
     """A server's certificate shown as a client's, and the other way round."""
     with Pool(build) as pool:
-        server = (pool.folder / "server.crt", pool.folder / "server.key")
-        refused(pool.farcall_run(["true"], client=server), "server", "client")
+        server = (pool.certificate, pool.key)
+        refused(pool.farcall_run(["true"], client=server), "no client certificate")
         said = raw_refusal(pool, *server)
         expect("certificate" in said, said)
         done = run([build / "bin" / "farcall-server", "--listen", "127.0.0.1:0", "--cert",

@@ -11,7 +11,7 @@ BODY(pool_wrong) {
   CUmemPoolProps properties{};
   CALL(cuMemPoolCreate, &pool, &properties);
   properties.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
-  properties.location = {CU_MEM_LOCATION_TYPE_DEVICE, {99}};
+  properties.location = {CU_MEM_LOCATION_TYPE_DEVICE, 99};
   CALL(cuMemPoolCreate, &pool, &properties);
   properties.location.id = 0;
   CALL(cuMemPoolCreate, nullptr, &properties);
@@ -37,7 +37,7 @@ BODY(pool_wrong) {
   CALL(cuMemPoolTrimTo, pool, 0);
   CALL(cuMemPoolTrimTo, nullptr, 0);
   CUmemAccess_flags access{};
-  CUmemLocation here{CU_MEM_LOCATION_TYPE_DEVICE, {0}};
+  CUmemLocation here{CU_MEM_LOCATION_TYPE_DEVICE, 0};
   CALL(cuMemPoolGetAccess, &access, pool, &here);
   VALUE("access", access);
   CUmemAccessDesc wanted{here, CU_MEM_ACCESS_FLAGS_PROT_NONE};

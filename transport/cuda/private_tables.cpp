@@ -168,7 +168,7 @@ const auto& tools_context() {
 // Calls visit(state, function, module) for every function and returns 1: how cuFFT finds its
 // kernels.
 using VisitFunction = void(void* state, CUfunction function, CUmodule module);
-CUresult visit_functions(CUcontext, CUmodule module, VisitFunction* visit, void* state) {
+int visit_functions(CUcontext, CUmodule module, VisitFunction* visit, void* state) {
   if (visit == nullptr) return CUDA_ERROR_INVALID_VALUE;
   unsigned count = 0;
   if (const CUresult failed = host().function_count(&count, module); failed != CUDA_SUCCESS) {
@@ -180,7 +180,7 @@ CUresult visit_functions(CUcontext, CUmodule module, VisitFunction* visit, void*
     return failed;
   }
   for (CUfunction function : functions) visit(state, function, module);
-  return static_cast<CUresult>(1);
+  return 1;
 }
 const auto& tools_module() {
   static const auto slots = [] {

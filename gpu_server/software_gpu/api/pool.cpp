@@ -22,7 +22,8 @@ CUresult allocate_from(const std::shared_ptr<Pool>& pool, Stream& stream, std::s
   if (capturing(stream)) {
     CUDA_MEM_ALLOC_NODE_PARAMS params{};
     params.poolProps.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
-    params.poolProps.location = {CU_MEM_LOCATION_TYPE_DEVICE, {pool->device.ordinal()}};
+    params.poolProps.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+    params.poolProps.location.id = pool->device.ordinal();
     params.bytesize = bytes;
     Work work;
     if (CUresult failed = allocation_work(params, &work)) return failed;

@@ -65,6 +65,28 @@ cudaGraphNode_t add_host(cudaGraph_t graph, std::vector<cudaGraphNode_t> after, 
   return node;
 }
 
+// What a launch allocates and no node frees, cudaFree does; then the graph may run again.
+void free_what_a_graph_allocated(cudaStream_t stream) {
+  cudaGraph_t graph;
+  CUDA_OK(cudaGraphCreate(&graph, 0));
+  cudaMemAllocNodeParams memory{};
+  memory.poolProps.allocType = cudaMemAllocationTypePinned;
+  memory.poolProps.location.type = cudaMemLocationTypeDevice;
+  memory.bytesize = kCount * 4;
+  cudaGraphNode_t node;
+  CUDA_OK(cudaGraphAddMemAllocNode(&node, graph, nullptr, 0, &memory));
+  cudaGraphExec_t exec;
+  CUDA_OK(cudaGraphInstantiate(&exec, graph, 0));
+  for (int round = 0; round < 2; ++round) {
+    CUDA_OK(cudaGraphLaunch(exec, stream));
+    CUDA_OK(cudaMemsetAsync(memory.dptr, round, kCount * 4, stream));
+    CUDA_OK(cudaStreamSynchronize(stream));
+    CUDA_OK(cudaFree(memory.dptr));
+  }
+  CUDA_OK(cudaGraphExecDestroy(exec));
+  CUDA_OK(cudaGraphDestroy(graph));
+}
+
 int main() {
   Host host;
   int *data, *total;
@@ -166,6 +188,7 @@ int main() {
   EXPECT(host.total == 14 * kCount);
   CUDA_OK(cudaGraphExecDestroy(exec));
   for (cudaGraph_t each : {graph, outer, parent}) CUDA_OK(cudaGraphDestroy(each));
+  free_what_a_graph_allocated(stream);
   std::printf("graphs made of nodes: %zu nodes, %zu edges, total %d\n", nodes, edges, host.total);
   return 0;
 }

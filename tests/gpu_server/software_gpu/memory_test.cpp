@@ -219,7 +219,7 @@ const cuda::DirectMemory& direct_memory() {
   return *static_cast<const cuda::DirectMemory*>(table);
 }
 
-TEST_CASE("only plain device memory can be held, and only all of a range") {
+TEST_CASE("only plain and managed device memory can be held, and only all of a range") {
   DriverSession session;
   const auto& direct = direct_memory();
   CUdeviceptr memory = session.allocate(4096);
@@ -233,10 +233,12 @@ TEST_CASE("only plain device memory can be held, and only all of a range") {
   REQUIRE(cuMemAllocManaged(&managed, 4096, CU_MEM_ATTACH_GLOBAL) == CUDA_SUCCESS);
   REQUIRE(cuMemAllocAsync(&pooled, 4096, nullptr) == CUDA_SUCCESS);
   REQUIRE(cuMemAllocHost_v2(&host, 4096) == CUDA_SUCCESS);
-  for (CUdeviceptr other : {managed, pooled, reinterpret_cast<CUdeviceptr>(host)}) {
+  for (CUdeviceptr other : {pooled, reinterpret_cast<CUdeviceptr>(host)}) {
     CHECK(direct.hold(other, 1) == nullptr);
     direct.let_go(other);  // nothing to let go
   }
+  CHECK(direct.hold(managed, 4096) == reinterpret_cast<void*>(managed));
+  direct.let_go(managed);
   auto* here = static_cast<unsigned char*>(direct.hold(memory, 4096));
   CHECK(here == reinterpret_cast<unsigned char*>(memory));
   CHECK(direct.hold(memory + 100, 10) == here + 100);

@@ -80,8 +80,10 @@ TEST_CASE("every typedef of the installed toolkit is answered, for every CUDA ve
   CHECK(typedefs.size() > 500);
   std::set<int> versions = {11080, 12000, 12010, 12020, 12030, 12040, 12050,
                             12060, 12080, 12090, 13000, 13010, 13020, CUDA_VERSION};
-  for (const auto& [asked, changes] : typedefs) versions.insert(changes.begin(), changes.end());
-  for (const auto& [asked, changes] : typedefs) {
+  for (const auto& each : typedefs) versions.insert(each.second.begin(), each.second.end());
+  for (const auto& each : typedefs) {
+    const auto& asked = each.first;  // no structured binding: CHECK's lambda may not capture one
+    const auto& changes = each.second;
     CAPTURE(asked.name);
     CAPTURE(asked.per_thread);
     for (int version : versions) {
