@@ -16,6 +16,7 @@ class CallbackDevice : public StreamDevice {
     caller_ = std::thread([this] { call_functions(); });
   }
   ~CallbackDevice() {
+    stop();
     {
       std::lock_guard lock(calls_mutex_);
       is_over_ = true;

@@ -1,12 +1,12 @@
 // Graphs through a session, on the software GPU: what their launches cost, and where their copies
 // leave the program's memory.
 #ifdef FARCALL_TEST_SOFTWARE_GPU
-#include <atomic>
-#include <vector>
+#  include <atomic>
+#  include <vector>
 
-#include "client_shim/graph_copies.h"
-#include "gpu_server/driver_library.h"
-#include "tests/client_shim/world.h"
+#  include "client_shim/graph_copies.h"
+#  include "gpu_server/driver_library.h"
+#  include "tests/client_shim/world.h"
 
 namespace farcall::shim {
 namespace {

@@ -26,12 +26,7 @@ class StreamDevice : public FakeDevice {
     worker_ = std::thread([this] { work(); });
   }
   ~StreamDevice() {
-    {
-      std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    changed_.notify_all();
-    worker_.join();
+    stop();
     one() = nullptr;
   }
   api::Driver table();
@@ -55,6 +50,15 @@ class StreamDevice : public FakeDevice {
   std::atomic<bool> direct{false};  // the CPU may touch its memory where it lies
 
  protected:
+  // No more work is done. A class whose own members the streams' work uses says so before they go.
+  void stop() {
+    {
+      std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    changed_.notify_all();
+    if (worker_.joinable()) worker_.join();
+  }
   struct Event {
     bool done = true;
   };
