@@ -1,10 +1,13 @@
 #include "gpu_server/software_gpu/module_image.h"
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 
+#include "gpu_server/software_gpu/object_file.h"
 #include "transport/base/log.h"
+#include "transport/cuda/image_extent.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -32,6 +35,26 @@ bool is_better(const Target& a, const Target& b, int sm) {
   return !a.special && b.special;
 }
 
+// The PTX that machine code was made of, where -lineinfo left it for debuggers: lines that end with
+// NULs. Observed on CUDA 13.0.
+void ptx_of_machine_code(std::span<const std::byte> cubin, std::vector<std::string>* texts) {
+  for (std::span<const std::byte> section : elf_sections(cubin, ".nv_debug_ptx_txt")) {
+    std::string text(reinterpret_cast<const char*>(section.data()), section.size());
+    std::replace(text.begin(), text.end(), '\0', '\n');
+    if (text.find(".version") != std::string::npos) texts->push_back(std::move(text));
+  }
+}
+
+// Machine code for exactly this device's generation: what it was made of, if it says so.
+void ptx_of_machine_code_in(const std::vector<FatbinEntry>& entries, int sm,
+                            std::vector<std::string>* texts) {
+  for (const FatbinEntry& entry : entries) {
+    if (entry.kind != cuda::EntryKind::kElf || target_of(entry).sm != sm) continue;
+    auto cubin = cuda::entry_bytes(entry);
+    if (cubin.ok()) ptx_of_machine_code(cubin.value(), texts);
+  }
+}
+
 CUresult ptx_of_container(std::span<const std::byte> container, int sm,
                           std::vector<std::string>* texts) {
   auto entries = cuda::container_entries(container);
@@ -44,7 +67,10 @@ CUresult ptx_of_container(std::span<const std::byte> container, int sm,
     if (entry.kind != cuda::EntryKind::kPtx) continue;
     if (best == nullptr || is_better(target_of(entry), target_of(*best), sm)) best = &entry;
   }
-  if (best == nullptr) return CUDA_SUCCESS;
+  if (best == nullptr) {
+    ptx_of_machine_code_in(entries.value(), sm, texts);
+    return CUDA_SUCCESS;
+  }
   for (const FatbinEntry& entry : entries.value()) {
     if (entry.kind != cuda::EntryKind::kPtx || target_of(entry) != target_of(*best)) continue;
     auto text = cuda::ptx_text(entry);
@@ -57,10 +83,32 @@ CUresult ptx_of_container(std::span<const std::byte> container, int sm,
   return CUDA_SUCCESS;
 }
 
+// What nvcc leaves in an object of the host's: fatbins, one behind the other.
+CUresult ptx_of_object(std::span<const std::byte> object, int sm, std::vector<std::string>* texts) {
+  for (const char* name : {"__nv_relfatbin", ".nv_fatbin"}) {
+    for (std::span<const std::byte> rest : elf_sections(object, name)) {
+      while (!rest.empty()) {
+        auto bytes = cuda::image_extent(ImageForm::kContainer, rest.data(), rest.size());
+        if (!bytes.ok()) return CUDA_ERROR_INVALID_IMAGE;
+        const auto here = static_cast<std::size_t>(bytes.value());
+        if (CUresult failed = ptx_of_container(rest.first(here), sm, texts)) return failed;
+        rest = rest.subspan(std::min((here + 7) / 8 * 8, rest.size()));
+      }
+    }
+  }
+  return CUDA_SUCCESS;
+}
+
+CUresult ptx_of_elf(std::span<const std::byte> elf, int sm, std::vector<std::string>* texts) {
+  if (!cuda::elf_sm(elf).ok()) return ptx_of_object(elf, sm, texts);
+  ptx_of_machine_code(elf, texts);
+  return CUDA_SUCCESS;
+}
+
 CUresult ptx_of_part(ImageForm form, std::span<const std::byte> bytes, int sm,
                      std::vector<std::string>* texts) {
   switch (form) {
-    case ImageForm::kElf: return CUDA_SUCCESS;  // machine code: nothing here for us
+    case ImageForm::kElf: return ptx_of_elf(bytes, sm, texts);
     case ImageForm::kContainer: return ptx_of_container(bytes, sm, texts);
     case ImageForm::kWrapper: return CUDA_ERROR_INVALID_IMAGE;
     case ImageForm::kPtx: break;
@@ -88,15 +136,13 @@ CUresult ptx_of_image(const void* image, int sm, std::vector<std::string>* texts
 }
 
 CUresult ptx_of_bytes(std::span<const std::byte> bytes, int sm, std::vector<std::string>* texts) {
-  constexpr std::uint32_t kContainerMagic = 0xBA55ED50;
-  constexpr std::uint32_t kElfMagic = 0x464C457F;
-  std::uint32_t magic = 0;
-  if (bytes.size() < sizeof(magic)) return CUDA_ERROR_INVALID_IMAGE;
-  std::memcpy(&magic, bytes.data(), sizeof(magic));
-  const ImageForm form = magic == kContainerMagic ? ImageForm::kContainer
-                         : magic == kElfMagic     ? ImageForm::kElf
-                                                  : ImageForm::kPtx;
-  if (CUresult failed = ptx_of_part(form, bytes, sm, texts)) return failed;
+  if (bytes.size() < sizeof(std::uint32_t)) return CUDA_ERROR_INVALID_IMAGE;
+  std::vector<std::span<const std::byte>> files{bytes};
+  if (is_archive(bytes)) files = archive_members(bytes);
+  for (std::span<const std::byte> file : files) {
+    const ImageForm form = cuda::form_at(file.data(), file.size());
+    if (CUresult failed = ptx_of_part(form, file, sm, texts)) return failed;
+  }
   return texts->empty() ? CUDA_ERROR_NO_BINARY_FOR_GPU : CUDA_SUCCESS;
 }
 

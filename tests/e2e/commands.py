@@ -38,5 +38,19 @@ def demo(build):
     expect(failed.returncode == 3, failed)
 
 
+def nvrtc(build):
+    """A program that asks NVRTC for machine code runs on a software GPU, by demo and by check."""
+    saxpy = program(build, "nvrtc_saxpy")
+    wanted = run([build / "bin/farcall", "demo", "--no-summary", "--", saxpy], clean_environment())
+    expect(wanted.returncode == 0, wanted)
+    for command in (["demo", "--no-summary"], ["check"]):
+        done = run([build / "bin/farcall", *command, "--", saxpy, "sm_90"], clean_environment())
+        expect(done.returncode == 0 and done.stdout == wanted.stdout, done)
+    # Without the library that asks for PTX there is only machine code, which says so.
+    alone = clean_environment() | {"LD_PRELOAD": build / "lib/software_gpu/libcuda.so.1"}
+    refused = run([saxpy, "sm_90"], alone)
+    expect(refused.returncode == 1 and "cuModuleLoadData" in refused.stdout, refused)
+
+
 if __name__ == "__main__":
-    main({"gpus": gpus, "demo": demo})
+    main({"gpus": gpus, "demo": demo, "nvrtc": nvrtc})

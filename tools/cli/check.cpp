@@ -24,11 +24,13 @@ int become_program(const std::vector<std::string>& command) {
 }
 
 int check_program(const CheckOptions& options) {
-  const std::string driver = find_places().software_gpu;
+  const Places places = find_places();
+  const std::string& driver = places.software_gpu;
   if (!is_file(driver)) {
     return fail("the software GPU " + driver + " is missing: build or install Farcall whole");
   }
   std::string preload = driver;
+  if (is_file(places.nvrtc_preload)) preload += ":" + places.nvrtc_preload;
   if (const char* others = std::getenv("LD_PRELOAD"); others != nullptr && *others != 0) {
     preload += std::string(":") + others;
   }

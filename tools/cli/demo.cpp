@@ -27,6 +27,9 @@ int run_demo(const DemoOptions& options) {
   const char* preload = std::getenv("LD_PRELOAD");
   const std::string before = preload == nullptr ? "" : preload;
   export_environment(pool.value()->connection(), places);
+  if (options.driver.empty() && is_file(places.nvrtc_preload)) {
+    ::setenv("LD_PRELOAD", (std::getenv("LD_PRELOAD") + (":" + places.nvrtc_preload)).c_str(), 1);
+  }
   ::setenv("FARCALL_STATS", pool.value()->stats_file().c_str(), 1);
   std::fprintf(stderr, "farcall: pool on %s, device from %s; running %s\n",
                pool.value()->connection().server.c_str(),

@@ -14,6 +14,7 @@ Places find_places() {
   places.shim = prefix / "lib" / "libcuda.so.1";
   places.nvml = prefix / "lib" / "libnvidia-ml.so.1";
   places.software_gpu = prefix / "lib" / "software_gpu" / "libcuda.so.1";
+  places.nvrtc_preload = prefix / "lib" / "software_gpu" / "libfarcall_nvrtc.so";
   places.training_job = prefix / "e2e" / "train_mlp";
   return places;
 }

@@ -9,11 +9,12 @@
 namespace farcall::cli {
 
 struct Places {
-  std::string server;        // <prefix>/bin/farcall-server
-  std::string shim;          // <prefix>/lib/libcuda.so.1
-  std::string nvml;          // <prefix>/lib/libnvidia-ml.so.1
-  std::string software_gpu;  // <prefix>/lib/software_gpu/libcuda.so.1
-  std::string training_job;  // <prefix>/e2e/train_mlp
+  std::string server;         // <prefix>/bin/farcall-server
+  std::string shim;           // <prefix>/lib/libcuda.so.1
+  std::string nvml;           // <prefix>/lib/libnvidia-ml.so.1
+  std::string software_gpu;   // <prefix>/lib/software_gpu/libcuda.so.1
+  std::string nvrtc_preload;  // <prefix>/lib/software_gpu/libfarcall_nvrtc.so
+  std::string training_job;   // <prefix>/e2e/train_mlp
 };
 
 Places find_places();

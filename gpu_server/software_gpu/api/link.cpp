@@ -1,6 +1,6 @@
-// Linking at run time: gathers PTX; what comes out is a container of it, which any module load of
-// this driver takes as one linked program.
-// Source: CUDA Driver API 13.0, Module Management.
+// Linking at run time: gathers PTX, also out of objects and libraries; what comes out is a
+// container of it, which any module load of this driver takes as one linked program. Source: CUDA
+// Driver API 13.0, Module Management.
 #include <cstring>
 
 #include "gpu_server/software_gpu/driver.h"
@@ -20,8 +20,9 @@ CUresult find_job(CUlinkState state, Context** context, std::shared_ptr<LinkJob>
   return *job ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
-bool is_source(CUjitInputType type) {
-  return type == CU_JIT_INPUT_PTX || type == CU_JIT_INPUT_FATBINARY;
+// Cubins, objects and libraries may hold the PTX they were made of. LTO's code is not for us.
+bool may_hold_ptx(CUjitInputType type) {
+  return type >= CU_JIT_INPUT_CUBIN && type <= CU_JIT_INPUT_LIBRARY;
 }
 
 }  // namespace
@@ -45,7 +46,7 @@ CUresult cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void* data, si
   std::shared_ptr<LinkJob> job;
   if (CUresult failed = find_job(state, &context, &job)) return failed;
   if (data == nullptr || size == 0) return CUDA_ERROR_INVALID_VALUE;
-  if (!is_source(type)) return CUDA_ERROR_NO_BINARY_FOR_GPU;  // machine code and archives of it
+  if (!may_hold_ptx(type)) return CUDA_ERROR_NO_BINARY_FOR_GPU;
   return ptx_of_bytes({static_cast<const std::byte*>(data), size}, sm_of(*context), &job->texts);
 }
 
@@ -54,7 +55,7 @@ CUresult cuLinkAddFile_v2(CUlinkState state, CUjitInputType type, const char* pa
   Context* context = nullptr;
   std::shared_ptr<LinkJob> job;
   if (CUresult failed = find_job(state, &context, &job)) return failed;
-  if (!is_source(type)) return CUDA_ERROR_NO_BINARY_FOR_GPU;
+  if (!may_hold_ptx(type)) return CUDA_ERROR_NO_BINARY_FOR_GPU;
   return ptx_of_file(path, sm_of(*context), &job->texts);
 }
 

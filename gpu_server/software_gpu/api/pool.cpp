@@ -233,11 +233,19 @@ CUresult cuMemPoolSetAccess(CUmemoryPool pool, const CUmemAccessDesc* map, size_
   std::shared_ptr<Pool> found;
   if (CUresult failed = find_pool(pool, &found)) return failed;
   if (map == nullptr && count != 0) return CUDA_ERROR_INVALID_VALUE;
+  // All of it is checked before any of it is done.
+  Device* device = nullptr;
   for (size_t i = 0; i < count; ++i) {
-    Device* device = nullptr;
     if (CUresult failed = location_device(&map[i].location, &device)) return failed;
-    const bool own = device == &found->device;
-    if (!own && map[i].flags != CU_MEM_ACCESS_FLAGS_PROT_NONE) return CUDA_ERROR_INVALID_DEVICE;
+    const auto access = map[i].flags;
+    const bool known = access == CU_MEM_ACCESS_FLAGS_PROT_NONE ||
+                       access == CU_MEM_ACCESS_FLAGS_PROT_READ ||
+                       access == CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+    if (!known) return CUDA_ERROR_INVALID_VALUE;
+  }
+  for (size_t i = 0; i < count; ++i) {
+    if (CUresult failed = location_device(&map[i].location, &device)) return failed;
+    if (device != &found->device) found->set_access(*device, map[i].flags);
   }
   return CUDA_SUCCESS;
 }
@@ -249,8 +257,7 @@ CUresult cuMemPoolGetAccess(CUmemAccess_flags* flags, CUmemoryPool memPool,
   Device* device = nullptr;
   if (CUresult failed = location_device(location, &device)) return failed;
   if (flags == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  *flags =
-      device == &found->device ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE : CU_MEM_ACCESS_FLAGS_PROT_NONE;
+  *flags = found->access(*device);
   return CUDA_SUCCESS;
 }
 }

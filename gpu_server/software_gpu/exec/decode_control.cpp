@@ -1,4 +1,6 @@
 // Decoding of branches, calls, barriers and warp-wide instructions.
+#include <optional>
+
 #include "gpu_server/software_gpu/exec/decode.h"
 #include "gpu_server/software_gpu/exec/graph_call.h"
 
@@ -47,25 +49,43 @@ LocalSlot FunctionDecoder::call_slot(const ptx::Operand& operand) {
           static_cast<std::uint32_t>(body_.variables[operand.symbol.index].bytes)};
 }
 
-void FunctionDecoder::call() {
+namespace {
+
+// Functions that the driver provides. Those below libcudadevrt come in two generations that take
+// the same: "cnp…" of the old interface of dynamic parallelism, "__cuda_syscall_cnpv2…" of the
+// present.
+std::optional<Library> provided(std::string_view name) {
   static const std::unordered_map<std::string_view, Library> kLibrary = {
       {"vprintf", Library::kVprintf},
       {"__assertfail", Library::kAssertFail},
       {"malloc", Library::kMalloc},
       {"free", Library::kFree},
-      {"cudaGraphSetConditional", kSetGraphCondition},
-      {"__cuda_syscall_cnpv2GetParameterBufferV2", Library::kParameterBuffer},
-      {"__cuda_syscall_cnpv2LaunchDeviceV2", Library::kLaunchDevice},
-      {"__cuda_syscall_cnpv2StreamCreate", Library::kNewStreamOrEvent},
-      {"__cuda_syscall_cnpv2EventCreate", Library::kNewStreamOrEvent},
-      {"__cuda_syscall_cnpv2StreamDestroy", Library::kStreamOrEvent},
-      {"__cuda_syscall_cnpv2StreamWaitEvent", Library::kStreamOrEvent},
-      {"__cuda_syscall_cnpv2EventRecord", Library::kStreamOrEvent},
-      {"__cuda_syscall_cnpv2EventDestroy", Library::kStreamOrEvent},
-      {"__cuda_syscall_cnpv2GetDevice", Library::kGetDevice},
-      {"__cuda_syscall_cnpv2GetDeviceCount", Library::kGetDeviceCount},
-      {"__cuda_syscall_cnpv2SetLastError", Library::kSetLastError},
-      {"__cuda_syscall_cnpv2GetLastError", Library::kGetLastError}};
+      {"cudaGraphSetConditional", kSetGraphCondition}};
+  static const std::unordered_map<std::string_view, Library> kDeviceRuntime = {
+      {"GetParameterBufferV2", Library::kParameterBuffer},
+      {"LaunchDeviceV2", Library::kLaunchDevice},
+      {"StreamCreate", Library::kNewStreamOrEvent},
+      {"EventCreate", Library::kNewStreamOrEvent},
+      {"StreamDestroy", Library::kStreamOrEvent},
+      {"StreamWaitEvent", Library::kStreamOrEvent},
+      {"EventRecord", Library::kStreamOrEvent},
+      {"EventDestroy", Library::kStreamOrEvent},
+      {"GetDevice", Library::kGetDevice},
+      {"GetDeviceCount", Library::kGetDeviceCount},
+      {"SetLastError", Library::kSetLastError},
+      {"GetLastError", Library::kGetLastError}};
+  if (const auto found = kLibrary.find(name); found != kLibrary.end()) return found->second;
+  for (const std::string_view generation : {"__cuda_syscall_cnpv2", "cnp"}) {
+    if (!name.starts_with(generation)) continue;
+    const auto found = kDeviceRuntime.find(name.substr(generation.size()));
+    if (found != kDeviceRuntime.end()) return found->second;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+void FunctionDecoder::call() {
   CallSite site;
   for (const ptx::Operand& result : operand(0).parts) site.results.push_back(call_slot(result));
   for (const ptx::Operand& argument : operand(2).parts) {
@@ -84,9 +104,9 @@ void FunctionDecoder::call() {
     if (function.has_body && !function.is_entry) {
       site.callee = kernel_.callee(target.symbol.index);
       called_.push_back(site.callee);
-    } else if (const auto found = kLibrary.find(function.name); found != kLibrary.end()) {
+    } else if (const auto found = provided(function.name)) {
       op = Op::kLibrary;
-      site.library = found->second;
+      site.library = *found;
     } else {
       return unsupported("external function " + function.name);
     }

@@ -1,4 +1,5 @@
-// Compiles a kernel at run time with NVRTC and launches it by the driver API.
+// Compiles a kernel at run time with NVRTC and launches it by the driver API. With an argument,
+// which names an architecture such as sm_90, it asks for machine code.
 #include <cuda.h>
 #include <nvrtc.h>
 
@@ -16,21 +17,26 @@ extern "C" __global__ void saxpy(float a, const float* x, float* y, size_t count
 
 #define DRIVER_OK(call) EXPECT((call) == CUDA_SUCCESS)
 
-int main() {
+int main(int count_of_words, char** words) {
+  const bool machine_code = count_of_words > 1;
   nvrtcProgram program;
   EXPECT(nvrtcCreateProgram(&program, kSource, "saxpy.cu", 0, nullptr, nullptr) == NVRTC_SUCCESS);
-  const char* options[] = {"--gpu-architecture=compute_75"};
+  const std::string architecture = machine_code ? words[1] : "compute_75";
+  const std::string option = "--gpu-architecture=" + architecture;
+  const char* options[] = {option.c_str()};
   EXPECT(nvrtcCompileProgram(program, 1, options) == NVRTC_SUCCESS);
+  const auto size = machine_code ? nvrtcGetCUBINSize : nvrtcGetPTXSize;
+  const auto get = machine_code ? nvrtcGetCUBIN : nvrtcGetPTX;
   std::size_t bytes = 0;
-  EXPECT(nvrtcGetPTXSize(program, &bytes) == NVRTC_SUCCESS);
-  std::string ptx(bytes, '\0');
-  EXPECT(nvrtcGetPTX(program, ptx.data()) == NVRTC_SUCCESS);
+  EXPECT(size(program, &bytes) == NVRTC_SUCCESS);
+  std::string image(bytes, '\0');
+  EXPECT(get(program, image.data()) == NVRTC_SUCCESS);
   EXPECT(nvrtcDestroyProgram(&program) == NVRTC_SUCCESS);
 
   CUDA_OK(cudaFree(nullptr));  // the runtime makes the context; the driver API shares it
   CUmodule module;
   CUfunction saxpy;
-  DRIVER_OK(cuModuleLoadData(&module, ptx.c_str()));
+  DRIVER_OK(cuModuleLoadData(&module, image.data()));
   DRIVER_OK(cuModuleGetFunction(&saxpy, module, "saxpy"));
   std::size_t count = 12345;
   std::vector<float> x(count), y(count, 1.0f);

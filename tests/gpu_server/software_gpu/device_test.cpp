@@ -5,6 +5,7 @@
 #include <string>
 
 #include "gpu_server/software_gpu/config.h"
+#include "gpu_server/software_gpu/driver.h"
 #include "tests/gpu_server/software_gpu/driver_session.h"
 
 namespace farcall::softgpu::tests {
@@ -93,6 +94,45 @@ TEST_CASE("a device that does not exist is an invalid device") {
   CUcontext context = nullptr;
   CHECK(cuDevicePrimaryCtxRetain(&context, 9) == CUDA_ERROR_INVALID_DEVICE);
   CHECK(cuInit(1) == CUDA_ERROR_INVALID_VALUE);
+}
+
+TEST_CASE("a pool lets in the devices it is told to, until it goes") {
+  DriverSession session;
+  CUmemPoolProps props{};
+  props.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
+  props.location = {CU_MEM_LOCATION_TYPE_DEVICE, {0}};
+  CUmemoryPool pool = nullptr;
+  REQUIRE(cuMemPoolCreate(&pool, &props) == CUDA_SUCCESS);
+  CUmemAccessDesc theirs{{CU_MEM_LOCATION_TYPE_DEVICE, {1}}, CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
+  const auto access = [&] {
+    CUmemAccess_flags flags{};
+    CHECK(cuMemPoolGetAccess(&flags, pool, &theirs.location) == CUDA_SUCCESS);
+    return flags;
+  };
+  CHECK(access() == CU_MEM_ACCESS_FLAGS_PROT_NONE);
+  CUdeviceptr memory = 0;
+  REQUIRE(cuMemAllocFromPoolAsync(&memory, 4096, pool, nullptr) == CUDA_SUCCESS);
+  const auto other_may_touch_it = [&] { return driver().device(1)->memory().contains(memory, 4); };
+  CHECK(!other_may_touch_it());
+  for (int twice = 0; twice < 2; ++twice) {
+    CHECK(cuMemPoolSetAccess(pool, &theirs, 1) == CUDA_SUCCESS);
+  }
+  CHECK(access() == CU_MEM_ACCESS_FLAGS_PROT_READWRITE);
+  CHECK(other_may_touch_it());
+  theirs.flags = CU_MEM_ACCESS_FLAGS_PROT_NONE;
+  CHECK(cuMemPoolSetAccess(pool, &theirs, 1) == CUDA_SUCCESS);
+  CHECK(!other_may_touch_it());
+  theirs.flags = CU_MEM_ACCESS_FLAGS_PROT_READ;
+  // One that is no device spoils all of it.
+  const CUmemAccessDesc both[] = {
+      theirs, {{CU_MEM_LOCATION_TYPE_DEVICE, {9}}, CU_MEM_ACCESS_FLAGS_PROT_READ}};
+  CHECK(cuMemPoolSetAccess(pool, both, 2) == CUDA_ERROR_INVALID_DEVICE);
+  CHECK(access() == CU_MEM_ACCESS_FLAGS_PROT_NONE);
+  CHECK(cuMemPoolSetAccess(pool, both, 1) == CUDA_SUCCESS);
+  CHECK(other_may_touch_it());
+  CHECK(cuMemPoolDestroy(pool) == CUDA_SUCCESS);
+  CHECK(!other_may_touch_it());
+  CHECK(cuMemFreeAsync(memory, nullptr) == CUDA_SUCCESS);
 }
 
 TEST_CASE("devices are peers, and access is enabled once for each context") {

@@ -1,4 +1,9 @@
+#include <ar.h>
+#include <elf.h>
+
+#include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -171,6 +176,86 @@ TEST_CASE("of several builds in a container the newest that fits is taken, else 
   std::vector<std::string> texts;
   CHECK(ptx_of_bytes(std::span(both).first(20), 90, &texts) == CUDA_ERROR_INVALID_IMAGE);
   CHECK(ptx_of_bytes({}, 90, &texts) == CUDA_ERROR_INVALID_IMAGE);
+}
+
+// A 64-bit ELF with one section of that name beside the names.
+std::vector<std::byte> elf_of(std::uint16_t machine, const std::string& name,
+                              std::span<const std::byte> content) {
+  const std::string names = std::string(1, '\0') + name + '\0';
+  const auto here = static_cast<std::uint64_t>(sizeof(Elf64_Ehdr));
+  Elf64_Ehdr head{};
+  std::memcpy(head.e_ident, ELFMAG, SELFMAG);
+  head.e_ident[EI_CLASS] = ELFCLASS64;
+  head.e_ident[EI_DATA] = ELFDATA2LSB;
+  head.e_machine = machine;
+  head.e_shoff = here + names.size() + content.size();
+  head.e_shentsize = sizeof(Elf64_Shdr);
+  head.e_shnum = 3;
+  head.e_shstrndx = 1;
+  Elf64_Shdr sections[3]{};
+  sections[1].sh_type = SHT_STRTAB;
+  sections[1].sh_offset = here;
+  sections[1].sh_size = names.size();
+  sections[2].sh_name = 1;
+  sections[2].sh_type = SHT_PROGBITS;
+  sections[2].sh_offset = here + names.size();
+  sections[2].sh_size = content.size();
+  std::vector<std::byte> elf(head.e_shoff + sizeof sections);
+  std::memcpy(elf.data(), &head, sizeof head);
+  std::memcpy(elf.data() + here, names.data(), names.size());
+  std::memcpy(elf.data() + sections[2].sh_offset, content.data(), content.size());
+  std::memcpy(elf.data() + head.e_shoff, sections, sizeof sections);
+  return elf;
+}
+
+std::vector<std::byte> archive_of(const std::vector<std::byte>& member) {
+  std::string text = "!<arch>\n";
+  const auto add = [&](const char* name, std::span<const std::byte> content) {
+    char head[61];
+    std::snprintf(head, sizeof head, "%-16s%-12d%-6d%-6d%-8d%-10zu`\n", name, 0, 0, 0, 644,
+                  content.size());
+    text += head;
+    text.append(reinterpret_cast<const char*>(content.data()), content.size());
+    if (content.size() % 2 != 0) text += '\n';
+  };
+  add("/", std::as_bytes(std::span("symbols", 7)));
+  add("member.o/", member);
+  const auto bytes = std::as_bytes(std::span(text));
+  return {bytes.begin(), bytes.end()};
+}
+
+constexpr std::uint16_t kMachineCuda = 190;
+
+TEST_CASE("machine code that carries its PTX runs from it") {
+  DriverSession session;
+  std::string lines = kAddPtx;
+  std::replace(lines.begin(), lines.end(), '\n', '\0');
+  const auto cubin = elf_of(kMachineCuda, ".nv_debug_ptx_txt", std::as_bytes(std::span(lines)));
+  CUmodule module = nullptr;
+  CHECK(cuModuleLoadData(&module, cubin.data()) == CUDA_SUCCESS);
+  CUfunction add = nullptr;
+  CHECK(cuModuleGetFunction(&add, module, "add") == CUDA_SUCCESS);
+  const auto bare = elf_of(kMachineCuda, ".text.add", std::as_bytes(std::span(lines)));
+  CHECK(cuModuleLoadData(&module, bare.data()) == CUDA_ERROR_NO_BINARY_FOR_GPU);
+}
+
+TEST_CASE("a library for the linker is searched for PTX, however it ends") {
+  const auto fatbin = container_of({"one", "two"}, 75);
+  const auto object = elf_of(EM_X86_64, "__nv_relfatbin", fatbin);
+  const auto library = archive_of(object);
+  std::vector<std::string> texts;
+  CHECK(ptx_of_bytes(library, 90, &texts) == CUDA_SUCCESS);
+  CHECK(texts == std::vector<std::string>{"one", "two"});
+  texts.clear();
+  CHECK(ptx_of_bytes(object, 90, &texts) == CUDA_SUCCESS);
+  CHECK(texts.size() == 2);
+  for (std::size_t length = SARMAG; length < library.size(); ++length) {
+    // In memory of its own, so that a sanitizer sees what reads beyond.
+    const std::vector<std::byte> cut(library.begin(),
+                                     library.begin() + static_cast<std::ptrdiff_t>(length));
+    texts.clear();
+    CHECK(ptx_of_bytes(cut, 90, &texts) != CUDA_SUCCESS);
+  }
 }
 
 }  // namespace farcall::softgpu::tests

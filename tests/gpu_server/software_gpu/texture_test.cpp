@@ -157,6 +157,8 @@ TEST_CASE("rows with a pitch are read through a texture object, which says what 
   CHECK(cuTexObjectGetResourceViewDesc(&view, object) == CUDA_ERROR_INVALID_VALUE);
   CHECK(cuTexObjectDestroy(object) == CUDA_SUCCESS);
   CHECK(cuTexObjectDestroy(object) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuTexObjectDestroy(0) == CUDA_SUCCESS);
+  CHECK(cuSurfObjectDestroy(0) == CUDA_SUCCESS);
   CHECK(cuTexObjectGetResourceDesc(&told, object) == CUDA_ERROR_INVALID_VALUE);
 }
 
