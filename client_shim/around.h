@@ -9,7 +9,7 @@
 // Threads: any.
 #pragma once
 #include "client_shim/entry.h"
-#include "client_shim/several.h"
+#include "client_shim/several_copy.h"
 #include "transport/api/client_call.h"
 
 // What exports.inc makes every exported function call.

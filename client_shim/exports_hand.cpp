@@ -1,5 +1,5 @@
 // The exported symbols of the hand-written functions that are routed; behind.h has the rest.
-#include "client_shim/several.h"
+#include "client_shim/several_copy.h"
 #include "transport/api/stubs.h"
 
 #define ROUTED(F, N, DEVICE)            \

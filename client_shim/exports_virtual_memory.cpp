@@ -1,6 +1,7 @@
 #define FARCALL_FAMILY "transport/api/families/virtual_memory.def"
 #include "client_shim/around.h"
 #include "client_shim/ending.h"
+#include "client_shim/several_virtual.h"
 
 namespace farcall::shim {
 namespace row = api::row;

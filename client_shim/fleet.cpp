@@ -38,7 +38,8 @@ Client* Fleet::owner_of_device(int ordinal) {
 
 bool Fleet::is_apart(const Client& client, std::uint64_t address) {
   const auto found = allocations().find_device(address);
-  return found && found->server == client.number();
+  if (!found || found->server != client.number()) return false;
+  return !numbers_.is_reserved_elsewhere(found->address, found->bytes, client.number());
 }
 
 CUcontext Fleet::current() {
@@ -65,6 +66,14 @@ void Fleet::show_current(Client& client) {
   if (latest == context && seen.size() <= 1) return;
   seen.clear();
   if (context != nullptr) seen.push_back(context);
+}
+
+void Fleet::show_block(Client& client, std::uint64_t address) {
+  show_current(client);
+  const auto block = allocations().find_device(address);
+  if (!block || block->server != client.number()) return;
+  if (block->context == nullptr || !client.contexts().find(block->context)) return;
+  client.this_thread().stack.assign(1, block->context);
 }
 
 Serving::Serving(Fleet& fleet, Client& client) : thread_(fleet.thread()), before_(thread_.serves) {

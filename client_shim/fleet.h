@@ -16,6 +16,7 @@
 
 #include "client_shim/client.h"
 #include "client_shim/libraries.h"
+#include "client_shim/plain_numbers.h"
 #include "transport/api/handles.h"
 
 namespace farcall::shim {
@@ -31,6 +32,7 @@ class Fleet {
   const std::vector<Client*>& clients() const { return clients_; }
   Allocations& allocations() { return first().allocations(); }
   Libraries& libraries() { return libraries_; }
+  PlainNumbers& numbers() { return numbers_; }
 
   // The client that a handle belongs to; null for CUDA's own (null, the default streams) and for
   // what no server of this program can have made.
@@ -40,7 +42,7 @@ class Fleet {
   // Who has the program's device `ordinal`; null when there is none of that number.
   Client* owner_of_device(int ordinal);
   // That a range is known as device memory of this server's, from `address` on: not when another
-  // server had handed out a part of it before.
+  // server had handed out or reserved a part of it before.
   bool is_apart(const Client& client, std::uint64_t address);
 
   // Of the calling thread.
@@ -50,10 +52,13 @@ class Fleet {
   Client& serving();
   // Makes the client see, as its own current context on this thread, what the program's is to it.
   void show_current(Client& client);
+  // The same, and rather the context that device memory around `address` was made in.
+  void show_block(Client& client, std::uint64_t address);
 
  private:
   const std::vector<Client*> clients_;
   Libraries libraries_;
+  PlainNumbers numbers_;
 };
 
 // While it lives, this thread's calls are one client's.

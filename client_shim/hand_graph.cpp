@@ -1,5 +1,6 @@
 // Kernel nodes of graphs: their parameters have the size that the kernel gives them.
 #include "transport/api/hand_graph.h"
+#include "client_shim/behind.h"
 #include "client_shim/entry.h"
 #include "client_shim/graph_kept.h"
 #include "client_shim/graph_nodes.h"

@@ -4,10 +4,14 @@
 #include <vector>
 
 #include "client_shim/entry.h"
+#include "client_shim/fleet.h"
 #include "client_shim/graph_nodes.h"
 
 using farcall::shim::add_conditional;
 using farcall::shim::Client;
+using farcall::shim::Fleet;
+using farcall::shim::id_of;
+using farcall::shim::Serving;
 using farcall::shim::with_client;
 
 namespace {
@@ -27,12 +31,6 @@ CUDA_MEMSET_NODE_PARAMS memset_of(const CUgraphNodeParams& params) {
 CUDA_BATCH_MEM_OP_NODE_PARAMS mem_ops_of(const CUgraphNodeParams& params) {
   const auto& from = params.memOp;
   return {from.ctx, from.count, from.paramArray, from.flags};
-}
-
-CUcontext context_or_current(CUcontext named) {
-  CUcontext current = named;
-  if (named == nullptr) (void)cuCtxGetCurrent(&current);
-  return current;
 }
 
 struct Place {
@@ -59,6 +57,25 @@ CUresult add_child(const Place& p, const CUgraphNodeParams& params) {
   return added;
 }
 
+// With several servers: as the one that has the graph or its instance, where a context of its own
+// is current.
+template <class T, class Add>
+CUresult as_owner(T named, const Add& add) {
+  Fleet* fleet = farcall::shim::has_several_servers() ? farcall::shim::current_fleet() : nullptr;
+  Client* owner = fleet == nullptr ? nullptr : fleet->owner_of(id_of(named));
+  if (owner == nullptr) return add();
+  Serving serving(*fleet, *owner);
+  return add();
+}
+
+// owner: the graph or its instance
+template <class T>
+CUcontext context_or_current(T owner, CUcontext named) {
+  CUcontext current = named;
+  if (named == nullptr) (void)as_owner(owner, [&] { return cuCtxGetCurrent(&current); });
+  return current;
+}
+
 CUresult add_by_type(const Place& p, CUgraphNodeParams& params) {
   switch (params.type) {
     case CU_GRAPH_NODE_TYPE_KERNEL: {
@@ -67,11 +84,11 @@ CUresult add_by_type(const Place& p, CUgraphNodeParams& params) {
     }
     case CU_GRAPH_NODE_TYPE_MEMCPY:
       return cuGraphAddMemcpyNode(p.node, p.graph, p.after, p.count, &params.memcpy.copyParams,
-                                  context_or_current(params.memcpy.copyCtx));
+                                  context_or_current(p.graph, params.memcpy.copyCtx));
     case CU_GRAPH_NODE_TYPE_MEMSET: {
       const auto memset = memset_of(params);
       return cuGraphAddMemsetNode(p.node, p.graph, p.after, p.count, &memset,
-                                  context_or_current(params.memset.ctx));
+                                  context_or_current(p.graph, params.memset.ctx));
     }
     case CU_GRAPH_NODE_TYPE_HOST: {
       const CUDA_HOST_NODE_PARAMS host{params.host.fn, params.host.userData};
@@ -91,8 +108,10 @@ CUresult add_by_type(const Place& p, CUgraphNodeParams& params) {
       return cuGraphAddBatchMemOpNode(p.node, p.graph, p.after, p.count, &ops);
     }
     case CU_GRAPH_NODE_TYPE_CONDITIONAL:
-      return with_client([&](Client& client) {
-        return add_conditional(client, p.node, p.graph, {p.after, p.count}, &params);
+      return as_owner(p.graph, [&] {
+        return with_client([&](Client& client) {
+          return add_conditional(client, p.node, p.graph, {p.after, p.count}, &params);
+        });
       });
     default: return CUDA_ERROR_NOT_SUPPORTED;
   }
@@ -142,11 +161,11 @@ CUresult set_in_exec(CUgraphExec exec, CUgraphNode node, const CUgraphNodeParams
     }
     case CU_GRAPH_NODE_TYPE_MEMCPY:
       return cuGraphExecMemcpyNodeSetParams(exec, node, &params.memcpy.copyParams,
-                                            context_or_current(params.memcpy.copyCtx));
+                                            context_or_current(exec, params.memcpy.copyCtx));
     case CU_GRAPH_NODE_TYPE_MEMSET: {
       const auto memset = memset_of(params);
       return cuGraphExecMemsetNodeSetParams(exec, node, &memset,
-                                            context_or_current(params.memset.ctx));
+                                            context_or_current(exec, params.memset.ctx));
     }
     case CU_GRAPH_NODE_TYPE_HOST: {
       const CUDA_HOST_NODE_PARAMS host{params.host.fn, params.host.userData};

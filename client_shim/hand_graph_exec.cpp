@@ -1,6 +1,7 @@
 // Graphs that are instantiated and changed, with what a failure tells; and what a capture is at.
 #include <cstdio>
 
+#include "client_shim/behind.h"
 #include "client_shim/capture_info.h"
 #include "client_shim/entry.h"
 #include "client_shim/graph_copies.h"

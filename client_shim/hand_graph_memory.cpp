@@ -1,4 +1,5 @@
 // Memory and conditional nodes of graphs: what they give back lives as long as they do.
+#include "client_shim/behind.h"
 #include "client_shim/entry.h"
 #include "client_shim/graph_copies.h"
 #include "client_shim/graph_kept.h"

@@ -27,17 +27,17 @@ Client* named_by(Fleet& fleet, const Hint& hint) {
 }
 
 // The server of the current context; without one that of a kernel which is named.
-Client& default_for(Fleet& fleet, std::span<const Hint> hints) {
+Client& default_for(Fleet& fleet, std::span<const Hints> hints) {
   if (fleet.current() != nullptr) return fleet.serving();
-  for (const Hint& hint : hints) {
+  for (const auto& [hint, other] : hints) {
     Client* owner = hint.clue == Clue::kKernel ? fleet.owner_of(hint.value) : nullptr;
     if (owner != nullptr) return *owner;
   }
   return fleet.first();
 }
 
-CUresult move_kernels(Fleet& fleet, Client& client, std::span<Hint> hints) {
-  for (Hint& hint : hints) {
+CUresult move_kernels(Fleet& fleet, Client& client, std::span<Hints> hints) {
+  for (auto& [hint, other] : hints) {
     if (hint.clue != Clue::kKernel) continue;
     Client* home = fleet.owner_of(hint.value);
     if (home == nullptr || home == &client) continue;
@@ -48,15 +48,32 @@ CUresult move_kernels(Fleet& fleet, Client& client, std::span<Hint> hints) {
   return CUDA_SUCCESS;
 }
 
+// What CUDA answers where a device cannot reach a thing of this kind.
+CUresult refusal_of(Clue clue) {
+  switch (clue) {
+    case Clue::kAddress: return CUDA_ERROR_INVALID_VALUE;
+    case Clue::kDevice: return CUDA_ERROR_INVALID_DEVICE;
+    default: return CUDA_ERROR_INVALID_HANDLE;
+  }
+}
+
 }  // namespace
 
-Route find_route(Fleet& fleet, std::span<Hint> hints) {
+Route find_route(Fleet& fleet, std::span<Hints> hints) {
   Route route;
-  for (const Hint& hint : hints) {
-    Client* named = named_by(fleet, hint);
-    if (named == nullptr) continue;
-    if (route.client != nullptr && route.client != named) route.is_crossing = true;
-    if (route.client == nullptr) route.client = named;
+  Clue first = Clue::kNone;
+  for (const Hints& argument : hints) {
+    for (const Hint& hint : argument) {
+      Client* named = named_by(fleet, hint);
+      if (named == nullptr || named == route.client) continue;
+      if (route.client == nullptr) {
+        route.client = named;
+        first = hint.clue;
+      } else if (!route.is_crossing) {
+        route.is_crossing = true;
+        route.result = refusal_of(first == Clue::kAddress ? first : hint.clue);
+      }
+    }
   }
   if (route.is_crossing) return route;
   if (route.client == nullptr) route.client = &default_for(fleet, hints);

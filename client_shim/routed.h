@@ -4,12 +4,12 @@
 //
 // With one server that is a load and a jump. With several, what the call names decides: a handle
 // belongs to the server that its bits name, a device pointer to the one whose memory it is in, a
-// device number to whoever has that device; a call that names none of them is for the server of the
-// current context. Kernels follow: launched where they are not loaded yet, they are loaded there
-// (libraries.h). A call that names things of two servers is answered by Crossing, which knows the
-// few that can be done; for the others the answer is the one that CUDA gives between devices that
-// cannot reach each other. Functions that concern all servers are in several.h.
-// A call made inside another one goes where that one went.
+// device number to whoever has that device, and structures are looked into (structure_hints.h); a
+// call that names none of them is for the server of the current context. Kernels follow: launched
+// where they are not loaded yet, they are loaded there (libraries.h). A call that names things of
+// two servers is answered by Crossing, which knows the few that can be done; for the others the
+// answer is the one that CUDA gives between devices that cannot reach each other. Functions that
+// concern all servers are in several.h. A call made inside another one goes where that one went.
 // Threads: any.
 #pragma once
 #include <array>
@@ -17,24 +17,20 @@
 
 #include "client_shim/entry.h"
 #include "client_shim/fleet.h"
+#include "client_shim/structure_hints.h"
 #include "transport/api/words.h"
 
 namespace farcall::shim {
 
-// What a parameter says about whom a call is for.
-enum class Clue : std::uint8_t { kNone, kHandle, kKernel, kAddress, kDevice };
-struct Hint {
-  Clue clue = Clue::kNone;
-  std::uint64_t value = 0;
-};
-
 struct Route {
   Client* client = nullptr;
-  bool is_crossing = false;        // things of two servers are named
-  CUresult result = CUDA_SUCCESS;  // otherwise the call cannot be made
+  bool is_crossing = false;  // things of two servers are named
+  // Otherwise the call cannot be made. Of a crossing: what CUDA answers where one device cannot
+  // reach what is another's.
+  CUresult result = CUDA_SUCCESS;
 };
 // The route of a call that gives these hints. Kernels among them become those of that server.
-Route find_route(Fleet& fleet, std::span<Hint> hints);
+Route find_route(Fleet& fleet, std::span<Hints> hints);
 // Says in the log that `name` cannot be done between two servers.
 CUresult refuse_crossing(const char* name, CUresult result);
 
@@ -58,21 +54,21 @@ struct Crossing {
 };
 
 template <class T>
-Hint hint_of(const T& argument, bool is_device, bool is_kernel) {
+Hints hints_of(const T& argument, bool is_device, bool is_kernel) {
   if (is_device) {
     if constexpr (std::is_same_v<T, CUdevice>)
-      return {Clue::kDevice, static_cast<std::uint64_t>(argument)};
+      return {Hint{Clue::kDevice, static_cast<std::uint64_t>(argument)}};
   }
   if constexpr (std::is_same_v<T, CUfunction>) {
-    return {Clue::kKernel, id_of(argument)};
+    return {Hint{Clue::kKernel, id_of(argument)}};
   } else if constexpr (std::is_same_v<T, CUkernel>) {
-    return {is_kernel ? Clue::kKernel : Clue::kHandle, id_of(argument)};
+    return {Hint{is_kernel ? Clue::kKernel : Clue::kHandle, id_of(argument)}};
   } else if constexpr (api::Handle<T>) {
-    return {Clue::kHandle, id_of(argument)};
+    return {Hint{Clue::kHandle, id_of(argument)}};
   } else if constexpr (std::is_same_v<T, CUdeviceptr>) {
-    return {Clue::kAddress, argument};
-  } else if constexpr (std::is_same_v<T, const CUlaunchConfig*>) {
-    return argument == nullptr ? Hint{} : Hint{Clue::kHandle, id_of(argument->hStream)};
+    return {Hint{Clue::kAddress, argument}};
+  } else if constexpr (requires { structure_hints(argument); }) {
+    return structure_hints(argument);
   } else {
     return {};
   }
@@ -112,23 +108,23 @@ struct Routed<kFunction, kInner, kDevice> {
         return Several<kFunction, kInner>::call(*fleet, arguments...);
       } else {
         constexpr bool kIsKernel = kDevice >= 0 || kFollowsContext<kFunction>;
-        std::array<Hint, sizeof...(A) + 1> hints{
-            hint_of<A>(arguments, static_cast<int>(I) == kDevice, kIsKernel)...};
+        std::array<Hints, sizeof...(A) + 1> hints{
+            hints_of<A>(arguments, static_cast<int>(I) == kDevice, kIsKernel)...};
         Route route = find_route(*fleet, hints);
+        if (route.is_crossing) return crossing(*fleet, route, arguments...);
         if (route.result != CUDA_SUCCESS) return route.result;
-        if (route.is_crossing) return crossing(*fleet, arguments...);
         Serving serving(*fleet, *route.client);
-        return kInner(take_kernel(arguments, hints[I])...);
+        return kInner(take_kernel(arguments, hints[I].front())...);
       }
     } catch (const std::exception&) {
       return CUDA_ERROR_OUT_OF_MEMORY;
     }
   }
-  static CUresult crossing(Fleet& fleet, A... arguments) {
+  static CUresult crossing(Fleet& fleet, const Route& route, A... arguments) {
     if constexpr (!requires { typename Crossing<kFunction>::None; }) {
       return Crossing<kFunction>::call(fleet, arguments...);
     } else {
-      return CUDA_ERROR_INVALID_HANDLE;
+      return route.result;
     }
   }
 };

@@ -222,67 +222,35 @@ struct Several<&::cuLibraryGetModule, kInner> {
   }
 };
 
-// --- between two servers: several_copy.cpp -------------------------------------------------------
-// Device memory of two servers, or of one and a stream of another. Bytes from server to server pass
-// through this process, encrypted on both ways. The caller waits: for the work in `stream` (null
-// pointer: a copy without one), and until the copy is complete.
-CUresult copy_between(Fleet& fleet, CUdeviceptr to, CUdeviceptr from, std::size_t bytes,
-                      const CUstream* stream);
-// The same between this process and `device`: `copy` runs while its owner is served.
-CUresult copy_behind(Fleet& fleet, CUstream stream, CUdeviceptr device,
-                     FunctionRef<CUresult()> copy);
-// What is put into `stream` from here on comes after the event, because the caller waits for it.
-CUresult wait_here(Fleet& fleet, CUstream stream, CUevent event);
+// --- kernel nodes of graphs: several_library.cpp -------------------------------------------------
+// Serves whoever made `owner` (a graph, a node), with the node's kernel as it is there.
+// Errors: CUDA_ERROR_INVALID_HANDLE for a function of another server's module, and for a node that
+// is to run in a context of another server; as library_on.
+CUresult with_node_kernel(Fleet& fleet, std::uint64_t owner, const CUDA_KERNEL_NODE_PARAMS* params,
+                          FunctionRef<CUresult(const CUDA_KERNEL_NODE_PARAMS*)> use);
 
-template <>
-struct Crossing<&::cuMemcpyDtoD_v2> {
-  static CUresult call(Fleet& fleet, CUdeviceptr to, CUdeviceptr from, std::size_t bytes) {
-    return copy_between(fleet, to, from, bytes, nullptr);
+template <auto kInner>
+struct Several<&::cuGraphAddKernelNode_v2, kInner> {
+  static CUresult call(Fleet& fleet, CUgraphNode* node, CUgraph graph, const CUgraphNode* after,
+                       std::size_t count, const CUDA_KERNEL_NODE_PARAMS* params) {
+    return with_node_kernel(fleet, id_of(graph), params, [&](const auto* here) {
+      return kInner(node, graph, after, count, here);
+    });
   }
 };
-template <>
-struct Crossing<&::cuMemcpyDtoDAsync_v2> {
-  static CUresult call(Fleet& fleet, CUdeviceptr to, CUdeviceptr from, std::size_t bytes,
-                       CUstream stream) {
-    return copy_between(fleet, to, from, bytes, &stream);
+template <auto kInner>
+struct Several<&::cuGraphKernelNodeSetParams_v2, kInner> {
+  static CUresult call(Fleet& fleet, CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS* params) {
+    return with_node_kernel(fleet, id_of(node), params,
+                            [&](const auto* here) { return kInner(node, here); });
   }
 };
-template <>
-struct Crossing<&::cuMemcpy> : Crossing<&::cuMemcpyDtoD_v2> {};
-template <>
-struct Crossing<&::cuMemcpyAsync> : Crossing<&::cuMemcpyDtoDAsync_v2> {};
-template <>
-struct Crossing<&::cuMemcpyPeer> {
-  static CUresult call(Fleet& fleet, CUdeviceptr to, CUcontext, CUdeviceptr from, CUcontext,
-                       std::size_t bytes) {
-    return copy_between(fleet, to, from, bytes, nullptr);
-  }
-};
-template <>
-struct Crossing<&::cuMemcpyPeerAsync> {
-  static CUresult call(Fleet& fleet, CUdeviceptr to, CUcontext, CUdeviceptr from, CUcontext,
-                       std::size_t bytes, CUstream stream) {
-    return copy_between(fleet, to, from, bytes, &stream);
-  }
-};
-template <>
-struct Crossing<&::cuMemcpyHtoDAsync_v2> {
-  static CUresult call(Fleet& fleet, CUdeviceptr to, const void* from, std::size_t bytes,
-                       CUstream stream) {
-    return copy_behind(fleet, stream, to, [&] { return ::cuMemcpyHtoD_v2(to, from, bytes); });
-  }
-};
-template <>
-struct Crossing<&::cuMemcpyDtoHAsync_v2> {
-  static CUresult call(Fleet& fleet, void* to, CUdeviceptr from, std::size_t bytes,
-                       CUstream stream) {
-    return copy_behind(fleet, stream, from, [&] { return ::cuMemcpyDtoH_v2(to, from, bytes); });
-  }
-};
-template <>
-struct Crossing<&::cuStreamWaitEvent> {
-  static CUresult call(Fleet& fleet, CUstream stream, CUevent event, unsigned) {
-    return wait_here(fleet, stream, event);
+template <auto kInner>
+struct Several<&::cuGraphExecKernelNodeSetParams_v2, kInner> {
+  static CUresult call(Fleet& fleet, CUgraphExec exec, CUgraphNode node,
+                       const CUDA_KERNEL_NODE_PARAMS* params) {
+    return with_node_kernel(fleet, id_of(exec), params,
+                            [&](const auto* here) { return kInner(exec, node, here); });
   }
 };
 

@@ -1,7 +1,8 @@
+#include "client_shim/several_copy.h"
+
 #include <algorithm>
 
 #include "client_shim/copy.h"
-#include "client_shim/several.h"
 #include "transport/base/secure_arena.h"
 
 namespace farcall::shim {
@@ -10,6 +11,14 @@ namespace {
 CUresult wait_for(Fleet& fleet, CUstream stream) {
   Serving serving(fleet, maker_of(fleet, id_of(stream)));
   return ::cuStreamSynchronize(stream);
+}
+
+CUresult wait_for(Fleet& fleet, CUcontext context) {
+  Client& client = maker_of(fleet, id_of(context));
+  if (!client.contexts().find(context)) return CUDA_ERROR_INVALID_CONTEXT;
+  Serving serving(fleet, client);
+  client.this_thread().stack.assign(1, context);
+  return ::cuCtxSynchronize();
 }
 
 // Piece by piece: the one fetched is on its way to `to` while the next is asked for.
@@ -21,13 +30,29 @@ CUresult pass_on(Fleet& fleet, Client& to, Client& from, LinearCopy copy, std::u
     const std::size_t bytes = std::min(copy.bytes - at, staging->size());
     {
       Serving serving(fleet, from);
+      fleet.show_block(from, source);
       result = copy_from_device(from, {source + at, staging->data(), bytes, nullptr, false});
     }
     if (result != CUDA_SUCCESS) break;
     Serving serving(fleet, to);
+    fleet.show_block(to, copy.device);
     result = copy_to_device(to, {copy.device + at, staging->data(), bytes, nullptr, false});
   }
   return result;
+}
+
+// What comes after a copy in streams that do not wait for the default one must find it done.
+CUresult finish(Fleet& fleet, Client& target, CUdeviceptr to) {
+  Serving serving(fleet, target);
+  fleet.show_block(target, to);
+  return ::cuStreamSynchronize(nullptr);
+}
+
+// All of it or nothing: a piece must not be written before it is known that the rest can be.
+CUresult judge_ends(Fleet& fleet, CUdeviceptr to, CUdeviceptr from, std::size_t bytes) {
+  bool known = false;
+  CUresult bad = judge_device(fleet.first(), to, bytes, &known);
+  return bad != CUDA_SUCCESS ? bad : judge_device(fleet.first(), from, bytes, &known);
 }
 
 }  // namespace
@@ -42,6 +67,7 @@ CUresult copy_between(Fleet& fleet, CUdeviceptr to, CUdeviceptr from, std::size_
     return copy_behind(fleet, *stream, receiver ? to : from,
                        [&] { return ::cuMemcpy(to, from, bytes); });
   }
+  if (CUresult bad = judge_ends(fleet, to, from, bytes); bad != CUDA_SUCCESS) return bad;
   if (stream != nullptr) {
     if (CUresult waited = wait_for(fleet, *stream); waited != CUDA_SUCCESS) return waited;
   }
@@ -50,10 +76,7 @@ CUresult copy_between(Fleet& fleet, CUdeviceptr to, CUdeviceptr from, std::size_
   copy.device = to;
   copy.bytes = bytes;
   CUresult passed = pass_on(fleet, target, *fleet.clients()[*sender], copy, from);
-  if (passed != CUDA_SUCCESS) return passed;
-  // What comes after it in streams that do not wait for the default one must find it done.
-  Serving serving(fleet, target);
-  return ::cuStreamSynchronize(nullptr);
+  return passed != CUDA_SUCCESS ? passed : finish(fleet, target, to);
 }
 
 CUresult copy_behind(Fleet& fleet, CUstream stream, CUdeviceptr device,
@@ -61,9 +84,28 @@ CUresult copy_behind(Fleet& fleet, CUstream stream, CUdeviceptr device,
   const auto owner = fleet.owner_of_address(device);
   if (!owner) return CUDA_ERROR_INVALID_VALUE;
   if (CUresult waited = wait_for(fleet, stream); waited != CUDA_SUCCESS) return waited;
-  Serving serving(fleet, *fleet.clients()[*owner]);
-  if (CUresult copied = copy(); copied != CUDA_SUCCESS) return copied;
-  return ::cuStreamSynchronize(nullptr);
+  Client& client = *fleet.clients()[*owner];
+  {
+    Serving serving(fleet, client);
+    fleet.show_block(client, device);
+    if (CUresult copied = copy(); copied != CUDA_SUCCESS) return copied;
+  }
+  return finish(fleet, client, device);
+}
+
+CUresult behind_stream(Fleet& fleet, CUstream stream, FunctionRef<CUresult()> copy) {
+  CUresult waited = wait_for(fleet, stream);
+  return waited == CUDA_SUCCESS ? copy() : waited;
+}
+
+CUresult copy_peer(Fleet& fleet, CUdeviceptr to, CUcontext target, CUdeviceptr from,
+                   CUcontext source, std::size_t bytes) {
+  for (CUcontext context : {target, source}) {
+    if (context == nullptr) continue;
+    CUresult waited = wait_for(fleet, context);
+    if (waited != CUDA_SUCCESS) return waited;
+  }
+  return copy_between(fleet, to, from, bytes, nullptr);
 }
 
 CUresult wait_here(Fleet& fleet, CUstream stream, CUevent event) {

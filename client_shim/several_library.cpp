@@ -41,4 +41,30 @@ CUresult with_library(Fleet& fleet, CUlibrary library, FunctionRef<CUresult(CUli
   return found == CUDA_SUCCESS ? use(handle_of<CUlibrary>(there)) : found;
 }
 
+CUresult with_node_kernel(Fleet& fleet, std::uint64_t owner, const CUDA_KERNEL_NODE_PARAMS* params,
+                          FunctionRef<CUresult(const CUDA_KERNEL_NODE_PARAMS*)> use) {
+  Client& here = maker_of(fleet, owner);
+  // Without a context of its own a node is for the current one.
+  if (params != nullptr) {
+    const CUcontext context = params->ctx != nullptr ? params->ctx : fleet.current();
+    Client* runs = fleet.owner_of(id_of(context));
+    if (runs != nullptr && runs != &here) {
+      return refuse_crossing("a kernel node", CUDA_ERROR_INVALID_HANDLE);
+    }
+  }
+  Serving serving(fleet, here);
+  if (params == nullptr) return use(nullptr);
+  // Both may be given for one kernel; the kernel is the one that can be moved.
+  const std::uint64_t kernel = params->kern != nullptr ? id_of(params->kern) : id_of(params->func);
+  Client* home = fleet.owner_of(kernel);
+  if (home == nullptr || home == &here) return use(params);
+  CUDA_KERNEL_NODE_PARAMS moved = *params;
+  std::uint64_t there = 0;
+  CUresult found = fleet.libraries().kernel_on(*home, here, kernel, &there);
+  if (found != CUDA_SUCCESS) return found;
+  moved.func = nullptr;
+  moved.kern = handle_of<CUkernel>(there);
+  return use(&moved);
+}
+
 }  // namespace farcall::shim

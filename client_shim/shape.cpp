@@ -51,13 +51,6 @@ CUresult side_of(const Allocations& allocations, const RawSide& raw, const Shape
   return CUDA_SUCCESS;
 }
 
-// Do the rows of this side lie back to back?
-bool is_packed(const Side& side, const Shape& shape) {
-  if (side.place == Place::kArray) return false;
-  if (shape.slices > 1 && side.height != shape.rows) return false;
-  return (shape.rows == 1 && shape.slices == 1) || side.pitch == shape.width;
-}
-
 // A host side is packed before it travels: of it the server learns nothing.
 api::hand::ShapeEnd end_of(const Side& side) {
   if (side.place == Place::kHost) return {};
@@ -194,6 +187,12 @@ CUresult read_sides(const Allocations& allocations, const Copy& copy, RawSide fr
 }
 
 }  // namespace
+
+bool is_packed(const Side& side, const Shape& shape) {
+  if (side.place == Place::kArray) return false;
+  if (shape.slices > 1 && side.height != shape.rows) return false;
+  return (shape.rows == 1 && shape.slices == 1) || side.pitch == shape.width;
+}
 
 CUresult shape_of(const Allocations& allocations, const CUDA_MEMCPY2D& copy, Shape* shape) {
   RawSide from{copy.srcMemoryType, copy.srcHost, copy.srcDevice, copy.srcArray, 0, 0, 0, 0, 0, 0};

@@ -46,6 +46,9 @@ struct Shape {
 CUresult shape_of(const Allocations& allocations, const CUDA_MEMCPY2D& copy, Shape* shape);
 CUresult shape_of(const Allocations& allocations, const CUDA_MEMCPY3D& copy, Shape* shape);
 
+// Whether the rows of this side lie back to back.
+bool is_packed(const Side& side, const Shape& shape);
+
 CUresult copy_shape(Client& client, const Shape& shape, CUstream stream, bool is_async);
 // From the device to host memory that the program leaves alone until what is in the stream is done:
 // posted, where there is room.

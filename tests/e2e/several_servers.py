@@ -1,6 +1,6 @@
 """One program, several servers: it sees the devices of all of them.
 
-    several_servers.py BUILD union | lost | unreachable | commands
+    several_servers.py BUILD union | structures | lost | unreachable | commands
 """
 import json
 import signal
@@ -30,6 +30,14 @@ def union(build):
         expect(done.returncode == 0, done.stdout + done.stderr)
         done = a.run([program, "1"], FARCALL_SERVER=servers(a))
         expect(done.returncode == 0, done.stdout + done.stderr)
+
+
+def structures(build):
+    """What structures name goes to its owner, crosses, or is refused as CUDA does."""
+    with Pool(build) as a, Pool(build, beside=a) as b:
+        done = a.run([a.program("between_devices")], FARCALL_SERVER=servers(a, b))
+        expect(done.returncode == 0 and done.stdout == "as on one machine\n",
+               done.stdout + done.stderr)
 
 
 def lost(build):
@@ -80,4 +88,5 @@ def commands(build):
         expect(done.returncode != 0 and "127.0.0.1:1" in done.stderr, done.stdout + done.stderr)
 
 
-main({"union": union, "lost": lost, "unreachable": unreachable, "commands": commands})
+main({"union": union, "structures": structures, "lost": lost, "unreachable": unreachable,
+      "commands": commands})
