@@ -11,12 +11,25 @@ namespace {
 
 enum AtomicOp : u8 { kAdd, kMin, kMax, kInc, kDec, kExch, kCas, kAnd, kOr, kXor };
 
+// The first element of a vector (detail2: its size, log2) is where the whole vector must be
+// aligned.
+bool check_vector(Warp& w, const Ins* i, const u64* at) {
+  if (i->detail2 <= i->size_log2) return true;
+  for (u32 m = w.mask; m != 0; m &= m - 1) {
+    const int l = __builtin_ctz(m);
+    if ((at[l] & ((u64{1} << i->detail2) - 1)) == 0) continue;
+    raise_fault(w, i, FaultKind::kMisaligned, l, at[l], "misaligned access to");
+    return false;
+  }
+  return true;
+}
+
 // The host addresses of the running lanes; false after a fault.
 bool addresses(Warp& w, const Ins* i, std::byte* r, u64* at) {
   const u64 bytes = u64{1} << i->size_log2;
   if (i->space == Space::kGlobal || i->space == Space::kGeneric) {
     for (int l = 0; l < kLanes; ++l) at[l] = row<u64>(r, i->a)[l] + static_cast<u64>(i->imm);
-    return check_lanes(w, i, at, bytes);
+    return check_vector(w, i, at) && check_lanes(w, i, at, bytes);
   }
   u32 offset[kLanes];
   for (int l = 0; l < kLanes; ++l) {
@@ -128,16 +141,24 @@ const Ins* atom(Warp& w, const Ins* i, std::byte* r) {
   return i + 1;
 }
 
-// Halves are added in f64, where sums of two are exact, and rounded once.
+// Halves are added in f64, where sums of two are exact, and rounded once. The smaller or larger one
+// is the number where the other is none; -0 is smaller than 0.
+template <class Fmt>
+u32 combine_halves(u32 old, u32 more, u8 op) {
+  const f32 x = to_float<Fmt>(old), y = to_float<Fmt>(more);
+  if (op == kAdd) return encode<Fmt>(static_cast<f64>(x) + static_cast<f64>(y), kRoundNearest);
+  if (x != x || y != y) return x == x ? old : y == y ? more : 0x7fffu;
+  const bool old_is_less = x < y || (x == y && (old & 0x8000u) != 0);
+  return old_is_less == (op == kMin) ? old : more;
+}
 template <class Fmt, class Word>
-Word add_halves(Word old, Word more) {
-  u32 sum = 0;
+Word combine_words(Word old, Word more, u8 op) {
+  u32 all = 0;
   for (unsigned shift = 0; shift < 8 * sizeof(Word); shift += 16) {
-    const f32 x = to_float<Fmt>(u32{old} >> shift & 0xffffu);
-    const f32 y = to_float<Fmt>(u32{more} >> shift & 0xffffu);
-    sum |= encode<Fmt>(static_cast<f64>(x) + static_cast<f64>(y), kRoundNearest) << shift;
+    all |= combine_halves<Fmt>(u32{old} >> shift & 0xffffu, u32{more} >> shift & 0xffffu, op)
+           << shift;
   }
-  return static_cast<Word>(sum);
+  return static_cast<Word>(all);
 }
 
 template <class Fmt, class Word>
@@ -149,7 +170,7 @@ const Ins* atom_half(Warp& w, const Ins* i, std::byte* r) {
     auto* const cell = reinterpret_cast<typename RawAlias<Word>::Type*>(at[l]);
     const Word more = static_cast<Word>(row<u32>(r, i->b)[l]);
     Word old = __atomic_load_n(cell, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(cell, &old, add_halves<Fmt>(old, more), true,
+    while (!__atomic_compare_exchange_n(cell, &old, combine_words<Fmt>(old, more, i->detail), true,
                                         __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
     }
     row<u32>(r, i->d)[l] = old;
@@ -164,20 +185,26 @@ const Ins* copy_async(Warp& w, const Ins* i, std::byte* r) {
   u64 to[kLanes], from[kLanes];
   const u32 bytes = 1u << i->size_log2;
   if (!addresses(w, i, r, to)) return stop();
-  for (int l = 0; l < kLanes; ++l) {
-    from[l] = row<u64>(r, i->b)[l] + static_cast<u64>(static_cast<s64>(static_cast<s32>(i->table)));
-  }
+  const s64 from_imm = static_cast<s32>(i->table);
+  for (int l = 0; l < kLanes; ++l) from[l] = row<u64>(r, i->b)[l] + static_cast<u64>(from_imm);
   for (u32 m = w.mask; m != 0; m &= m - 1) {
     const int l = __builtin_ctz(m);
     const u32 wanted = row<u32>(r, i->c)[l];
     const u32 used = wanted < bytes ? wanted : bytes;
-    if (used != 0 && !find_range(w, i, from[l], used)) {
+    const RangeCache& known = w.ranges[i->slot];
+    const bool inside =
+        from[l] >= known.base && used <= known.bytes && from[l] - known.base <= known.bytes - used;
+    if (used != 0 && !inside && !find_range(w, i, from[l], used)) {
       return raise_fault(w, i, FaultKind::kIllegalAddress, l, from[l],
                          "access outside every allocation, to");
     }
     std::byte* const target = reinterpret_cast<std::byte*>(to[l]);
-    std::memcpy(target, reinterpret_cast<const void*>(from[l]), used);
-    std::memset(target + used, 0, bytes - used);
+    if (used == 16) [[likely]] {
+      std::memcpy(target, reinterpret_cast<const void*>(from[l]), 16);
+    } else {
+      std::memcpy(target, reinterpret_cast<const void*>(from[l]), used);
+      std::memset(target + used, 0, bytes - used);
+    }
   }
   return i + 1;
 }

@@ -74,7 +74,6 @@ enum class Op : std::uint16_t {
   kShl,
   kShr,
   kSelp,
-  kSlct,
   kMov,
   kPrmt,
   kLop3,
@@ -88,7 +87,6 @@ enum class Op : std::uint16_t {
   kVideo,
   // comparisons; the variant is a Cmp
   kSetp,
-  kSet,
   // lane by lane, floating point
   kFma,
   kRcp,
@@ -118,7 +116,6 @@ enum class Op : std::uint16_t {
   kAtom,
   kFence,
   kCopyAsync,
-  kPrefetch,
   kFrameAddress,
   kParamLoad,
   kCvtaLocal,

@@ -187,7 +187,6 @@ class FunctionDecoder {
   void mbarrier();
   void prefetch();
   void memory_flags(Ins& ins, const Mods& mods);
-  bool local_variable(const ptx::Operand& address, std::uint64_t* offset) const;
   void address(const ptx::Operand& operand, Space space, std::uint32_t* row, std::int64_t* imm,
                bool* narrow);
   Space space_of(const Mods& mods, const ptx::Operand& address);

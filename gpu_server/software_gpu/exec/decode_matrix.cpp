@@ -13,7 +13,7 @@ struct Sizes {
   std::uint16_t m = 0, n = 0, k = 0;
 };
 
-// "m16n8k16". No shape has more than 256 of anything.
+// "m16n8k16". No shape has more than 256 of anything, nor rows and columns of d that are no eights.
 std::optional<Sizes> sizes_from(std::string_view word) {
   Sizes sizes;
   const char* at = word.data();
@@ -26,7 +26,9 @@ std::optional<Sizes> sizes_from(std::string_view word) {
   };
   const bool good =
       number('m', &sizes.m) && number('n', &sizes.n) && number('k', &sizes.k) && at == end;
-  if (!good || sizes.m > 32 || sizes.n > 32) return std::nullopt;
+  if (!good || sizes.m > 32 || sizes.n > 32 || sizes.m % 8 != 0 || sizes.n % 8 != 0) {
+    return std::nullopt;
+  }
   return sizes;
 }
 
@@ -67,7 +69,7 @@ void FunctionDecoder::hold(Fragment& fragment, const ptx::Operand& operand, bool
                                                   ? std::span<const ptx::Operand>(operand.parts)
                                                   : std::span<const ptx::Operand>(&operand, 1);
   fragment.registers = static_cast<std::uint32_t>(given.size());
-  if (given.size() > 16 || !fragment.fits()) return unsupported("registers of a matrix");
+  if (!fragment.fits()) return unsupported("registers of a matrix");
   const Ty type = element_bits(fragment.element) == 64 ? Ty::kU64 : Ty::kU32;
   // An immediate counts in the element's own format: 0.5 in a matrix of floats is a float.
   const Ty read = fragment.element == Element::kF64   ? Ty::kF64
@@ -77,7 +79,6 @@ void FunctionDecoder::hold(Fragment& fragment, const ptx::Operand& operand, bool
   for (const ptx::Operand& part : given) {
     rows.push_back(writes ? dest(part, type) : source(part, read));
   }
-  fragment.places = positions(fragment);
   fragment.first = static_cast<std::uint32_t>(out_.more_rows.size());
   out_.more_rows.insert(out_.more_rows.end(), rows.begin(), rows.end());
 }
@@ -101,11 +102,11 @@ void FunctionDecoder::mma() {
   }
   if (!sizes || sparse || elements.size() != 4 || operands() != 4) return unsupported();
   MatrixSite site;
-  const auto holding = [&](Holding own) { return is_wmma ? Holding::kWmma : own; };
-  site.d = {sizes->m, sizes->n, elements[0], holding(Holding::kC)};
-  site.a = {sizes->m, sizes->k, elements[1], holding(Holding::kA)};
-  site.b = {sizes->k, sizes->n, elements[2], holding(Holding::kB)};
-  site.c = {sizes->m, sizes->n, elements[3], holding(Holding::kC)};
+  const Holding sum = is_wmma ? Holding::kSum : Holding::kC;
+  site.d = {sizes->m, sizes->n, elements[0], sum};
+  site.a = {sizes->m, sizes->k, elements[1], is_wmma ? Holding::kFactor : Holding::kA};
+  site.b = {sizes->k, sizes->n, elements[2], is_wmma ? Holding::kFactor : Holding::kB};
+  site.c = {sizes->m, sizes->n, elements[3], sum};
   const bool known_shape = is_wmma || ((sizes->m == 8 || sizes->m == 16) && sizes->n == 8);
   if (!known_shape || !goes_together(site)) return unsupported();
   if (!is_wmma && !(mods.has("row") && mods.has("col"))) return unsupported();
@@ -132,6 +133,7 @@ void FunctionDecoder::wmma() {
   site.d.rows = which == "b" ? sizes->k : sizes->m;
   site.d.columns = which == "a" ? sizes->k : sizes->n;
   site.d.element = elements[0];
+  site.d.holding = which == "a" || which == "b" ? Holding::kFactor : Holding::kSum;
   const ptx::Operand& at = operand(loads ? 1 : 0);
   const Space space = space_of(mods, at);
   std::uint32_t row = 0;
@@ -160,7 +162,7 @@ void FunctionDecoder::matrix_rows() {
   if (!mods.has("m8n8") || !mods.has("b16") || operands() != 2) return unsupported();
   const std::uint32_t count = mods.has("x4") ? 4 : mods.has("x2") ? 2 : 1;
   MatrixSite site;
-  site.d = {8, 8, Element::kF16, Holding::kWmma};
+  site.d = {8, 8, Element::kF16, Holding::kFactor};
   const ptx::Operand& registers = operand(how == 1 ? 1 : 0);
   hold(site.d, registers, how != 1);
   if (site.d.registers != count) return unsupported("registers of a matrix");

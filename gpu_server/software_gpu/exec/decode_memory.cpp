@@ -80,6 +80,12 @@ std::uint8_t log2_of(std::uint32_t bytes) {
 // Elements of one access, log2: 0, 1 or 2.
 unsigned vector_log2(const Mods& mods) { return mods.has("v4") ? 2u : mods.has("v2") ? 1u : 0u; }
 
+// The elements of {a, b, …}, or the operand itself.
+std::span<const ptx::Operand> elements_of(const ptx::Operand& operand) {
+  if (operand.kind == Kind::kVector) return operand.parts;
+  return {&operand, 1};
+}
+
 // The type memory sees: floats are bits.
 Ty memory_type(Ty type) { return is_float(type) ? unsigned_twin(type) : type; }
 
@@ -178,47 +184,82 @@ void FunctionDecoder::st() {
   if (mods.has("release")) ins.flags |= kRelease;
 }
 
-void FunctionDecoder::atom() {
+namespace {
+
+constexpr std::uint8_t kAtomMin = 1, kAtomMax = 2, kAtomInc = 3, kAtomDec = 4, kAtomCas = 6;
+
+std::optional<std::uint8_t> atomic_operation(const Mods& mods) {
   static const std::unordered_map<std::string_view, std::uint8_t> kOps = {
-      {"add", 0},  {"min", 1}, {"max", 2}, {"inc", 3}, {"dec", 4},
-      {"exch", 5}, {"cas", 6}, {"and", 7}, {"or", 8},  {"xor", 9}};
-  const Mods mods(now_->mods);
-  if (mods.has("async")) return unsupported();
-  std::uint8_t op = 255;
+      {"add", 0},  {"min", kAtomMin}, {"max", kAtomMax}, {"inc", kAtomInc}, {"dec", kAtomDec},
+      {"exch", 5}, {"cas", kAtomCas}, {"and", 7},        {"or", 8},         {"xor", 9}};
+  std::optional<std::uint8_t> op;
   for (std::string_view word : mods.all()) {
     const auto found = kOps.find(word);
     if (found != kOps.end()) op = found->second;
   }
+  return op;
+}
+
+bool atomic_exists(std::uint8_t op, Ty type, std::size_t elements) {
+  const bool smallest_or_largest = op == kAtomMin || op == kAtomMax;
+  if (elements > 1) {
+    const bool halves = is_float(type) && type != Ty::kF32 && type != Ty::kF64;
+    return elements * bytes_of(type) <= 16 &&
+           ((op == 0 && type == Ty::kF32) || (halves && (op == 0 || smallest_or_largest)));
+  }
+  if (is_float(type)) return op == 0;
+  return (op != kAtomInc && op != kAtomDec) || type == Ty::kU32;
+}
+
+}  // namespace
+
+// An atomic on a vector is one on each of its elements: the manual promises no more.
+void FunctionDecoder::atom() {
+  const Mods mods(now_->mods);
+  const std::optional<std::uint8_t> op = atomic_operation(mods);
   const Ty type = only_type();
   const bool returns = now_->opcode == "atom";
   const std::size_t first = returns ? 1 : 0;
-  if (op == 255 || mods.has("v2") || mods.has("v4") || mods.has("v8")) return unsupported();
+  const std::size_t count = mods.has("v8") ? 8 : mods.has("v4") ? 4 : mods.has("v2") ? 2 : 1;
+  if (mods.has("async") || !op || !atomic_exists(*op, type, count)) return unsupported();
   const ptx::Operand& at = operand(first);
   const Space space = space_of(mods, at);
+  if (count > 1 && space != Space::kGlobal && space != Space::kGeneric) return unsupported();
   std::uint32_t row = 0;
   std::int64_t imm = 0;
   bool narrow = false;
   address(at, space, &row, &imm, &narrow);
-  const std::uint32_t b = source(operand(first + 1), type);
-  const std::uint32_t c = op == 6 ? source(operand(first + 2), type) : 0;
-  const std::uint32_t d = returns ? dest(operand(0), type) : new_row(bytes_of(type) > 4);
-  if (is_float(type) && op != 0) return unsupported();
-  if ((op == 3 || op == 4) && type != Ty::kU32) return unsupported();
-  Ins& ins = emit(Op::kAtom, type);
-  ins.d = d;
-  ins.a = row;
-  ins.b = b;
-  ins.c = c;
-  ins.imm = imm;
-  ins.detail = op;
-  ins.space = space;
-  ins.size_log2 = log2_of(bytes_of(type));
-  ins.slot = kernel_.next_slot();
-  ins.flags = narrow ? kAddress32 : 0;
+  const std::span<const ptx::Operand> from = elements_of(operand(first + 1));
+  const std::span<const ptx::Operand> to = elements_of(operand(0));
+  if (from.size() != count || (returns && to.size() != count)) return unsupported("elements");
+  std::vector<std::uint32_t> old_rows;  // of vectors: a register may be read after it is written
+  for (std::size_t n = 0; n < count; ++n) {
+    const std::uint32_t b = source(from[n], type);
+    const std::uint32_t c = *op == kAtomCas ? source(operand(first + 2), type) : 0;
+    const bool direct = returns && count == 1;
+    const std::uint32_t d = direct ? dest(to[n], type) : new_row(bytes_of(type) > 4);
+    old_rows.push_back(d);
+    Ins& ins = emit(Op::kAtom, type);
+    ins.d = d;
+    ins.a = row;
+    ins.b = b;
+    ins.c = c;
+    ins.imm = imm + static_cast<std::int64_t>(n * bytes_of(type));
+    ins.detail = *op;
+    ins.detail2 = n == 0 ? log2_of(static_cast<std::uint32_t>(count * bytes_of(type))) : 0;
+    ins.space = space;
+    ins.size_log2 = log2_of(bytes_of(type));
+    ins.slot = kernel_.next_slot();
+    ins.flags = static_cast<std::uint16_t>((narrow ? kAddress32 : 0) | (returns ? kSpins : 0));
+  }
   // A reduction returns nothing, so no loop can wait for it.
-  if (returns) {
-    ins.flags |= kSpins;
-    kernel_.note_spin();
+  if (!returns) return;
+  kernel_.note_spin();
+  for (std::size_t n = 0; count > 1 && n < count; ++n) {
+    const std::uint32_t d = dest(to[n], type);
+    Ins& ins = emit(Op::kMov, Ty::kU32);
+    ins.d = d;
+    ins.a = old_rows[n];
   }
 }
 

@@ -20,6 +20,10 @@ constexpr std::size_t kResidentBlocksMax = 256;
 // Warps times instructions that take about as long as waking another thread: some 20 µs.
 constexpr std::uint64_t kBriefInstructionsMax = 2048;
 
+// Devices give shared memory out in such units, and programs live that write a little behind the
+// end.
+constexpr std::uint32_t kSharedUnitBytes = 128;
+
 // Shared memory of each block that belongs to cooperative groups, where a kernel asks for it.
 constexpr std::uint32_t kReservedSharedBytes = 1024;
 
@@ -255,6 +259,10 @@ Fault Engine::run_grid(const Launch& launch, unsigned depth, std::vector<ChildLa
     state.reserved_offset = static_cast<std::uint32_t>((shared + 127) / 128 * 128);
     shared = state.reserved_offset + kReservedSharedBytes;
   }
+  state.checker = active_checker();
+  if (state.checker == nullptr) {
+    shared = (shared + kSharedUnitBytes - 1) / kSharedUnitBytes * kSharedUnitBytes;
+  }
   state.shared_bytes = static_cast<std::uint32_t>(shared);
   state.dynamic_shared_bytes = launch.dynamic_shared_bytes;
   state.local_stride = body.local_bytes;
@@ -265,7 +273,6 @@ Fault Engine::run_grid(const Launch& launch, unsigned depth, std::vector<ChildLa
   state.params.resize((state.params.size() + 63) / 64 * 64 + 64);
   state.heap = &state_->heap;
   state.images = launch.images;
-  state.checker = active_checker();
   state.print = [this](bool error, std::string_view text) { state_->print(error, text); };
   state.workers = static_cast<int>(state_->helpers.size()) + 1;
 

@@ -64,6 +64,31 @@ const HandlerEntry* find_handler(Isa isa, std::uint32_t key) {
   return found == table.end() ? nullptr : &found->second;
 }
 
+#if defined(FARCALL_ISA_AVX2)
+#  define FARCALL_IF_AVX2(x) \
+    if (isa == Isa::kAvx2) return avx2::x
+#else
+#  define FARCALL_IF_AVX2(x) static_cast<void>(isa)
+#endif
+#if defined(FARCALL_ISA_AVX512)
+#  define FARCALL_IF_AVX512(x) \
+    if (isa == Isa::kAvx512) return avx512::x
+#else
+#  define FARCALL_IF_AVX512(x) static_cast<void>(isa)
+#endif
+
+const MatrixMath& matrix_math(Isa isa) {
+  FARCALL_IF_AVX512(matrix_math());
+  FARCALL_IF_AVX2(matrix_math());
+  return baseline::matrix_math();
+}
+
+const TexelMath& texel_math(Isa isa) {
+  FARCALL_IF_AVX512(texel_math());
+  FARCALL_IF_AVX2(texel_math());
+  return baseline::texel_math();
+}
+
 Isa best_isa(Isa wanted) {
   Isa best = Isa::kBaseline;
 #if defined(FARCALL_ISA_AVX2)

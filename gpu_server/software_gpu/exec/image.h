@@ -3,7 +3,7 @@
 //   Images images;                                    // one per device
 //   images.add(object, ImageView{image, sampler});    // cuTexObjectCreate
 //   auto view = images.find(object);                  // null: no such object
-//   Texel texel = sample(*view, {{0.5f, 0.25f, 0}}, 0, 0.0f);
+//   std::vector<TexelLevel> levels = levels_of(*view);   // ready to be read, isa/texel_math.h
 //
 // An image is levels of slices of rows of texels in device memory; slices are the depth of a 3D
 // image, the layers of a layered one, or faces: six for each layer of a cube. A view adds how to
@@ -16,11 +16,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "gpu_server/software_gpu/exec/isa/texel_math.h"
 #include "transport/base/guarded.h"
 
 namespace farcall::softgpu {
-
-enum class Channel : std::uint8_t { kU8, kS8, kU16, kS16, kU32, kS32, kF16, kF32 };
 
 constexpr std::uint32_t channel_bytes(Channel channel) {
   return channel <= Channel::kS8 ? 1 : channel <= Channel::kS16 || channel == Channel::kF16 ? 2 : 4;
@@ -48,8 +47,6 @@ struct Image {
            row_bytes_used(level);
   }
 };
-
-enum class EdgeRule : std::uint8_t { kWrap, kClamp, kMirror, kBorder };
 
 struct Sampler {
   EdgeRule edge[3] = {EdgeRule::kClamp, EdgeRule::kClamp, EdgeRule::kClamp};
@@ -86,26 +83,14 @@ class Images {
   mutable Guarded<std::unordered_map<std::uint64_t, std::shared_ptr<const ImageView>>> views_;
 };
 
-// Four channels as a register each: bits of floats or integers, by ImageView::gives_floats.
-struct Texel {
-  std::uint32_t channel[4] = {0, 0, 0, 0};
-};
-
-struct Coordinates {
-  float at[3] = {0, 0, 0};
-  std::uint32_t dimensions = 1;  // 1 … 3
-};
-
-// A filtered read. `slice`: of a layered or cube image; `lod`: the wanted level of detail.
-Texel sample(const ImageView& view, const Coordinates& where, std::uint32_t slice, float lod);
-// The texel at whole numbers, unfiltered (tex with .s32 coordinates).
-Texel fetch(const ImageView& view, const std::int32_t (&at)[3], std::uint32_t dimensions,
-            std::uint32_t slice, float lod);
-// One channel of the four texels that a linear filter would mix: lower left, lower right, upper
-// right, upper left.
-Texel gather(const ImageView& view, const Coordinates& where, std::uint32_t slice, int channel);
+// The levels of a view, with all its rules settled.
+std::vector<TexelLevel> levels_of(const ImageView& view);
+// The level of detail to read where `lod` is wanted, within what the view and the image allow.
+float clamped_lod(const ImageView& view, float lod);
+// Weights of filters have eight bits after the point.
+float filter_weight(float fraction);
 // The face (0 … 5) a direction hits, and where, in 0 … 1.
-std::uint32_t cube_face(const float (&direction)[3], Coordinates* where);
+std::uint32_t cube_face(const float (&direction)[3], float* across, float* down);
 // The level of detail of a footprint that spans these two steps.
 float lod_of(const ImageView& view, const float (&step_x)[3], const float (&step_y)[3]);
 

@@ -1,9 +1,9 @@
-// Handlers of matrix instructions. Every lane of the warp takes part; the operands are gathered
-// from their registers, multiplied as plain arrays, and spread again.
+// Handlers of matrix instructions. Every lane of the warp takes part; operands become plain arrays,
+// are multiplied (isa/matrix.cpp) and become registers again.
 #include <algorithm>
 #include <cstring>
+#include <memory>
 
-#include "gpu_server/software_gpu/exec/half.h"
 #include "gpu_server/software_gpu/exec/isa/lanes.h"
 #include "gpu_server/software_gpu/exec/runtime.h"
 
@@ -11,135 +11,135 @@ namespace farcall::softgpu {
 namespace {
 
 constexpr std::size_t kElementsMax = 32 * 256;  // of a matrix that the decoder lets through
+constexpr std::size_t kBytesMax = kFragmentRegistersMax * 256;  // of one in registers
 
 bool everybody(Warp& w, const Ins* i) {
   return (w.live & ~w.mask) == 0 || gather_members(w, i, kAllLanes);
 }
 
-// Calls f(lane, row of the register, part of it, position of the element) for every place of the
-// running lanes.
-template <class F>
-void for_each_place(const Warp& w, const Fragment& fragment, F f) {
-  const u32* rows = w.frame->function->more_rows.data() + fragment.first;
-  const u32 parts = fragment.parts(), each = fragment.registers * parts;
-  for (u32 m = w.mask; m != 0; m &= m - 1) {
-    const int lane = __builtin_ctz(m);
-    const u16* place = fragment.places + static_cast<u32>(lane) * each;
-    for (u32 reg = 0; reg < fragment.registers; ++reg) {
-      for (u32 part = 0; part < parts; ++part) f(lane, rows[reg], part, *place++);
-    }
-  }
+const u32* rows_of(const Warp& w, const Fragment& fragment) {
+  return w.frame->function->more_rows.data() + fragment.first;
 }
 
-s32 integer_of(Element element, u32 bits) {
-  switch (element) {
-    case Element::kS8: return static_cast<s8>(bits);
-    case Element::kU8: return static_cast<u8>(bits);
-    case Element::kS4: return static_cast<s32>(bits << 28) >> 28;
-    case Element::kU4: return static_cast<s32>(bits & 15u);
-    case Element::kB1: return static_cast<s32>(bits & 1u);
-    default: return static_cast<s32>(bits);
-  }
-}
-
-f32 float_of(Element element, u32 bits) {
-  switch (element) {
-    case Element::kF16: return to_float<F16>(bits & 0xffffu);
-    case Element::kBf16: return to_float<Bf16>(bits & 0xffffu);
-    // The last 13 bits of a tf32 do not count.
-    case Element::kTf32: return __builtin_bit_cast(f32, bits & 0xffffe000u);
-    default: return __builtin_bit_cast(f32, bits);
-  }
-}
-
-template <class T>
-void gather(const Warp& w, std::byte* r, const Fragment& fragment, T* to) {
-  if (w.mask != kAllLanes) std::fill_n(to, fragment.size(), T{});
-  const u32 bits = element_bits(fragment.element);
-  const Element element = fragment.element;
-  for_each_place(w, fragment, [&](int lane, u32 at, u32 part, u32 position) {
-    if constexpr (sizeof(T) == 8) {
-      to[position] = row<f64>(r, at)[lane];
-    } else {
-      const u32 value = row<u32>(r, at)[lane] >> (part * bits & 31u);
-      if constexpr (static_cast<T>(0.5f) != T{0}) {
-        to[position] = float_of(element, value);
-      } else {
-        to[position] = integer_of(element, value);
+// A matrix as its registers hold it. Where lanes are missing, the registers are copies in which
+// theirs are zeros, and keep() puts back what the others hold.
+class Held {
+ public:
+  Held(const Warp& w, std::byte* frame, const Fragment& fragment)
+      : w_(w),
+        fragment_(fragment),
+        own_{frame,
+             rows_of(w, fragment),
+             fragment.used(),
+             fragment.columns,
+             fragment.element,
+             fragment.holding,
+             fragment.rows == 16} {
+    if (w.mask != kAllLanes) [[unlikely]] {
+      copy_ = std::make_unique<Copy>();
+      for (u32 reg = 0; reg < own_.registers; ++reg) {
+        copy_->rows[reg] = reg * 256;
+        move_lanes(frame + own_.rows[reg], copy_->registers + reg * 256);
       }
     }
-  });
-}
-
-template <class T>
-void spread(const Warp& w, std::byte* r, const Fragment& fragment, const T* from) {
-  for_each_place(w, fragment, [&](int lane, u32 at, u32 part, u32 position) {
-    if constexpr (sizeof(T) == 8) {
-      row<f64>(r, at)[lane] = from[position];
-    } else if (fragment.element == Element::kF16) {
-      auto& cell = row<u32>(r, at)[lane];
-      const u32 half = encode<F16>(static_cast<f64>(static_cast<f32>(from[position])), 0);
-      cell = part == 0 ? half : (cell & 0xffffu) | half << 16;
-    } else {
-      row<u32>(r, at)[lane] = __builtin_bit_cast(u32, from[position]);
+  }
+  HeldMatrix all() const {
+    HeldMatrix held = own_;
+    if (copy_ != nullptr) {
+      held.frame = copy_->registers;
+      held.rows = copy_->rows;
     }
-  });
-}
-
-// d = a * b, added to what d holds; sums go from the first product to the last.
-template <class T>
-void multiply(const MatrixSite& site, const T* a, const T* b, T* d) {
-  const u32 m = site.d.rows, n = site.d.columns, k = site.a.columns;
-  for (u32 i = 0; i < m; ++i) {
-    for (u32 j = 0; j < k; ++j) {
-      const T x = a[i * k + j];
-      for (u32 c = 0; c < n; ++c) d[i * n + c] += x * b[j * n + c];
+    return held;
+  }
+  void keep() {
+    if (copy_ == nullptr) return;
+    for (u32 reg = 0; reg < own_.registers; ++reg) {
+      move_lanes(copy_->registers + reg * 256, own_.frame + own_.rows[reg]);
     }
   }
+
+ private:
+  struct Copy {
+    alignas(64) std::byte registers[kBytesMax];
+    u32 rows[kFragmentRegistersMax];
+  };
+  void move_lanes(const std::byte* from, std::byte* to) const {
+    const u32 bytes = fragment_.register_bytes() / kLanes;
+    for (u32 m = w_.mask; m != 0; m &= m - 1) {
+      const auto at = static_cast<std::size_t>(__builtin_ctz(m)) * bytes;
+      std::memcpy(to + at, from + at, bytes);
+    }
+  }
+
+  const Warp& w_;
+  const Fragment& fragment_;
+  const HeldMatrix own_;
+  std::unique_ptr<Copy> copy_;
+};
+
+MatrixSizes sizes_of(const MatrixSite& site) {
+  return {site.d.rows, site.d.columns, site.a.columns};
 }
 
-template <class T>
-void product(const Warp& w, std::byte* r, const MatrixSite& site) {
-  alignas(64) T a[kElementsMax], b[kElementsMax], d[32 * 32];
-  gather(w, r, site.a, a);
-  gather(w, r, site.b, b);
-  gather(w, r, site.c, d);
-  multiply(site, a, b, d);
-  spread(w, r, site.d, d);
+void float_product(const Warp& w, std::byte* r, const MatrixSite& site, const MatrixMath& math) {
+  alignas(64) f32 a[kElementsMax], b[kElementsMax], d[32 * 32];
+  math.factors_f32(Held(w, r, site.a).all(), a);
+  math.factors_f32(Held(w, r, site.b).all(), b);
+  math.sums_f32(Held(w, r, site.c).all(), d);
+  math.multiply_f32(a, b, d, sizes_of(site));
+  Held to(w, r, site.d);
+  math.keep_f32(to.all(), d);
+  to.keep();
+}
+
+void double_product(const Warp& w, std::byte* r, const MatrixSite& site, const MatrixMath& math) {
+  alignas(64) f64 a[kElementsMax], b[kElementsMax], d[32 * 32];
+  math.factors_f64(Held(w, r, site.a).all(), a);
+  math.factors_f64(Held(w, r, site.b).all(), b);
+  math.sums_f64(Held(w, r, site.c).all(), d);
+  math.multiply_f64(a, b, d, sizes_of(site));
+  Held to(w, r, site.d);
+  math.keep_f64(to.all(), d);
+  to.keep();
+}
+
+// Bits in which rows of a and columns of b differ.
+void add_differing_bits(const u32* a, const u32* b, u32* d, MatrixSizes s) {
+  for (std::size_t p = 0; p < s.m * s.n; ++p) {
+    for (std::size_t j = 0; j < s.k; ++j) d[p] += a[p / s.n * s.k + j] ^ b[j * s.n + p % s.n];
+  }
 }
 
 // No sum of products leaves 32 bits; adding it to c may.
-void integer_product(const Warp& w, std::byte* r, const MatrixSite& site) {
-  alignas(64) s32 a[kElementsMax], b[kElementsMax], c[32 * 32], sums[32 * 32];
-  gather(w, r, site.a, a);
-  gather(w, r, site.b, b);
-  gather(w, r, site.c, c);
-  std::fill_n(sums, site.d.size(), 0);
-  if (site.xors) {
-    const u32 n = site.d.columns, k = site.a.columns;
+void integer_product(const Warp& w, std::byte* r, const MatrixSite& site, const MatrixMath& math) {
+  alignas(64) u32 a[kElementsMax], b[kElementsMax], c[32 * 32], sums[32 * 32];
+  math.factors_u32(Held(w, r, site.a).all(), a);
+  math.factors_u32(Held(w, r, site.b).all(), b);
+  math.sums_u32(Held(w, r, site.c).all(), c);
+  u32* const d = site.saturates ? sums : c;
+  if (site.saturates) std::fill_n(sums, site.d.size(), 0u);
+  (site.xors ? add_differing_bits : math.multiply_u32)(a, b, d, sizes_of(site));
+  if (site.saturates) {
     for (u32 p = 0; p < site.d.size(); ++p) {
-      for (u32 j = 0; j < k; ++j) sums[p] += a[p / n * k + j] ^ b[j * n + p % n];
+      const s64 exact = s64{static_cast<s32>(sums[p])} + static_cast<s32>(c[p]);
+      sums[p] = static_cast<u32>(std::clamp<s64>(exact, INT32_MIN, INT32_MAX));
     }
-  } else {
-    multiply(site, a, b, sums);
   }
-  for (u32 p = 0; p < site.d.size(); ++p) {
-    const s64 exact = s64{sums[p]} + c[p];
-    const s64 kept = std::clamp<s64>(exact, INT32_MIN, INT32_MAX);
-    sums[p] = static_cast<s32>(site.saturates ? kept : exact);
-  }
-  spread(w, r, site.d, sums);
+  Held to(w, r, site.d);
+  math.keep_u32(to.all(), d);
+  to.keep();
 }
 
 const Ins* multiply_matrices(Warp& w, const Ins* i, std::byte* r) {
   if (!everybody(w, i)) return stop();
   const MatrixSite& site = w.frame->function->matrices[i->table];
+  const MatrixMath& math = matrix_math(w.worker->launch->isa);
   if (site.a.element == Element::kF64) {
-    product<f64>(w, r, site);
+    double_product(w, r, site, math);
   } else if (is_integer(site.a.element)) {
-    integer_product(w, r, site);
+    integer_product(w, r, site, math);
   } else {
-    product<f32>(w, r, site);
+    float_product(w, r, site, math);
   }
   return i + 1;
 }
@@ -177,37 +177,98 @@ u64 lane_address(const Ins* i, std::byte* r, int lane) {
 // The lines of a matrix in memory: rows, or columns where they are contiguous.
 struct Lines {
   u64 start[256];
+  u32 count, bytes;
   bool by_columns;
-  u32 bits;
 };
 
 bool find_lines(Warp& w, const Ins* i, std::byte* r, const Fragment& fragment, Lines* lines) {
   const int lane = __builtin_ctz(w.mask);
+  const u32 bits = element_bits(fragment.element);
   lines->by_columns = (i->flags & kAnyFlag) != 0;
-  lines->bits = element_bits(fragment.element);
-  const u32 count = lines->by_columns ? fragment.columns : fragment.rows;
-  const u32 length = lines->by_columns ? fragment.rows : fragment.columns;
-  const u64 stride = u64{row<u32>(r, i->b)[lane]} * lines->bits / 8;
-  const u64 bytes = u64{length} * lines->bits / 8;
+  lines->count = lines->by_columns ? fragment.columns : fragment.rows;
+  lines->bytes = (lines->by_columns ? fragment.rows : fragment.columns) * bits / 8;
+  const u64 stride = u64{row<u32>(r, i->b)[lane]} * bits / 8;
   const u64 first = lane_address(i, r, lane);
-  const u64 natural = lines->bits < 8 ? 1 : lines->bits / 8;
+  const u64 natural = bits < 8 ? 1 : bits / 8;
   if (first % natural != 0 || stride % natural != 0) {
     raise_fault(w, i, FaultKind::kMisaligned, lane, first, "a misaligned matrix, at");
     return false;
   }
-  for (u32 n = 0; n < count; ++n) {
-    lines->start[n] = host_address(w, i, lane, first + n * stride, bytes);
+  for (u32 n = 0; n < lines->count; ++n) {
+    lines->start[n] = host_address(w, i, lane, first + n * stride, lines->bytes);
     if (lines->start[n] == 0) return false;
   }
   return true;
 }
 
-// Where an element begins, and at which bit of that byte.
-std::pair<u8*, u32> element_at(const Lines& lines, const Fragment& fragment, u32 position) {
-  const u32 matrix_row = position / fragment.columns, column = position % fragment.columns;
-  const u32 line = lines.by_columns ? column : matrix_row;
-  const u32 bit = (lines.by_columns ? matrix_row : column) * lines.bits;
-  return {reinterpret_cast<u8*>(lines.start[line]) + bit / 8, bit % 8};
+// Between lines of columns and rows of elements, in the order that registers have them.
+template <class T, bool kStores>
+void turn(const Lines& lines, const Fragment& fragment, std::byte* dense) {
+  const std::size_t columns = fragment.columns;
+  T* const elements = reinterpret_cast<T*>(dense);
+  for (std::size_t c = 0; c < columns; ++c) {
+    T* const line = reinterpret_cast<T*>(lines.start[c]);
+    for (std::size_t n = 0; n < fragment.rows; ++n) {
+      if constexpr (kStores) {
+        line[n] = elements[n * columns + c];
+      } else {
+        elements[n * columns + c] = line[n];
+      }
+    }
+  }
+}
+
+// Elements that share a byte. Only loads have them.
+void turn_bits(const Lines& lines, const Fragment& fragment, std::byte* dense) {
+  const u32 bits = element_bits(fragment.element), mask = (1u << bits) - 1;
+  std::memset(dense, 0, fragment.bytes());
+  for (u32 p = 0; p < fragment.size(); ++p) {
+    const u32 from = p / fragment.columns * bits, to = p * bits;
+    const auto* const line = reinterpret_cast<const u8*>(lines.start[p % fragment.columns]);
+    const u32 element = line[from / 8] >> (from % 8) & mask;
+    dense[to / 8] |= static_cast<std::byte>(element << (to % 8));
+  }
+}
+
+template <bool kStores>
+void move_lines(const Lines& lines, const Fragment& fragment, std::byte* dense) {
+  if (lines.by_columns) {
+    switch (element_bits(fragment.element)) {
+      case 8: return turn<RawAlias<u8>::Type, kStores>(lines, fragment, dense);
+      case 16: return turn<RawAlias<u16>::Type, kStores>(lines, fragment, dense);
+      case 32: return turn<RawAlias<u32>::Type, kStores>(lines, fragment, dense);
+      case 64: return turn<RawAlias<u64>::Type, kStores>(lines, fragment, dense);
+      default: return turn_bits(lines, fragment, dense);
+    }
+  }
+  for (u32 n = 0; n < lines.count; ++n, dense += lines.bytes) {
+    auto* const line = reinterpret_cast<std::byte*>(lines.start[n]);
+    std::byte* const to = kStores ? line : dense;
+    const std::byte* const from = kStores ? dense : line;
+    // Copies whose length is known are no calls.
+    switch (lines.bytes) {
+      case 16: std::memcpy(to, from, 16); break;
+      case 32: std::memcpy(to, from, 32); break;
+      case 64: std::memcpy(to, from, 64); break;
+      default: std::memcpy(to, from, lines.bytes); break;
+    }
+  }
+}
+
+// The element that register `reg` of sums has first is 32 * parts * reg; of halves the upper ones
+// follow the lower ones, see Holding::kSum.
+bool is_split(const Fragment& f) { return f.holding == Holding::kSum && f.parts() == 2; }
+
+void to_register(const Warp& w, std::byte* to, const std::byte* from, u32 bytes) {
+  if (w.mask == kAllLanes) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
+  const u32 each = bytes / kLanes;
+  for (u32 m = w.mask; m != 0; m &= m - 1) {
+    const auto at = static_cast<std::size_t>(__builtin_ctz(m)) * each;
+    std::memcpy(to + at, from + at, each);
+  }
 }
 
 const Ins* load_matrix(Warp& w, const Ins* i, std::byte* r) {
@@ -215,20 +276,20 @@ const Ins* load_matrix(Warp& w, const Ins* i, std::byte* r) {
   const Fragment& fragment = w.frame->function->matrices[i->table].d;
   Lines lines;
   if (!find_lines(w, i, r, fragment, &lines)) return stop();
-  const u64 mask = lines.bits == 64 ? ~u64{0} : (u64{1} << lines.bits) - 1;
-  const std::size_t bytes = lines.bits < 8 ? 1 : lines.bits / 8;
-  for_each_place(w, fragment, [&](int lane, u32 at, u32 part, u32 position) {
-    const auto [from, bit] = element_at(lines, fragment, position);
-    u64 value = 0;
-    std::memcpy(&value, from, bytes);
-    value = value >> bit & mask;
-    if (lines.bits == 64) {
-      row<u64>(r, at)[lane] = value;
-      return;
+  alignas(64) std::byte dense[kBytesMax];
+  move_lines<false>(lines, fragment, dense);
+  const u32* const rows = rows_of(w, fragment);
+  const u32 bytes = fragment.register_bytes();
+  for (u32 reg = 0; reg < fragment.registers; ++reg) {
+    const std::byte* from = dense + reg % fragment.used() * bytes;
+    alignas(64) u32 pairs[kLanes];
+    if (is_split(fragment)) {
+      const auto* halves = reinterpret_cast<const RawAlias<u16>::Type*>(from);
+      FARCALL_LANES pairs[l] = u32{halves[l]} | u32{halves[kLanes + l]} << 16;
+      from = reinterpret_cast<const std::byte*>(pairs);
     }
-    auto& cell = row<u32>(r, at)[lane];
-    cell = (part == 0 ? 0 : cell) | static_cast<u32>(value) << (part * lines.bits & 31u);
-  });
+    to_register(w, r + rows[reg], from, bytes);
+  }
   return i + 1;
 }
 
@@ -237,49 +298,34 @@ const Ins* store_matrix(Warp& w, const Ins* i, std::byte* r) {
   const Fragment& fragment = w.frame->function->matrices[i->table].d;
   Lines lines;
   if (!find_lines(w, i, r, fragment, &lines)) return stop();
-  for_each_place(w, fragment, [&](int lane, u32 at, u32 part, u32 position) {
-    u8* const to = element_at(lines, fragment, position).first;
-    if (lines.bits == 64) {
-      const u64 value = row<u64>(r, at)[lane];
-      std::memcpy(to, &value, 8);
+  alignas(64) std::byte dense[kBytesMax];
+  const u32* const rows = rows_of(w, fragment);
+  const u32 bytes = fragment.register_bytes();
+  for (u32 reg = 0; reg < fragment.used(); ++reg) {
+    std::byte* const to = dense + reg * bytes;
+    if (is_split(fragment)) {
+      auto* halves = reinterpret_cast<RawAlias<u16>::Type*>(to);
+      const Row<u32>* pairs = row<u32>(r, rows[reg]);
+      FARCALL_LANES halves[l] = static_cast<u16>(pairs[l]);
+      FARCALL_LANES halves[kLanes + l] = static_cast<u16>(pairs[l] >> 16);
     } else {
-      const u32 value = row<u32>(r, at)[lane] >> (part * lines.bits & 31u);
-      std::memcpy(to, &value, lines.bits / 8);
+      std::memcpy(to, r + rows[reg], bytes);
     }
-  });
+  }
+  move_lines<true>(lines, fragment, dense);
   return i + 1;
 }
 
 // The 8x8 matrices of ldmatrix and its kin: lane l holds elements 2*(l%4) and the next of row l/4,
-// or, transposed, of column l/4.
+// or, transposed, of column l/4. So a register has them row by row.
 struct Squares {
-  u16 at[4][8][8];
+  alignas(64) u16 at[4][8][8];
 };
-
-void from_registers(std::byte* r, const u32* rows, u32 count, Squares* squares) {
-  for (u32 n = 0; n < count; ++n) {
-    for (u32 lane = 0; lane < kLanes; ++lane) {
-      const u32 pair = row<u32>(r, rows[n])[lane];
-      squares->at[n][lane / 4][lane % 4 * 2] = static_cast<u16>(pair);
-      squares->at[n][lane / 4][lane % 4 * 2 + 1] = static_cast<u16>(pair >> 16);
-    }
-  }
-}
 
 void transpose(Squares* squares, u32 count) {
   for (u32 n = 0; n < count; ++n) {
     for (u32 x = 0; x < 8; ++x) {
       for (u32 y = 0; y < x; ++y) std::swap(squares->at[n][x][y], squares->at[n][y][x]);
-    }
-  }
-}
-
-void to_registers(const Warp& w, std::byte* r, const u32* rows, u32 count, const Squares& squares) {
-  for (u32 n = 0; n < count; ++n) {
-    for (u32 m = w.mask; m != 0; m &= m - 1) {
-      const u32 lane = static_cast<u32>(__builtin_ctz(m));
-      const u16* pair = &squares.at[n][lane / 4][lane % 4 * 2];
-      row<u32>(r, rows[n])[lane] = u32{pair[0]} | u32{pair[1]} << 16;
     }
   }
 }
@@ -316,11 +362,14 @@ const Ins* matrix_rows(Warp& w, const Ins* i, std::byte* r) {
   if (loads) {
     if (!squares_and_memory(w, i, r, &squares, false)) return stop();
   } else {
-    from_registers(r, stores ? rows : &i->a, count, &squares);
+    const u32* const from = stores ? rows : &i->a;
+    for (u32 n = 0; n < count; ++n) std::memcpy(squares.at[n], r + from[n], sizeof squares.at[n]);
   }
   if ((i->flags & kAnyFlag) != 0) transpose(&squares, count);
   if (!stores) {
-    to_registers(w, r, rows, count, squares);
+    for (u32 n = 0; n < count; ++n) {
+      to_register(w, r + rows[n], reinterpret_cast<const std::byte*>(squares.at[n]), 128);
+    }
   } else if (!squares_and_memory(w, i, r, &squares, true)) {
     return stop();
   }

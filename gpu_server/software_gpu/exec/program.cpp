@@ -116,12 +116,7 @@ Kernel::Kernel(detail::ProgramState& program, std::size_t function)
   };
   std::uint64_t threads = 1024;
   if (entry.max_threads[0] != 0) threads = product(entry.max_threads);
-  if (entry.required_threads[0] != 0) {
-    threads = product(entry.required_threads);
-    for (int k = 0; k < 3; ++k) {
-      required_[k] = entry.required_threads[k] == 0 ? 1 : entry.required_threads[k];
-    }
-  }
+  if (entry.required_threads[0] != 0) threads = product(entry.required_threads);
   max_threads_ = threads > 1024 ? 1024 : static_cast<std::uint32_t>(threads);
   const_bytes_ = static_cast<std::uint32_t>(program.const_bytes);
   target_ = program.module.units[entry.unit].sm;
@@ -214,14 +209,6 @@ std::optional<Memory::Range> Program::global(std::string_view name) const {
     }
   }
   return std::nullopt;
-}
-
-std::vector<std::string> Program::global_names() const {
-  std::vector<std::string> names;
-  for (std::size_t v = 0; v < state_->addresses.size(); ++v) {
-    if (state_->addresses[v] != 0) names.push_back(state_->module.variables[v].name);
-  }
-  return names;
 }
 
 }  // namespace farcall::softgpu

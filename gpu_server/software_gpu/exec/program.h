@@ -57,8 +57,6 @@ class Kernel {
   std::uint32_t max_threads() const {
     return max_threads_;
   }  // per block: .maxntid/.reqntid or 1024
-  // .reqntid, or nullptr when the kernel takes any block shape.
-  const unsigned* required_block() const { return required_[0] != 0 ? required_ : nullptr; }
   std::uint32_t const_bytes() const { return const_bytes_; }  // of the whole module
   std::uint32_t target() const { return target_; }            // .target sm_80 of its text: 80
 
@@ -76,7 +74,6 @@ class Kernel {
   std::uint32_t max_threads_ = 1024;
   std::uint32_t const_bytes_ = 0;
   std::uint32_t target_ = 0;
-  unsigned required_[3] = {0, 0, 0};
   std::unique_ptr<Lazy> lazy_;
 };
 
@@ -93,7 +90,6 @@ class Program {
   const Kernel* kernel(std::string_view name) const;                 // null when there is none
   std::vector<std::string> kernel_names() const;                     // in the order of the text
   std::optional<Memory::Range> global(std::string_view name) const;  // .global or .const variable
-  std::vector<std::string> global_names() const;
 
  private:
   explicit Program(std::unique_ptr<detail::ProgramState> state);

@@ -252,13 +252,20 @@ struct BlockRun {
   std::unique_ptr<BlockCheck> check;
 };
 
+// An image that a launch has used: its memory was there, and stays readable until the launch ends.
+struct UsedImage {
+  std::shared_ptr<const ImageView> view;
+  std::vector<TexelLevel> levels;
+};
+
 // What one thread needs to work on one launch.  Threads: one.
 struct Worker {
   LaunchState* launch = nullptr;
   int number = 0;
   std::vector<RangeCache> ranges;
-  // Images used so far; their memory was there, and stays readable until the launch ends.
-  std::unordered_map<std::uint64_t, std::shared_ptr<const ImageView>> images;
+  std::unordered_map<std::uint64_t, UsedImage> images;  // by object
+  std::uint64_t last_object = 0;
+  const UsedImage* last_image = nullptr;         // of last_object
   std::vector<std::unique_ptr<BlockRun>> idle;   // finished blocks, to be used again
   std::vector<std::vector<Frame*>> idle_frames;  // by function
   std::vector<std::unique_ptr<Frame>> frames;    // all call frames
@@ -306,6 +313,8 @@ void release_barriers(BlockRun& block);
 
 // handlers.cpp: null when the instruction set has no handler for the key.
 const HandlerEntry* find_handler(Isa isa, std::uint32_t key);
+const MatrixMath& matrix_math(Isa isa);
+const TexelMath& texel_math(Isa isa);
 Isa best_isa(Isa wanted);
 HandlerList control_handlers();
 HandlerList warp_handlers();

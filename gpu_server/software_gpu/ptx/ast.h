@@ -56,7 +56,6 @@ enum class Type : std::uint8_t {
 std::uint32_t type_bytes(Type type);
 // "u32" and the like, without the dot.
 std::optional<Type> type_from_name(std::string_view name);
-std::string_view type_name(Type type);
 
 // What a name in an instruction or an initialiser stands for.
 struct Symbol {

@@ -54,11 +54,4 @@ std::optional<Type> type_from_name(std::string_view name) {
   return std::nullopt;
 }
 
-std::string_view type_name(Type type) {
-  for (const Row& row : kTypes) {
-    if (row.type == type) return row.name;
-  }
-  return "none";
-}
-
 }  // namespace farcall::softgpu::ptx

@@ -415,7 +415,7 @@ TEST_CASE("a matrix outside memory or not aligned is a fault") {
   const std::string rows = "ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r1}, [%r21";
   CHECK(outcome(rows + "];") == FaultKind::kNone);
   CHECK(outcome(rows + "+56];") == FaultKind::kMisaligned);
-  CHECK(outcome(rows + "+64];") == FaultKind::kIllegalAddress);
+  CHECK(outcome(rows + "+128];") == FaultKind::kIllegalAddress);
 }
 
 TEST_CASE("conversions to tf32 keep ten bits of mantissa") {

@@ -194,6 +194,66 @@ TEST_CASE("halves are added atomically, alone and in pairs") {
   CHECK(out[3] == 0x44000000);
 }
 
+TEST_CASE("atomics on vectors change each element, and tell what was there") {
+  Device device;
+  u32* out = device.array<u32>(64);
+  out[12] = 0x7e00bc00;  // no number, -1
+  out[13] = 0x00008000;  // 0, -0
+  const char* const body =
+      " .reg .b16 %q<16>; .reg .f32 %g<8>; mov.f32 %g1, 0f3f800000; mov.f32 %g2, 0f40000000;\n"
+      " mov.f32 %g3, 0f40400000; mov.f32 %g4, 0f40800000;\n"
+      " red.global.v4.f32.add [%rd2], {%g1, %g2, %g3, %g4};\n"
+      // The second element's register is written before it is read, if the order were wrong.
+      " atom.global.v2.f32.add {%g2, %g1}, [%rd2+16], {%g1, %g2};\n"
+      " mov.u32 %r2, 0x3c004000; mov.u32 %r3, 0x3f804000;\n"
+      " red.global.add.noftz.v4.f16x2 [%rd2+32], {%r2, %r2, %r2, %r2};\n"
+      " mov.u32 %r4, 0x3c004000; mov.u32 %r5, 0x80000000;\n"
+      " red.global.max.noftz.v2.f16x2 [%rd2+48], {%r4, %r5};\n"
+      " red.global.add.noftz.v2.bf16x2 [%rd2+56], {%r3, %r3};\n"
+      " mov.b32 {%q1, %q2}, %r2; mov.b32 {%q3, %q4}, %r2;\n"
+      " atom.global.add.noftz.v8.f16 {%q5, %q6, %q7, %q8, %q9, %q10, %q11, %q12}, [%rd2+64],\n"
+      "   {%q1, %q2, %q3, %q4, %q1, %q1, %q1, %q1};";
+  const auto program =
+      load(device, module_of(".param .u64 p, .param .u64 q", kHead + std::string(body)));
+  const Fault fault = run(device, *program, "k", {4, 64}, pack(u64{0}, out), Isa::kBest, 4);
+  REQUIRE_MESSAGE(fault.kind == FaultKind::kNone, fault.text);
+  for (u32 n = 0; n < 4; ++n) CHECK(f32(out[n]) == 256.0f * static_cast<float>(n + 1));
+  CHECK(f32(out[4]) == 256);
+  CHECK(f32(out[5]) == 512);
+  for (u32 n = 8; n < 12; ++n) CHECK(out[n] == 0x5c006000);
+  CHECK(out[12] == 0x3c004000);
+  CHECK(out[13] == 0x00000000);
+  CHECK(out[14] == 0x43804400);
+  CHECK(out[16] == 0x5c006000);
+  CHECK(out[19] == 0x60006000);
+  for (const char* refused :
+       {"red.global.v8.f32.add [%rd2], {%f1, %f1, %f1, %f1, %f1, %f1, %f1, %f1};",
+        "red.shared.v2.f32.add [%r1], {%f1, %f1};", "red.global.v2.f32.min [%rd2], {%f1, %f1};",
+        "red.global.v2.f32.add [%rd2], %f1;"}) {
+    const auto wrong =
+        load(device, module_of(".param .u64 p, .param .u64 q", kHead + std::string(refused)));
+    CHECK_MESSAGE(wrong->kernel("k")->decode().code() == Code::kUnsupported, refused);
+  }
+  const Fault crooked =
+      run_body(device, " red.global.v2.f32.add [%rd2+4], {%f1, %f1};", nullptr, out);
+  CHECK(crooked.kind == FaultKind::kMisaligned);
+}
+
+TEST_CASE("shared memory comes in units of 128 bytes") {
+  Device device;
+  u32* out = device.array<u32>(32);
+  const auto store_at = [&](const char* offset) {
+    return run_body(device,
+                    " .shared .b8 s[16]; mov.u32 %r2, " + std::string(offset) +
+                        "; st.shared.u32 [%r2], %r2; ld.shared.u32 %r3, [%r2];"
+                        " st.global.u32 [%rd2], %r3;",
+                    nullptr, out);
+  };
+  CHECK(store_at("124").kind == FaultKind::kNone);
+  CHECK(out[0] == 124);
+  CHECK(store_at("128").kind == FaultKind::kIllegalAddress);
+}
+
 TEST_CASE("cp.async copies at once and fills with zeros") {
   Device device;
   u32* in = device.array<u32>(128);
