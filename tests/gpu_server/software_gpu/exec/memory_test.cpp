@@ -244,7 +244,7 @@ TEST_CASE("shared memory comes in units of 128 bytes") {
   u32* out = device.array<u32>(32);
   const auto store_at = [&](const char* offset) {
     return run_body(device,
-                    " .shared .b8 s[16]; mov.u32 %r2, " + std::string(offset) +
+                    " .shared .b8 s[16]; mov.u32 %r2, s; add.u32 %r2, %r2, " + std::string(offset) +
                         "; st.shared.u32 [%r2], %r2; ld.shared.u32 %r3, [%r2];"
                         " st.global.u32 [%rd2], %r3;",
                     nullptr, out);
