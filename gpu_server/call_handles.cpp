@@ -9,12 +9,14 @@ LogLimit g_full_log(1);
 
 }  // namespace
 
-// Contexts, libraries, their kernels and memory pools belong to the process, not to a context.
+// Contexts, libraries, their kernels and memory pools belong to the process, not to a context. A
+// link's state does neither: what is kept for it goes with cuLinkDestroy.
 std::uint64_t CallHandles::context_for(Kind kind) const {
   switch (kind) {
     case Kind::kContext:
     case Kind::kLibrary:
     case Kind::kKernel:
+    case Kind::kLinkState:
     case Kind::kMemoryPool:
     case Kind::kUserObject:
     case Kind::kGreenContext: return 0;

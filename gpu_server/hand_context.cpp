@@ -90,13 +90,19 @@ Verdict destroy_green(Call& call) {
   auto id = peek.get<std::uint64_t>();
   auto* green = static_cast<CUgreenCtx>(call.handles.find(api::Kind::kGreenContext, id));
   CUcontext view = nullptr;
+  std::uint64_t view_id = 0;
   if (green != nullptr && call.driver.cuCtxFromGreenCtx != nullptr &&
       call.driver.cuCtxFromGreenCtx(&view, green) == CUDA_SUCCESS) {
     settle(call, view);
+    // The one it has: a client that learned of the view from a stream has it under no parent.
+    view_id = call.handles.add(api::Kind::kContext, view, id);
   }
   bool succeeded = false;
   Verdict verdict = run_generated(call, &succeeded);
-  if (succeeded) call.contexts.forget_view(view);
+  if (succeeded) {
+    call.handles.drop(api::Kind::kContext, view_id);
+    call.contexts.forget_view(view);
+  }
   call.contexts.forget_current();
   return verdict;
 }

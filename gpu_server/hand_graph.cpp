@@ -285,7 +285,10 @@ Verdict instantiate(Call& call) {
   api::answer_item(answer, params.hErrNode_out, wanted.graph);
   call.out.put(static_cast<std::uint32_t>(params.result_out));
   call.out.put(std::uint32_t{0});
-  return Verdict::kAnswered;
+  if (answer.full && exec != nullptr && call.driver.cuGraphExecDestroy != nullptr) {
+    (void)call.driver.cuGraphExecDestroy(exec);
+  }
+  return finish(call, answer);
 }
 
 Verdict update(Call& call) {

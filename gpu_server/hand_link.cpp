@@ -17,12 +17,17 @@ namespace row = api::row;
 // Behind an input: an ELF header's worth, as behind a file the client has read.
 constexpr std::size_t kZerosBehind = 64;
 
+enum class Logs { kKept, kLeftOut };
+
 // False: malformed.
-bool read_options(Call& call, std::uint32_t count, JitOptions& options) {
+bool read_options(Call& call, std::uint32_t count, Logs logs, JitOptions& options) {
   if (count > hand::kLoadOptionsMax) return false;
   for (std::uint32_t i = 0; i < count; ++i) {
     auto each = call.in.get<hand::LoadOption>();
-    options.add(static_cast<CUjit_option>(each.option), each.value);
+    const auto name = static_cast<CUjit_option>(each.option);
+    const bool is_log =
+        name == CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES || name == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES;
+    if (!is_log || logs == Logs::kKept) options.add(name, each.value);
   }
   return !call.in.failed();
 }
@@ -45,7 +50,8 @@ Verdict answer(Call& call, CUresult status, std::uint64_t id, JitOptions& option
 Verdict create(Call& call) {
   auto head = call.in.get<hand::CreateLink>();
   auto options = std::make_shared<JitOptions>();
-  if (!read_options(call, head.option_count, *options) || !call.in.done() || head.zero != 0) {
+  if (!read_options(call, head.option_count, Logs::kKept, *options) || !call.in.done() ||
+      head.zero != 0) {
     return Verdict::kMalformed;
   }
   if (options->refused()) return answer(call, CUDA_ERROR_INVALID_VALUE, 0, *options);
@@ -84,7 +90,10 @@ Named find(Call& call, std::uint64_t id) {
 Verdict add_input(Call& call) {
   auto head = call.in.get<hand::AddLinkInput>();
   JitOptions own;
-  if (!read_options(call, head.option_count, own) || head.zero != 0) return Verdict::kMalformed;
+  // A driver may write an input's log as late as in cuLinkComplete, and `own` ends with this call.
+  if (!read_options(call, head.option_count, Logs::kLeftOut, own) || head.zero != 0) {
+    return Verdict::kMalformed;
+  }
   char* name = nullptr;
   if (head.name_bytes != hand::kNoLinkName) {
     if (head.name_bytes > limits::kStringBytesMax) return Verdict::kMalformed;

@@ -69,7 +69,9 @@ bool HostGates::any() const { return shared_->gates.load(std::memory_order_relax
 
 HostGates::Gate* HostGates::add(const What& what) {
   auto state = shared_->state.lock();
-  if (state->is_closed || state->gates.size() >= limits::kHostFunctionsMax) return nullptr;
+  // A gate that is gone may have left a turn, which the client has not asked for yet.
+  const std::size_t taken = state->gates.size() + state->turns.size();
+  if (state->is_closed || taken >= limits::kHostFunctionsMax) return nullptr;
   auto gate = std::make_unique<Gate>(Gate{.what = what, .shared = shared_.get()});
   Gate* added = gate.get();
   state->gates.emplace(added, std::move(gate));
@@ -184,7 +186,11 @@ bool HostGates::take_await(const wire::FrameHeader& head) {
 
 void HostGates::finish(std::uint64_t turn) {
   auto state = shared_->state.lock();
-  std::erase_if(state->shut, [&](const auto& each) { return each.turn == turn; });
+  if (turn == 0) return;  // those that were called off have none
+  const auto is_it = [turn](const auto& each) { return each.turn == turn; };
+  std::erase_if(state->shut, is_it);
+  // Without having been told. It must not be left: a graph may come by as often as it likes.
+  std::erase_if(state->turns, is_it);
   shared_->opened.notify_all();
 }
 

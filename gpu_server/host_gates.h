@@ -14,7 +14,8 @@
 // (late_copies.h).
 //
 // The client's numbers are echoed and never looked up. A turn that nobody waits at changes nothing
-// when it is finished. What a client may have here is bounded by limits::kHostFunctionsMax.
+// when it is finished. What a client may have here is bounded by limits::kHostFunctionsMax: gates,
+// and turns that it has not asked for, together.
 // A gate opens when its client has run the function, when its context ends, and when the session
 // does; after that the driver finds it open.
 // Owner: the executor.  Threads: any; at_function and at_callback are the driver's.

@@ -35,6 +35,7 @@ const std::uint16_t kEndsState[] = {
     row::cuGraphDestroy::info().id,
     row::cuGraphExecDestroy::info().id,
     row::cuGraphDestroyNode::info().id,
+    row::cuGraphReleaseUserObject::info().id,
     row::cuGreenCtxDestroy::info().id,
     row::cuLibraryUnload::info().id,
     row::cuLinkDestroy::info().id,
@@ -48,6 +49,7 @@ const std::uint16_t kEndsState[] = {
     row::cuMemUnmap::info().id,
     row::cuStreamDestroy_v2::info().id,
     row::cuStreamEndCapture::info().id,
+    row::cuUserObjectRelease::info().id,
 };
 
 // Calls that wait for the GPU in a real driver although the table does not say so, because a client

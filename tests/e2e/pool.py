@@ -68,13 +68,13 @@ def clean_environment():
             if not name.startswith(("FARCALL_", "CUDA_")) and name != "LD_PRELOAD"}
 
 
-def run(command, environment, **more):
+def run(command, environment, patience_s=PATIENCE_S, **more):
     """Runs to its end, output as text, in a process group of its own: nothing outlives a hang."""
     process = subprocess.Popen([str(word) for word in command], env=environment, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                start_new_session=True, **more)
     try:
-        out, err = process.communicate(timeout=PATIENCE_S)
+        out, err = process.communicate(timeout=patience_s)
     except subprocess.TimeoutExpired as hang:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

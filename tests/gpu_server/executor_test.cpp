@@ -5,6 +5,7 @@
 #include "tests/gpu_server/fake_driver.h"
 #include "tests/gpu_server/served_session.h"
 #include "transport/api/hand.h"
+#include "transport/api/hand_graph.h"
 #include "transport/api/rows.h"
 
 namespace farcall::server {
@@ -168,6 +169,38 @@ TEST_CASE("a failed call surfaces once, at the next answer of its own thread") {
   CHECK(session.ask(id_of<row::cuStreamQuery>(), stream, 1).status == CUDA_SUCCESS);
   auto log = fake.log();
   CHECK(std::count(log.begin(), log.end(), "query") == 2);  // the one that reported did not run
+}
+
+TEST_CASE("what lets go of something is carried out although an earlier failure is reported") {
+  FakeDriver fake;
+  fake.fail_memset = CUDA_ERROR_INVALID_VALUE;
+  api::Driver driver = fake.table();
+  static int released = 0;
+  released = 0;
+  driver.cuUserObjectCreate = [](CUuserObject* object, void*, CUhostFn, unsigned, unsigned) {
+    return *object = reinterpret_cast<CUuserObject>(0x7000), CUDA_SUCCESS;
+  };
+  driver.cuUserObjectRelease = [](CUuserObject, unsigned) { return ++released, CUDA_SUCCESS; };
+  driver.cuGraphCreate = [](CUgraph* graph, unsigned) {
+    return *graph = reinterpret_cast<CUgraph>(0x7100), CUDA_SUCCESS;
+  };
+  driver.cuGraphReleaseUserObject = [](CUgraph, CUuserObject, unsigned) {
+    return ++released, CUDA_SUCCESS;
+  };
+  ServedSession session(driver);
+  (void)open(session, {1});
+  const auto object = session.ask(id_of<row::cuUserObjectCreate>(), body(hand::UserObject{1, 2, 0}))
+                          .get<std::uint64_t>();
+  const auto graph = session.ask(id_of<row::cuGraphCreate>(), body(0U)).get<std::uint64_t>();
+  const Bytes memset = body(CUdeviceptr{0}, std::uint8_t{7}, std::uint64_t{1}, std::uint64_t{0});
+  REQUIRE(session.post(id_of<row::cuMemsetD8Async>(), memset).ok());
+  CHECK(session.ask(id_of<row::cuUserObjectRelease>(), body(object, 1U)).status ==
+        CUDA_ERROR_INVALID_VALUE);
+  CHECK(released == 1);
+  REQUIRE(session.post(id_of<row::cuMemsetD8Async>(), memset).ok());
+  CHECK(session.ask(id_of<row::cuGraphReleaseUserObject>(), body(graph, object, 1U)).status ==
+        CUDA_ERROR_INVALID_VALUE);
+  CHECK(released == 2);
 }
 
 TEST_CASE("a reply that reports another call's failure comes behind a notice of whose it is") {

@@ -8,6 +8,7 @@
 #include "tests/gpu_server/fake_driver.h"
 #include "tests/gpu_server/served_session.h"
 #include "transport/api/hand.h"
+#include "transport/api/hand_graph.h"
 #include "transport/api/rows.h"
 
 namespace farcall::server {
@@ -208,6 +209,54 @@ TEST_CASE("failures that a client never asks for are bounded") {
     posted = session.post(kLaunch, body(hand::HostFunction{i, 0}));
   }
   CHECK(session.wait().code() == Code::kMalformed);
+}
+
+// A driver with one user object at a time, whose last reference takes it along.
+api::Driver with_user_objects(api::Driver driver) {
+  static void* handed = nullptr;
+  static CUhostFn end = nullptr;
+  driver.cuUserObjectCreate = [](CUuserObject* object, void* data, CUhostFn destroy, unsigned,
+                                 unsigned) {
+    handed = data;
+    end = destroy;
+    return *object = reinterpret_cast<CUuserObject>(0x7000), CUDA_SUCCESS;
+  };
+  driver.cuUserObjectRelease = [](CUuserObject, unsigned) {
+    if (end != nullptr) std::exchange(end, nullptr)(handed);
+    return CUDA_SUCCESS;
+  };
+  return driver;
+}
+
+TEST_CASE("ends of user objects that a client never asks for are bounded") {
+  const std::uint16_t create = row::cuUserObjectCreate::info().id;
+  const std::uint16_t release = row::cuUserObjectRelease::info().id;
+  FakeDriver fake;
+  ServedSession session(with_user_objects(fake.table()));
+  open(session);
+  const auto object = session.ask(create, body(hand::UserObject{1, 1, 0})).get<std::uint64_t>();
+  REQUIRE(session.post(release, body(object, 1U)).ok());
+  for (std::size_t i = 1; i < limits::kHostFunctionsMax; ++i) {
+    REQUIRE(session.post(create, body(hand::UserObject{1, 1, 0})).ok());
+    REQUIRE(session.post(release, body(object, 1U)).ok());
+  }
+  CHECK(session.ask(create, body(hand::UserObject{1, 1, 0})).status == CUDA_ERROR_OUT_OF_MEMORY);
+  CHECK(session.ask(kAwait, {}, 2).get<hand::HostTurn>().id == 1);
+  CHECK(session.ask(create, body(hand::UserObject{1, 1, 0})).status == CUDA_SUCCESS);
+}
+
+TEST_CASE("a turn that its client finished without asking for it is not told any more") {
+  HostDriver driver;
+  ServedSession session(driver.table());
+  open(session);
+  REQUIRE(session.post(kLaunch, body(hand::HostFunction{7, 0})).ok());
+  REQUIRE(session.post(kSynchronize, body(std::uint64_t{0}), 3, wire::kWantsReply).ok());
+  // Until the driver has come to the gate, whose turn is the first.
+  while (session.ask(kFinish, body(hand::FinishHostFunction{1})).head.id == kFinish) {
+  }
+  CHECK(session.receive().head.id == kFinish);
+  REQUIRE(session.post(kLaunch, body(hand::HostFunction{8, 0})).ok());
+  CHECK(session.ask(kAwait, {}, 2).get<hand::HostTurn>().id == 8);
 }
 
 }  // namespace

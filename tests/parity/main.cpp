@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -95,9 +96,13 @@ namespace {
   std::exit(0);
 }
 
-// False: the driver could not be opened.
+// False: the driver could not be opened, or there was no process for it.
 bool run_apart(const char* driver, const Body& body) {
   const pid_t child = fork();
+  if (child < 0) {
+    std::fprintf(stderr, "parity: fork: %s\n", std::strerror(errno));
+    return false;
+  }
   if (child == 0) run_here(driver, body);
   int status = 0;
   waitpid(child, &status, 0);

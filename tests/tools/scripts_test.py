@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""What the project's own scripts conclude from what they saw, without running any program.
+
+Usage: scripts_test.py
+"""
+import contextlib
+import importlib.machinery
+import importlib.util
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.dont_write_bytecode = True
+
+
+def load(path):
+    """A script of ours as a module; some have no .py."""
+    name = path.replace("/", "_").removesuffix(".py")
+    loader = importlib.machinery.SourceFileLoader(name, str(ROOT / path))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    loader.exec_module(module)
+    return module
+
+
+def leaves_out_what_the_end_to_end_tests_leave_out():
+    text = (ROOT / "tests/e2e/CMakeLists.txt").read_text()
+    removed = re.search(r"list\(REMOVE_ITEM names ([^)]*)\)", text)[1].split()
+    assert load("tests/gpu/run.py").NOT_COMPARED == set(removed), removed
+
+
+def reviewed_differences_are_of_the_software_gpu():
+    parity = load("tests/parity/parity.py")
+    known = parity.Known("strict")
+    bodies = {step.split(":")[0]: [] for step, _, _ in known.rows}
+    assert known.rows and parity.unneeded(known, bodies, None), "an unused row must not stay"
+    assert not parity.unneeded(known, bodies, "/of/nvidia/libcuda.so.1")
+
+
+def an_alias_needs_its_row():
+    coverage = load("tools/coverage")
+    found = [("f", "cuA", "API", None), ("f", "cuB", "SAME", "cuA")]
+    assert coverage.kinds_of(found)["cuB"] == "API"
+    try:
+        coverage.kinds_of(found + [("f", "cuC", "SAME", "cuNone")])
+    except SystemExit as end:
+        assert "cuC" in str(end.code)
+    else:
+        raise AssertionError("cuC was counted")
+
+
+def main():
+    for test in (leaves_out_what_the_end_to_end_tests_leave_out,
+                 reviewed_differences_are_of_the_software_gpu,
+                 an_alias_needs_its_row):
+        test()
+        print(f"{test.__name__.replace('_', ' ')}: as it should be")
+
+
+if __name__ == "__main__":
+    main()
