@@ -53,10 +53,46 @@ def an_alias_needs_its_row():
         raise AssertionError("cuC was counted")
 
 
+def the_worst_run_of_a_sample_decides():
+    judge = load("tools/samples").judge
+    waived, failed, passed = (2, 1, "requires two GPUs"), (1, 1, "no"), (0, 1, "Test PASSED")
+    assert judge([waived, failed], 60, None)[0] == "failed"
+    assert judge([passed, waived, passed], 60, None)[0] == "waived"
+    assert judge([passed, (None, 60, "")], 60, None) == ("failed", "over 60 s")
+    assert judge([passed, passed], 60, None) == ("passed", "its own check")
+
+
+def nothing_built_is_nothing_run():
+    with tempfile.TemporaryDirectory() as folder:
+        kernels = pathlib.Path(folder) / "dev/cuda"
+        kernels.mkdir(parents=True)
+        (kernels / "broken.cu").write_text("#error not to be built\n")
+        ended = subprocess.run([ROOT / "tools/llm_kernels", folder, "--work", kernels / "work"],
+                               capture_output=True, text=True, check=False,
+                               env=os.environ | {"PATH": "/usr/bin:/bin"})
+        assert ended.returncode == 2, ended
+        assert "not built" in ended.stdout, ended
+
+
+def a_program_that_ends_before_it_is_killed_has_ended():
+    llm_kernels = load("tools/llm_kernels")
+    with tempfile.TemporaryDirectory() as folder:
+        log = pathlib.Path(folder) / "log"
+        stubborn = ["sh", "-c", "trap '' TERM; echo All results match; sleep 600"]
+        llm_kernels.END_S = 0.1
+        assert llm_kernels.check(stubborn, 600, log) == ("passed", "its own check")
+        with subprocess.Popen(["true"], start_new_session=True) as over:
+            over.wait()
+            llm_kernels.end(over, signal.SIGKILL)
+
+
 def main():
     for test in (leaves_out_what_the_end_to_end_tests_leave_out,
                  reviewed_differences_are_of_the_software_gpu,
-                 an_alias_needs_its_row):
+                 an_alias_needs_its_row,
+                 the_worst_run_of_a_sample_decides,
+                 nothing_built_is_nothing_run,
+                 a_program_that_ends_before_it_is_killed_has_ended):
         test()
         print(f"{test.__name__.replace('_', ' ')}: as it should be")
 
