@@ -5,11 +5,11 @@ Usage: ./run --out FOLDER [--only SECTIONS] [--driver FILE] [--seconds N]
 
 Sections: parity (tests/parity: recorded on the GPU, and the same answers through Farcall, deferred
 and strict), programs (tests/e2e/programs: same output, same exit code), calls (tools/bench/calls:
-what a call costs), frameworks (cuBLAS, cuFFT, cuRAND, NVRTC, PyTorch, CuPy, JAX, Numba, Triton, where
-they are installed: same results, time of a step), tools (nvidia-smi). The table comes last; FOLDER
-keeps it, the figures as JSON, every program's output and log, the parity record to be committed as
-tests/parity/recorded/<driver>-<gpu>.txt, and refused.txt: every call that was refused and every
-private table that is not served, by program. Exit code 0 when all that ran agreed.
+what a call costs), frameworks (cuBLAS, cuDNN, cuFFT, cuRAND, NVRTC, PyTorch, CuPy, JAX, Numba,
+Triton, where they are installed: same results, time of a step), tools (nvidia-smi). The table comes
+last; FOLDER keeps it, the figures as JSON, every program's output and log, the parity record to be
+committed as tests/parity/recorded/<driver>-<gpu>.txt, and refused.txt: every call that was refused
+and every private table that is not served, by program. Exit code 0 when all that ran agreed.
 """
 import argparse
 import contextlib

@@ -1,4 +1,4 @@
-"""cuBLAS and cuBLASLt by their C interfaces: products in single precision, and a handle's life."""
+"""cuBLAS and cuBLASLt by their C interfaces: products in single precision."""
 import ctypes
 
 from _cuda import Runtime, check, library
@@ -39,6 +39,27 @@ check(cublas.cublasDestroy_v2(handle), "cublasDestroy")
 lt = library(figures, "cublasLt")
 light = ctypes.c_void_p()
 check(lt.cublasLtCreate(ctypes.byref(light)), "cublasLtCreate")
+COMPUTE_32F, REAL_32F = 68, 0  # cublas_api.h, library_types.h
+description, layout = ctypes.c_void_p(), ctypes.c_void_p()
+check(lt.cublasLtMatmulDescCreate(ctypes.byref(description), COMPUTE_32F, REAL_32F),
+      "cublasLtMatmulDescCreate")
+check(lt.cublasLtMatrixLayoutCreate(ctypes.byref(layout), REAL_32F, ctypes.c_uint64(n),
+                                    ctypes.c_uint64(n), ctypes.c_int64(n)),
+      "cublasLtMatrixLayoutCreate")
+d = cuda.array([0.0] * (n * n))
+
+
+def matmul():
+    check(lt.cublasLtMatmul(light, description, ctypes.byref(one), a, layout, b, layout,
+                            ctypes.byref(zero), c, layout, d, layout, None, None,
+                            ctypes.c_size_t(0), None), "cublasLtMatmul")
+
+
+matmul()
+cuda.synchronize()
+print("cublasLt product", cuda.floats(d, n * n)[:2 * n] == wanted)
+figures.time("cublasLt matmul 64", "us", matmul, cuda.synchronize)
+check(lt.cublasLtMatrixLayoutDestroy(layout), "cublasLtMatrixLayoutDestroy")
+check(lt.cublasLtMatmulDescDestroy(description), "cublasLtMatmulDescDestroy")
 check(lt.cublasLtDestroy(light), "cublasLtDestroy")
-print("cublasLt handle made and destroyed")
 figures.write()
