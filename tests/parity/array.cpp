@@ -1,4 +1,5 @@
 // Arrays, mipmapped arrays, and the objects kernels read them by.
+#include <string>
 #include <vector>
 
 #include "tests/parity/setup.h"
@@ -9,30 +10,27 @@ BODY(array_wrong) {
   Primary primary;
   CUarray array = nullptr;
   CUDA_ARRAY_DESCRIPTOR shape{16, 8, CU_AD_FORMAT_FLOAT, 1};
-  const CUDA_ARRAY_DESCRIPTOR good = shape;
   CALL(cuArrayCreate_v2, nullptr, &shape);
   CALL(cuArrayCreate_v2, &array, nullptr);
-  shape.Width = 0;
-  CALL(cuArrayCreate_v2, &array, &shape);
-  shape = good;
+  const auto attempt = [&array, good = shape](const char* what, auto change) {
+    CUDA_ARRAY_DESCRIPTOR wrong = good;
+    change(wrong);
+    return tell((std::string("array, ") + what).c_str(), CU(cuArrayCreate_v2)(&array, &wrong));
+  };
+  attempt("width 0", [](auto& it) { it.Width = 0; });
   // "NumChannels … may be 1, 2, or 4".
   for (unsigned channels : {0U, 3U, 5U}) {
-    shape.NumChannels = channels;
-    EXPECT(CUDA_ERROR_INVALID_VALUE, "cuda.h, cuArrayCreate", cuArrayCreate_v2, &array, &shape);
+    CUDA_ARRAY_DESCRIPTOR wrong = shape;
+    wrong.NumChannels = channels;
+    EXPECT(CUDA_ERROR_INVALID_VALUE, "cuda.h, cuArrayCreate", cuArrayCreate_v2, &array, &wrong);
   }
-  shape = good;
-  shape.Format = number<CUarray_format>(0x77);
-  CALL(cuArrayCreate_v2, &array, &shape);
-  shape = good;
-  shape.Width = 1UL << 40;
-  CALL(cuArrayCreate_v2, &array, &shape);
-  shape = good;
-  shape.Height = 0;
-  CALL(cuArrayCreate_v2, &array, &shape);
+  attempt("format 0x77", [](auto& it) { it.Format = number<CUarray_format>(0x77); });
+  attempt("width 2^40", [](auto& it) { it.Width = 1UL << 40; });
+  attempt("height 0", [](auto& it) { it.Height = 0; });
   CALL(cuArrayDestroy, array);
   CALL(cuArrayDestroy, array);
   CALL(cuArrayDestroy, nullptr);
-  CALL(cuArrayCreate_v2, &array, &good);
+  CALL(cuArrayCreate_v2, &array, &shape);
   CALL(cuArrayGetDescriptor_v2, &shape, array);
   VALUE("width", static_cast<long long>(shape.Width));
   CALL(cuArrayGetDescriptor_v2, nullptr, array);

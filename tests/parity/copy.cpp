@@ -1,6 +1,7 @@
 // Copies: wrong ones, shapes, order, and bytes that come back as they went.
 #include <cstring>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "tests/parity/setup.h"
@@ -74,6 +75,28 @@ BODY(copy_wrong_asynchronous) {
   CALL(cuStreamSynchronize, stream);
 }
 
+namespace {
+
+CUresult copied(const CUDA_MEMCPY2D& copy) { return CU(cuMemcpy2D_v2)(&copy); }
+CUresult copied(const CUDA_MEMCPY3D& copy) { return CU(cuMemcpy3D_v2)(&copy); }
+
+// One step: the copy as `change` leaves it, told as `what`.
+template <class Copy, class Change>
+void attempt(Copy copy, const char* what, Change change) {
+  change(copy);
+  tell((std::string("copy, ") + what).c_str(), copied(copy));
+}
+
+// The same where cuda.h is explicit.
+template <class Change>
+void refused(CUDA_MEMCPY2D copy, const char* what, Change change) {
+  change(copy);
+  tell_expected((std::string("copy, ") + what).c_str(), copied(copy), CUDA_ERROR_INVALID_VALUE,
+                "cuda.h, cuMemcpy2D");
+}
+
+}  // namespace
+
 BODY(copy_shapes) {
   Primary primary;
   constexpr size_t kPitch = 64;
@@ -90,53 +113,24 @@ BODY(copy_shapes) {
   copy.dstPitch = kPitch;
   copy.WidthInBytes = 8;
   copy.Height = 4;
-  const CUDA_MEMCPY2D good = copy;
-  const char* const says = "cuda.h, cuMemcpy2D";
   CALL(cuMemcpy2D_v2, &copy);
   VALUE("rows", text(read_back(p + kPitch, 4)));
   CALL(cuMemcpy2D_v2, nullptr);
-  copy.srcPitch = 4;  // "srcPitch must be greater than or equal to WidthInBytes + srcXInBytes"
-  EXPECT(CUDA_ERROR_INVALID_VALUE, says, cuMemcpy2D_v2, &copy);
-  copy = good;
-  copy.dstPitch = 4;
-  EXPECT(CUDA_ERROR_INVALID_VALUE, says, cuMemcpy2D_v2, &copy);
-  copy = good;
-  copy.dstXInBytes = 60;
-  EXPECT(CUDA_ERROR_INVALID_VALUE, says, cuMemcpy2D_v2, &copy);
-  copy = good;
-  copy.WidthInBytes = 0;
-  CALL(cuMemcpy2D_v2, &copy);
-  copy = good;
-  copy.Height = 0;
-  CALL(cuMemcpy2D_v2, &copy);
-  copy = good;
-  copy.dstY = 5;
-  CALL(cuMemcpy2D_v2, &copy);
-  copy = good;
-  copy.srcPitch = 0;
-  copy.Height = 1;
-  CALL(cuMemcpy2D_v2, &copy);
-  copy = good;
-  copy.srcMemoryType = number<CUmemorytype>(0);
-  CALL(cuMemcpy2D_v2, &copy);
-  copy.srcMemoryType = number<CUmemorytype>(9);
-  CALL(cuMemcpy2D_v2, &copy);
-  copy = good;
-  copy.srcHost = nullptr;
-  CALL(cuMemcpy2D_v2, &copy);
-  copy = good;
-  copy.dstDevice = 0;
-  CALL(cuMemcpy2D_v2, &copy);
-  copy = good;
-  copy.srcMemoryType = CU_MEMORYTYPE_ARRAY;
-  copy.srcArray = nullptr;
-  CALL(cuMemcpy2D_v2, &copy);
-  copy = good;
-  copy.WidthInBytes = SIZE_MAX;
-  CALL(cuMemcpy2D_v2, &copy);
-  copy = good;
-  copy.Height = SIZE_MAX;
-  CALL(cuMemcpy2D_v2, &copy);
+  // "srcPitch must be greater than or equal to WidthInBytes + srcXInBytes"
+  refused(copy, "srcPitch 4", [](auto& it) { it.srcPitch = 4; });
+  refused(copy, "dstPitch 4", [](auto& it) { it.dstPitch = 4; });
+  refused(copy, "dstXInBytes 60", [](auto& it) { it.dstXInBytes = 60; });
+  attempt(copy, "width 0", [](auto& it) { it.WidthInBytes = 0; });
+  attempt(copy, "height 0", [](auto& it) { it.Height = 0; });
+  attempt(copy, "dstY 5", [](auto& it) { it.dstY = 5; });
+  attempt(copy, "one row without a pitch", [](auto& it) { it.srcPitch = 0, it.Height = 1; });
+  attempt(copy, "memory type 0", [](auto& it) { it.srcMemoryType = number<CUmemorytype>(0); });
+  attempt(copy, "memory type 9", [](auto& it) { it.srcMemoryType = number<CUmemorytype>(9); });
+  attempt(copy, "no srcHost", [](auto& it) { it.srcHost = nullptr; });
+  attempt(copy, "no dstDevice", [](auto& it) { it.dstDevice = 0; });
+  attempt(copy, "no srcArray", [](auto& it) { it.srcMemoryType = CU_MEMORYTYPE_ARRAY; });
+  attempt(copy, "width of all", [](auto& it) { it.WidthInBytes = SIZE_MAX; });
+  attempt(copy, "height of all", [](auto& it) { it.Height = SIZE_MAX; });
 }
 
 BODY(copy_shapes_asynchronous) {
@@ -180,31 +174,16 @@ BODY(copy_volumes) {
   copy.WidthInBytes = 16;
   copy.Height = 4;
   copy.Depth = 2;
-  const CUDA_MEMCPY3D good = copy;
   CALL(cuMemcpy3D_v2, &copy);
   VALUE("second slice", text(read_back(p + 512, 4)));
   CALL(cuMemcpy3D_v2, nullptr);
-  copy.Depth = 0;
-  CALL(cuMemcpy3D_v2, &copy);
-  copy = good;
-  copy.Depth = 20;
-  CALL(cuMemcpy3D_v2, &copy);
-  copy = good;
-  copy.dstHeight = 2;
-  CALL(cuMemcpy3D_v2, &copy);
-  copy = good;
-  copy.srcPitch = 8;
-  CALL(cuMemcpy3D_v2, &copy);
-  copy = good;
-  copy.reserved0 = &copy;
-  CALL(cuMemcpy3D_v2, &copy);
-  copy = good;
-  copy.srcLOD = 1;
-  CALL(cuMemcpy3D_v2, &copy);
-  copy = good;
-  copy.dstZ = ~0UL;
-  CALL(cuMemcpy3D_v2, &copy);
-  copy = good;
+  attempt(copy, "depth 0", [](auto& it) { it.Depth = 0; });
+  attempt(copy, "depth 20", [](auto& it) { it.Depth = 20; });
+  attempt(copy, "dstHeight 2", [](auto& it) { it.dstHeight = 2; });
+  attempt(copy, "srcPitch 8", [](auto& it) { it.srcPitch = 8; });
+  attempt(copy, "reserved0 set", [](auto& it) { it.reserved0 = &it; });
+  attempt(copy, "srcLOD 1", [](auto& it) { it.srcLOD = 1; });
+  attempt(copy, "dstZ of all", [](auto& it) { it.dstZ = ~0UL; });
   CALL(cuMemcpy3DAsync_v2, &copy, nullptr);
   CALL(cuMemcpy3DAsync_v2, nullptr, nullptr);
   CALL(cuCtxSynchronize);
