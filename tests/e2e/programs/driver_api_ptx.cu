@@ -1,9 +1,7 @@
 // The driver API alone: contexts, a module from PTX text, launches both ways, error codes.
-#include <cuda.h>
-
 #include <cstring>
 
-#include "tests/e2e/programs/expect.h"
+#include "tests/e2e/programs/expect_driver.h"
 
 // Written by hand: out[i] = in[i] * factor + bias, where bias is a module variable.
 const char* const kPtx = R"(
@@ -37,8 +35,6 @@ done:
   ret;
 }
 )";
-
-#define DRIVER_OK(call) EXPECT((call) == CUDA_SUCCESS)
 
 int main() {
   EXPECT(cuCtxSynchronize() == CUDA_ERROR_NOT_INITIALIZED);

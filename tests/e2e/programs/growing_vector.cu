@@ -1,16 +1,5 @@
 // Virtual memory: a vector that grows in place, mapping by mapping, through the driver API.
-#include <cuda.h>
-
-#include "tests/e2e/programs/expect.h"
-
-#define DRIVER_OK(call)                                            \
-  do {                                                             \
-    CUresult result_ = (call);                                     \
-    if (result_ != CUDA_SUCCESS) {                                 \
-      std::printf("%d: %s: error %d\n", __LINE__, #call, result_); \
-      std::exit(1);                                                \
-    }                                                              \
-  } while (false)
+#include "tests/e2e/programs/expect_driver.h"
 
 __global__ void fill(int* data, int from, int count) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;

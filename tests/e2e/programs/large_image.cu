@@ -1,15 +1,11 @@
 // A program with a large image: a fatbin of 100 MB made here, machine code that is none and a
 // little PTX, loaded as a library, and a kernel out of it. Argument: megabytes.
-#include <cuda.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
-#include "tests/e2e/programs/expect.h"
-
-#define DRIVER_OK(call) EXPECT((call) == CUDA_SUCCESS)
+#include "tests/e2e/programs/expect_driver.h"
 
 const char kPtx[] = R"(
 .version 7.0

@@ -1,11 +1,10 @@
 // Compiles a kernel at run time with NVRTC and launches it by the driver API. With an argument,
 // which names an architecture such as sm_90, it asks for machine code.
-#include <cuda.h>
 #include <nvrtc.h>
 
 #include <string>
 
-#include "tests/e2e/programs/expect.h"
+#include "tests/e2e/programs/expect_driver.h"
 
 const char* const kSource = R"(
 template <class T> __device__ T scaled(T a, T x, T y) { return a * x + y; }
@@ -14,8 +13,6 @@ extern "C" __global__ void saxpy(float a, const float* x, float* y, size_t count
   if (i < count) y[i] = scaled(a, x[i], y[i]);
 }
 )";
-
-#define DRIVER_OK(call) EXPECT((call) == CUDA_SUCCESS)
 
 int main(int count_of_words, char** words) {
   const bool machine_code = count_of_words > 1;

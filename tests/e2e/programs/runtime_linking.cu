@@ -1,10 +1,8 @@
 // PTX linked at run time, a green context to run it in, and launches the way CUDA 3 made them.
-#include <cuda.h>
-
 #include <cstring>
 #include <fstream>
 
-#include "tests/e2e/programs/expect.h"
+#include "tests/e2e/programs/expect_driver.h"
 
 // Two parts of one program: a kernel, and the function it calls.
 const char* const kKernel = R"(
@@ -52,8 +50,6 @@ const char* const kFunction = R"(
   ret;
 }
 )";
-
-#define DRIVER_OK(call) EXPECT((call) == CUDA_SUCCESS)
 
 constexpr unsigned kCount = 1000;
 
