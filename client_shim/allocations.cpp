@@ -2,12 +2,24 @@
 
 namespace farcall::shim {
 
+HostUses::Span& Allocations::span_of(const Allocation& allocation) {
+  return allocation.memory == Memory::kHost ? host_uses_.allocated() : host_uses_.registered();
+}
+
 void Allocations::gained(const Allocation& allocation) {
-  if (allocation.is_device()) usage_.add(allocation.ordinal, allocation.bytes);
+  if (allocation.is_device()) {
+    usage_.add(allocation.ordinal, allocation.bytes);
+  } else {
+    span_of(allocation).add(allocation.address, allocation.bytes);
+  }
 }
 
 void Allocations::lost(const Allocation& allocation) {
-  if (allocation.is_device()) usage_.subtract(allocation.ordinal, allocation.bytes);
+  if (allocation.is_device()) {
+    usage_.subtract(allocation.ordinal, allocation.bytes);
+  } else {
+    span_of(allocation).drop();
+  }
 }
 
 Allocations::Ranges::iterator Allocations::first_at(Ranges& ranges, std::uint64_t address) {
@@ -85,6 +97,12 @@ std::optional<Allocation> Allocations::take_device(std::uint64_t address) {
 std::optional<Allocation> Allocations::take_host(std::uint64_t address) {
   Lock lock(mutex_);
   return take_from(host_, address);
+}
+
+void Allocations::put_out_of_reach(std::uint64_t address) {
+  Lock lock(mutex_);
+  auto at = host_.find(address);
+  if (at != host_.end()) at->second.is_out_of_reach = true;
 }
 
 void Allocations::restore_device(const Allocation& taken) {

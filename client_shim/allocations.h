@@ -14,6 +14,8 @@
 #include <map>
 #include <optional>
 
+#include "client_shim/held_ranges.h"
+#include "client_shim/host_uses.h"
 #include "client_shim/usage_page.h"
 #include "transport/base/guarded.h"
 #include "transport/cuda/cuda_abi.h"
@@ -37,11 +39,12 @@ struct Allocation {
   std::uint64_t bytes = 0;
   CUcontext context = nullptr;
   Memory memory = Memory::kDevice;
-  int ordinal = 0;              // device
-  unsigned server = 0;          // whose device memory it is
-  unsigned flags = 0;           // of cuMemHostAlloc or cuMemHostRegister
-  std::uint64_t owner = 0;      // module or library id of a variable; kGraphOwner, or 0: of nobody
-  std::uint64_t buffer_id = 0;  // CU_POINTER_ATTRIBUTE_BUFFER_ID: unique in the process
+  int ordinal = 0;               // device
+  unsigned server = 0;           // whose device memory it is
+  unsigned flags = 0;            // of cuMemHostAlloc or cuMemHostRegister
+  std::uint64_t owner = 0;       // module or library id of a variable; kGraphOwner, or 0: of nobody
+  bool is_out_of_reach = false;  // host memory that no server can have at its address
+  std::uint64_t buffer_id = 0;   // CU_POINTER_ATTRIBUTE_BUFFER_ID: unique in the process
 
   bool is_of_graph() const { return memory == Memory::kPool && owner == kGraphOwner; }
   bool is_device() const { return memory <= Memory::kGlobal; }
@@ -65,6 +68,8 @@ class Allocations {
   // Both forget the range that begins at exactly `address`; nothing when there is none.
   std::optional<Allocation> take_device(std::uint64_t address);
   std::optional<Allocation> take_host(std::uint64_t address);
+  // Host memory that begins there is out of the devices' reach.
+  void put_out_of_reach(std::uint64_t address);
   // Puts a taken one back, unless its address has been handed out again meanwhile.
   void restore_device(const Allocation& taken);
   // Everything a module or library brought along.
@@ -74,6 +79,10 @@ class Allocations {
 
   // What all device memory entered here comes to, by device.
   UsagePage& usage() { return usage_; }
+  // The host memory entered here, for copies and launches.
+  HostUses& host_uses() { return host_uses_; }
+  // Of all servers: kept free of anything else.
+  HeldRanges& held_ranges() { return held_ranges_; }
 
  private:
   using Ranges = std::map<std::uint64_t, Allocation>;
@@ -83,10 +92,13 @@ class Allocations {
   static Ranges::iterator first_at(Ranges& ranges, std::uint64_t address);
   bool is_another_servers(const Allocation& allocation) FARCALL_REQUIRES(mutex_);
   void insert(Ranges& ranges, const Allocation& allocation);
+  HostUses::Span& span_of(const Allocation& allocation);
   void gained(const Allocation& allocation);
   void lost(const Allocation& allocation);
 
   UsagePage usage_;
+  HostUses host_uses_;
+  HeldRanges held_ranges_;
   mutable Mutex mutex_;
   // Two maps, because a device address may equal a host address of this process.
   Ranges device_ FARCALL_GUARDED_BY(mutex_);

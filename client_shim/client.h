@@ -24,7 +24,6 @@
 #include "client_shim/links.h"
 #include "client_shim/mirrors.h"
 #include "client_shim/origins.h"
-#include "client_shim/range_facts.h"
 #include "client_shim/receiver.h"
 #include "client_shim/settings.h"
 #include "client_shim/snapshot.h"
@@ -34,6 +33,7 @@
 #include "transport/api/caller.h"
 #include "transport/api/reply_cache.h"
 #include "transport/base/clock.h"
+#include "transport/cuda/range_facts.h"
 #include "transport/link/session.h"
 
 namespace farcall::shim {
@@ -124,7 +124,7 @@ class Client {
   Allocations& allocations() { return *seat_.allocations; }
   ArraySizes& array_sizes() { return array_sizes_; }
   Mirrors& mirrors() { return mirrors_; }
-  RangeFacts& range_facts() { return range_facts_; }
+  cuda::RangeFacts& range_facts() { return range_facts_; }
   Contexts& contexts() { return contexts_; }
   Functions& functions() { return functions_; }
   Origins& origins() { return origins_; }
@@ -155,6 +155,7 @@ class Client {
 
  private:
   Allocation made_here(Memory memory, CUdeviceptr address, std::uint64_t bytes);
+  void enter(const Allocation& made);
   Client(std::unique_ptr<link::Session> session, Settings settings, const Clock& clock, Seat seat);
   CUresult fetch_snapshot();
   // The header of this thread's next frame; sends the thread's context ahead when it has changed.
@@ -195,7 +196,7 @@ class Client {
   ThreadNumbers numbers_;
   ArraySizes array_sizes_;
   Mirrors mirrors_{*this};
-  RangeFacts range_facts_;
+  cuda::RangeFacts range_facts_;
   Contexts contexts_;
   Functions functions_;
   Origins origins_{functions_};

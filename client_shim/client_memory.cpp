@@ -15,14 +15,22 @@ Allocation Client::made_here(Memory memory, CUdeviceptr address, std::uint64_t b
   return made;
 }
 
+void Client::enter(const Allocation& made) {
+  const bool is_new = allocations().add(made);
+  // The pages of managed memory are there already.
+  if (is_new && made.memory != Memory::kManaged) {
+    allocations().held_ranges().hold(made.address, made.bytes);
+  }
+}
+
 void Client::remember(Memory memory, CUdeviceptr address, std::uint64_t bytes) {
-  allocations().add(made_here(memory, address, bytes));
+  enter(made_here(memory, address, bytes));
 }
 
 void Client::remember_graph_memory(CUdeviceptr address, std::uint64_t bytes) {
   Allocation made = made_here(Memory::kPool, address, bytes);
   made.owner = kGraphOwner;
-  allocations().add(made);
+  enter(made);
 }
 
 void Client::remember_global(CUdeviceptr address, std::uint64_t bytes, std::uint64_t owner) {
@@ -36,7 +44,7 @@ void Client::remember_variable(Memory memory, CUdeviceptr address, std::uint64_t
                                std::uint64_t owner) {
   Allocation made = made_here(memory, address, bytes);
   made.owner = owner;
-  allocations().add(made);
+  enter(made);
 }
 
 }  // namespace farcall::shim

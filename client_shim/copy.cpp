@@ -9,6 +9,7 @@
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 #include "transport/base/limits.h"
+#include "transport/base/secure_arena.h"
 #include "transport/base/switches.h"
 
 namespace farcall::shim {
@@ -140,8 +141,10 @@ CUresult copy_to_device(Client& client, const LinearCopy& copy) {
   if (copy.bytes == 0) return CUDA_SUCCESS;
   bool known = false;
   if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;
+  HostUses::Use use(client.allocations().host_uses(), copy.host);
   if (client.mirrors().any()) {
     auto here = client.mirrors().find(reinterpret_cast<std::uint64_t>(copy.host), copy.bytes);
+    if (here) use.end();
     if (here) return copy_mirrored(copy.device, here->device, copy);
   }
   bool is_captured = false;
@@ -230,13 +233,42 @@ CUresult fetch_later(Client& client, const LinearCopy& copy) {
 
 }  // namespace
 
+namespace {
+
+// Into host memory that the device has as well. On the device, what else the program writes into
+// the same block meanwhile would be lost, or the copy; so the bytes are fetched, and this thread
+// writes them to where they belong, as the program would.
+CUresult copy_as_program(Client& client, const LinearCopy& copy) {
+  bool is_mirrored = false;
+  CUresult done = lend_range(client, copy.device, copy.bytes, false, &is_mirrored);
+  auto staging = SecureBuffer::make(std::min(copy.bytes, limits::kStagingBytes));
+  if (!staging.ok()) return CUDA_ERROR_OUT_OF_MEMORY;
+  for (std::size_t at = 0; at < copy.bytes && done == CUDA_SUCCESS; at += staging->size()) {
+    LinearCopy piece = copy;
+    piece.device += at;
+    piece.host = staging->data();
+    piece.bytes = std::min(copy.bytes - at, staging->size());
+    done = receive(client, piece);
+    if (done != CUDA_SUCCESS) return done;
+    std::memcpy(static_cast<std::byte*>(copy.host) + at, piece.host, piece.bytes);
+  }
+  return done;
+}
+
+}  // namespace
+
 CUresult copy_from_device(Client& client, const LinearCopy& copy) {
   if (CUresult bad = judge_context(client, copy.stream); bad != CUDA_SUCCESS) return bad;
   if (copy.bytes == 0) return CUDA_SUCCESS;
   bool known = false;
   if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;
+  HostUses::Use use(client.allocations().host_uses(), copy.host);
   if (client.mirrors().any()) {
     auto here = client.mirrors().find(reinterpret_cast<std::uint64_t>(copy.host), copy.bytes);
+    if (here) use.end();
+    if (here && here->is_host && !client.completions().is_capturing()) {
+      return copy_as_program(client, copy);
+    }
     if (here) return copy_mirrored(here->device, copy.device, copy);
   }
   bool is_captured = false;
@@ -249,6 +281,10 @@ CUresult copy_from_device(Client& client, const LinearCopy& copy) {
 }
 
 CUresult land_from_device(Client& client, const LinearCopy& copy) {
+  HostUses::Use use(client.allocations().host_uses(), copy.host);
+  auto here = client.mirrors().find(reinterpret_cast<std::uint64_t>(copy.host), copy.bytes);
+  if (here) use.end();
+  if (here) return copy_mirrored(here->device, copy.device, copy);
   bool is_captured = false;
   CUresult captured = capture_linear(client, copy, false, &is_captured);
   if (captured != CUDA_SUCCESS || is_captured) return captured;

@@ -56,9 +56,12 @@ struct Around<row::cuMemPrefetchAsync_v2> {
       if (on_device && client.snapshot().device(location.id) == nullptr) {
         return CUDA_ERROR_INVALID_DEVICE;
       }
-      client.range_facts().change(at, bytes, [&](RangeFacts::Facts& facts) {
-        facts.prefetched = {location.type, location.id};
-      });
+      // CUDA's answer for a device that cannot share managed memory with what else may use it.
+      const auto place = on_device ? client.visible().place(location.id) : std::nullopt;
+      if (place && place->server != static_cast<int>(client.number())) {
+        return CUDA_ERROR_INVALID_DEVICE;
+      }
+      client.range_facts().prefetched({at, bytes}, location);
       if (on_device) {
         CUresult lent = client.mirrors().lend_range(at, bytes, false);
         if (lent != CUDA_SUCCESS) return lent;
@@ -97,11 +100,13 @@ struct Around<row::cuMemFree_v2> {
       // Forgotten before it is freed: afterwards another thread may be given the same address.
       auto taken = client.allocations().take_device(address);
       Ending ending(client);
-      CUresult freed = ending.of(api::call<row::cuMemFree_v2>(address));
+      const bool is_managed = known->memory == Memory::kManaged;
+      const CUdeviceptr base = is_managed ? client.mirrors().base_of(address) : address;
+      CUresult freed = ending.of(api::call<row::cuMemFree_v2>(base));
       if (!ending.is_over() && taken) client.allocations().restore_device(*taken);
-      if (ending.is_over() && known->memory == Memory::kManaged) {
+      if (ending.is_over() && is_managed) {
         client.mirrors().remove(address);
-        client.range_facts().forget(address, known->bytes);
+        client.range_facts().forget({address, known->bytes});
       }
       return freed;
     });

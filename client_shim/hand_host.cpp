@@ -1,14 +1,13 @@
 // Host memory: pages of this process. The device is elsewhere, so "page-locked" here means
 // page-aligned and known to the allocation map; copies from it are ordinary copies.
 // Memory that is mapped for the device (zero-copy) has a twin there (mirrors.h): from the start
-// when it was asked for so, at one address for both; else from the first question for its device
-// address.
-#include <sys/mman.h>
-
+// when it was asked for so; else from the first kernel that is given its address (reach.h), or the
+// first question for its device address.
 #include <atomic>
 
 #include "client_shim/copy.h"
 #include "client_shim/entry.h"
+#include "client_shim/host_pages.h"
 #include "client_shim/mirrored.h"
 #include "transport/api/refuse.h"
 
@@ -17,7 +16,6 @@ using farcall::shim::answer;
 using farcall::shim::Client;
 using farcall::shim::Memory;
 using farcall::shim::Mirrors;
-using farcall::shim::whole_pages;
 
 namespace {
 
@@ -47,16 +45,12 @@ CUresult allocate(Client& client, void** pointer, std::size_t bytes, unsigned fl
   }
   int ordinal = 0;
   if (CUresult device = client.current_device(&ordinal); device != CUDA_SUCCESS) return device;
-  std::size_t mapped = whole_pages(bytes);
-  if (mapped < bytes) return CUDA_ERROR_OUT_OF_MEMORY;
   void* at = nullptr;
   if ((flags & CU_MEMHOSTALLOC_DEVICEMAP) != 0 && can_map(client, ordinal)) {
     at = allocate_mapped(client, bytes);
   }
-  if (at == nullptr) {
-    at = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  }
-  if (at == MAP_FAILED) return CUDA_ERROR_OUT_OF_MEMORY;
+  if (at == nullptr) at = farcall::shim::take_host_pages(bytes);
+  if (at == nullptr) return CUDA_ERROR_OUT_OF_MEMORY;
   Allocation made;
   made.address = reinterpret_cast<std::uint64_t>(at);
   made.bytes = bytes;
@@ -93,10 +87,10 @@ FARCALL_EXPORT cuMemFreeHost(void* pointer) {
     farcall::shim::wait_for_landings(pointer, found->bytes);
     client.allocations().take_host(address);
     // A mapped one takes its pages along.
-    if (!farcall::shim::unmap_host(client, *found)) {
-      ::munmap(pointer, whole_pages(found->bytes));
-    }
-    return CUDA_SUCCESS;
+    bool was_mapped = false;
+    CUresult unmapped = farcall::shim::unmap_host(*found, &was_mapped);
+    if (!was_mapped) farcall::shim::give_back_host_pages(pointer, found->bytes);
+    return unmapped;
   });
 }
 
@@ -133,8 +127,10 @@ FARCALL_EXPORT cuMemHostUnregister(void* pointer) {
       return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
     }
     farcall::shim::wait_for_landings(pointer, found->bytes);
-    client.allocations().take_host(address);
-    return CUDA_SUCCESS;
+    bool was_mapped = false;
+    CUresult unmapped = farcall::shim::unmap_host(*found, &was_mapped);
+    if (unmapped == CUDA_SUCCESS) client.allocations().take_host(address);
+    return unmapped;
   });
 }
 
@@ -144,12 +140,13 @@ FARCALL_EXPORT cuMemHostGetDevicePointer_v2(CUdeviceptr* device, void* pointer,
     const auto address = reinterpret_cast<std::uint64_t>(pointer);
     auto found = client.allocations().find_host(address);
     if (device == nullptr || flags != 0 || !found) return CUDA_ERROR_INVALID_VALUE;
-    if (found->memory == Memory::kRegistered) {
+    CUresult mapped = farcall::shim::map_host(client, *found);
+    if (mapped == CUDA_ERROR_NOT_SUPPORTED) {
       static std::atomic_flag said;
       return static_cast<CUresult>(farcall::api::refuse(
-          said, "cuMemHostGetDevicePointer_v2", "registered memory is not mapped for the device"));
+          said, "cuMemHostGetDevicePointer_v2",
+          "only whole pages of plain memory, registered by themselves, can be a device's as well"));
     }
-    CUresult mapped = farcall::shim::map_host(client, *found);
     if (mapped != CUDA_SUCCESS) return mapped;
     *device = client.mirrors().find(address, 1).value().device;
     return CUDA_SUCCESS;

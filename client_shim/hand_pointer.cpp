@@ -22,6 +22,12 @@ CUresult unknown_pointer(void* data, CUpointer_attribute attribute) {
   return CUDA_ERROR_INVALID_VALUE;
 }
 
+bool is_reachable(Client& client, const Allocation& host) {
+  const auto* device = client.snapshot().device(host.ordinal);
+  return host.memory == Memory::kHost && !host.is_out_of_reach && device != nullptr &&
+         device->attribute_or(CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, 0) != 0;
+}
+
 CUresult one(Client& client, void* data, CUpointer_attribute attribute, const Allocation& found,
              std::uint64_t pointer) {
   bool device = found.is_device();
@@ -33,7 +39,10 @@ CUresult one(Client& client, void* data, CUpointer_attribute attribute, const Al
     case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
       if (!device) {
         auto mapped = client.mirrors().find(pointer, 1);
-        return mapped ? store(data, CUdeviceptr{mapped->device}) : CUDA_ERROR_INVALID_VALUE;
+        if (mapped) return store(data, CUdeviceptr{mapped->device});
+        // A kernel that is given it by its address finds it there.
+        return is_reachable(client, found) ? store(data, CUdeviceptr{pointer})
+                                           : CUDA_ERROR_INVALID_VALUE;
       }
       return store(data, CUdeviceptr{pointer});
     case CU_POINTER_ATTRIBUTE_HOST_POINTER:

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "client_shim/entry.h"
+#include "client_shim/reach.h"
 #include "client_shim/staged.h"
 #include "transport/api/deep.h"
 #include "transport/api/rows.h"
@@ -88,6 +89,14 @@ CUresult plan_of(Client& client, ThreadState& thread, CUfunction function, Launc
   const Device& device = client.snapshot().devices[static_cast<std::size_t>(ordinal)];
   plan = {function, thread.current(), now, launch_limits(device), std::move(kernel)};
   return CUDA_SUCCESS;
+}
+
+CUresult reach(Client& client, const FunctionFacts& kernel, const LaunchRequest& request,
+               const ExtraBuffer& buffer) {
+  if (!may_reach(client)) return CUDA_SUCCESS;
+  if (request.extra != nullptr) return reach_buffer(client, buffer.at, buffer.bytes);
+  if (request.params == nullptr) return CUDA_SUCCESS;
+  return reach_parameters(client, kernel, request.params);
 }
 
 void put_head(wire::Writer& out, const LaunchRequest& request) {
@@ -197,6 +206,7 @@ CUresult launch(Client& client, const LaunchRequest& request) {
       return CUDA_ERROR_INVALID_VALUE;
     }
   }
+  if (ready = reach(client, kernel, request, buffer); ready != CUDA_SUCCESS) return ready;
   auto encode = [&](wire::Writer& out) {
     put_head(out, request);
     if (request.extra == nullptr) return put_params(out, kernel, request.params);
@@ -228,7 +238,7 @@ CUresult NodeLaunch::prepare(Client& client, const LaunchRequest& request) {
   if (is_buffer_) ready = read_extra(request.extra, &buffer);
   buffer_ = buffer.at;
   buffer_bytes_ = buffer.bytes;
-  return ready;
+  return ready == CUDA_SUCCESS ? reach(client, *kernel_, request, buffer) : ready;
 }
 
 void NodeLaunch::put_arguments(wire::Writer& out) const {

@@ -54,10 +54,18 @@ Result<MirrorMemory> MirrorMemory::map(PageStore& store, std::uint64_t address, 
                       static_cast<off_t>(made.in_store_));
   if (ours == MAP_FAILED) return Status::system("map shared pages");
   made.ours_ = static_cast<std::byte*>(ours);
-  if (replaces) std::memcpy(ours, at_address(address), bytes);
+  if (replaces) {
+    if (::mprotect(at_address(address), pages, PROT_READ) != 0) return Status::system("protect");
+    std::memcpy(ours, at_address(address), bytes);
+  }
   const int fixed = replaces ? MAP_FIXED : MAP_FIXED_NOREPLACE;
   void* view = ::mmap(at_address(address), pages, protection, MAP_SHARED | fixed, store.file(),
                       static_cast<off_t>(made.in_store_));
+  if (view == MAP_FAILED && replaces) {
+    const Status failed = Status::system("map over the program's pages");
+    ::mprotect(at_address(address), pages, PROT_READ | PROT_WRITE);
+    return failed;
+  }
   if (view == MAP_FAILED && errno == EEXIST) return Status(Code::kBusy, "the address is taken");
   if (view == MAP_FAILED) return Status::system("map at the device's address");
   if (view != at_address(address)) {  // a kernel before 4.17 took the address for a wish
@@ -83,6 +91,21 @@ MirrorMemory::~MirrorMemory() {
   if (ours_ == nullptr) return;
   ::munmap(ours_, whole_pages(bytes_));
   store_->give_back(in_store_, whole_pages(bytes_));
+}
+
+bool MirrorMemory::restore() {
+  const std::size_t pages = whole_pages(bytes_);
+  void* own = ::mmap(nullptr, pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (own == MAP_FAILED) return false;
+  bool moved = ::mprotect(at_address(address_), pages, PROT_READ) == 0;
+  if (moved) {
+    std::memcpy(own, ours_, bytes_);
+    moved = ::mremap(own, pages, pages, MREMAP_MAYMOVE | MREMAP_FIXED, at_address(address_)) !=
+            MAP_FAILED;
+  }
+  if (!moved) ::munmap(own, pages);
+  is_mapped_ = !moved;
+  return moved;
 }
 
 bool MirrorMemory::protect(std::size_t at, std::size_t bytes, int protection) const {

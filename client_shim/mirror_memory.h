@@ -39,7 +39,9 @@ class PageStore {
 class MirrorMemory {
  public:
   // Maps `bytes` (rounded up to whole pages) of zeros at `address`.
-  //   replaces  the range is the program's and gives way; else it must be free
+  //   replaces  the range is the program's and gives way; else it must be free. Its pages may be
+  //             read all the time, and nothing that is written to them is lost: a write between
+  //             the copy and the change finds them protected
   // Errors: kBusy when something is there; kSystem.
   static Result<MirrorMemory> map(PageStore& store, std::uint64_t address, std::size_t bytes,
                                   int protection, bool replaces = false);
@@ -48,6 +50,9 @@ class MirrorMemory {
   ~MirrorMemory();
 
   std::span<std::byte> ours() const { return {ours_, bytes_}; }
+  // The program's pages are its own again, private and open, with these bytes. Like replacing, the
+  // other way round. False: no memory, and nothing has changed but that they may only be read.
+  bool restore();
   // What the program may do with these bytes; `at` is a multiple of the page size.
   // False: out of mappings.
   bool protect(std::size_t at, std::size_t bytes, int protection) const;

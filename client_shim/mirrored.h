@@ -20,10 +20,20 @@ inline constexpr int kMirrorPlacesMax = 16;
 CUresult allocate_mirrored(Client& client, std::size_t bytes, Mirrors::Place place,
                            CUdeviceptr* address);
 
-// Makes host memory of this process (kHost) the device's as well, at an address of the device's.
+// Makes page-locked memory of this process the device's as well; nothing when it is so already. At
+// its own address if it was allocated by CUDA and the server can have memory there, else at another
+// of the device's. Waits for copies of ours in such memory.
+// Errors: CUDA_ERROR_NOT_SUPPORTED for registered memory that is not whole pages of plain memory
+// (host_pages.h), and for what another server has; the link's and the driver's.
 CUresult map_host(Client& client, const Allocation& host);
-// The opposite of either, for host memory; its pages go too. False where it was not mapped.
-bool unmap_host(Client& client, const Allocation& host);
+// The same for allocated memory, and at its own address or not at all.
+// Errors: CUDA_ERROR_ALREADY_MAPPED when the server cannot have memory there.
+CUresult map_host_in_place(Client& client, const Allocation& host);
+// The opposite of either, for host memory. Allocated memory goes, its pages too; registered memory
+// is the program's own again.
+//   mapped  whether it was mapped at all
+// Errors: as Mirrors::restore, for registered memory only; it is mapped still.
+CUresult unmap_host(const Allocation& host, bool* mapped);
 
 // A variable of a module or library, the driver's answer to where it is.
 CUresult mirror_variable(Client& client, CUdeviceptr address, std::size_t bytes,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "client_shim/client.h"
+#include "client_shim/fleet.h"
 #include "client_shim/process.h"
 #include "transport/api/rows.h"
 #include "transport/base/log.h"
@@ -13,9 +14,24 @@ namespace row = api::row;
 namespace {
 
 Fault resolve(const void* address, bool is_write) {
-  Client* client = current_client();
-  if (client == nullptr) return Fault::kNotOurs;
-  return client->mirrors().resolve(reinterpret_cast<std::uint64_t>(address), is_write);
+  Fault fault = Fault::kNotOurs;
+  for_each_client([&](Client& client) {
+    if (fault != Fault::kNotOurs) return;
+    fault = client.mirrors().resolve(reinterpret_cast<std::uint64_t>(address), is_write);
+  });
+  return fault;
+}
+
+// On the pager's thread: its calls are this client's, also in a program with several servers, and
+// no capture of another thread's forbids them.
+bool begin(Client& client) {
+  if (Fleet* fleet = current_fleet()) {
+    if (&fleet->first() != &client && !fleet->first().begin_own_thread()) return false;
+    fleet->thread().serves = &client;
+  }
+  const bool has_begun = client.begin_own_thread();
+  client.this_thread().capture_mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+  return has_begun;
 }
 
 }  // namespace
@@ -24,8 +40,7 @@ Mirrors::Mirrors(Client& client)
     : client_(client),
       pager_([](void* self, std::uint64_t address,
                 bool is_write) { return static_cast<Mirrors*>(self)->touched(address, is_write); },
-             [](void* self) { return static_cast<Mirrors*>(self)->client_.begin_own_thread(); },
-             this) {}
+             [](void* self) { return begin(static_cast<Mirrors*>(self)->client_); }, this) {}
 
 Fault Mirrors::resolve(std::uint64_t address, bool is_write) {
   if (address < lowest_.load(std::memory_order_acquire) ||
@@ -55,9 +70,22 @@ CUresult Mirrors::start(Guarded<All>::Held& all) {
 }
 
 CUresult Mirrors::place(const Place& place) {
+  {
+    auto all = all_.lock();
+    if (CUresult started = start(all); started != CUDA_SUCCESS) return started;
+  }
+  if (!place.replaces) return put(place);
+  // Who writes to it meanwhile is stopped, and asks the pager, who answers when it is done.
+  return pager_.run([&] { return put(place); });
+}
+
+CUresult Mirrors::put(const Place& place) {
   auto all = all_.lock();
-  if (CUresult started = start(all); started != CUDA_SUCCESS) return started;
   const std::uint64_t end = place.address + place.bytes;
+  lowest_.store(std::min(lowest_.load(), place.address), std::memory_order_release);
+  highest_.store(std::max(highest_.load(), end), std::memory_order_release);
+  catch_faults(shim::resolve);
+  if (!place.replaces) client_.allocations().held_ranges().give_way(place.address, place.bytes);
   auto pages = MirrorMemory::map(*store_, place.address, place.bytes, page_rights(place.state),
                                  place.replaces);
   if (!pages.ok()) {
@@ -71,10 +99,34 @@ CUresult Mirrors::place(const Place& place) {
   if (place.access != Access::kHost) held_.fetch_add(mirror->states.held());
   (*all)[place.address] = std::move(mirror);
   count_.store(all->size(), std::memory_order_relaxed);
-  lowest_.store(std::min(lowest_.load(), place.address), std::memory_order_release);
-  highest_.store(std::max(highest_.load(), end), std::memory_order_release);
-  catch_faults(shim::resolve);
   return CUDA_SUCCESS;
+}
+
+CUresult Mirrors::in_context(CUcontext context, FunctionRef<CUresult()> work) {
+  {
+    auto all = all_.lock();
+    if (CUresult started = start(all); started != CUDA_SUCCESS) return started;
+  }
+  return pager_.run([&] {
+    CUstream stream = nullptr;
+    CUresult entered = enter(context, &stream);
+    return entered == CUDA_SUCCESS ? work() : entered;
+  });
+}
+
+CUresult Mirrors::restore(std::uint64_t address) {
+  return pager_.run([&] {
+    auto some = matching([&](const Mirror& each) { return each.place.address == address; });
+    if (some.empty()) return CUDA_ERROR_INVALID_VALUE;
+    Mirror& mirror = *some.front();
+    for (const auto& run : mirror.states.missing(0, mirror.place.bytes)) {
+      CUresult opened = open(mirror, {run, true, false});
+      if (opened != CUDA_SUCCESS) return opened;
+    }
+    if (!mirror.memory.restore()) return CUDA_ERROR_OUT_OF_MEMORY;
+    drop(some);
+    return CUDA_SUCCESS;
+  });
 }
 
 template <class Suits>
@@ -106,9 +158,15 @@ void Mirrors::remove(std::uint64_t address) {
 }
 
 void Mirrors::drop_owner(std::uint64_t owner) {
-  if (!any()) return;
+  if (!any() || owner == 0) return;
   static_cast<void>(pager_.run([&] {
-    drop(matching([&](const Mirror& each) { return owner != 0 && each.place.owner == owner; }));
+    const auto is_its = [&](const Extent& each) { return each.owner == owner; };
+    auto some = matching([&](const Mirror& each) {
+      return std::any_of(each.extents.begin(), each.extents.end(), is_its);
+    });
+    for (auto& each : some) std::erase_if(each->extents, is_its);
+    std::erase_if(some, [](const auto& each) { return !each->extents.empty(); });
+    drop(some);
     return CUDA_SUCCESS;
   }));
 }
@@ -157,8 +215,21 @@ std::optional<Mirrors::Spot> Mirrors::find(std::uint64_t address, std::size_t by
   if (after == all->begin()) return std::nullopt;
   const Place& place = std::prev(after)->second->place;
   const std::uint64_t at = address - place.address;
-  if (at >= place.bytes || bytes > place.bytes - at) return std::nullopt;
-  return Spot{place.device + at, place.is_host};
+  if (at >= place.bytes) return std::nullopt;
+  // A variable may go on in the next one.
+  for (std::uint64_t reached = place.bytes; bytes > reached - at; ++after) {
+    const bool goes_on = after != all->end() && after->first == place.address + reached &&
+                         after->second->place.device == place.device + reached;
+    if (!goes_on) return std::nullopt;
+    reached += after->second->place.bytes;
+  }
+  const std::uint64_t base = place.base != 0 ? place.base : place.device;
+  return Spot{place.device + at, place.is_host, place.is_chosen, base, place.context};
+}
+
+std::uint64_t Mirrors::base_of(std::uint64_t address) {
+  auto spot = find(address, 1);
+  return spot ? spot->base : address;
 }
 
 bool Mirrors::overlaps(std::uint64_t device, std::size_t bytes) {
@@ -207,6 +278,8 @@ CUresult Mirrors::lend_for(const api::RowInfo& info) {
 
 CUresult Mirrors::lend_range(std::uint64_t device, std::size_t bytes, bool writes) {
   if (!any() || bytes == 0) return CUDA_SUCCESS;
+  // What is fetched before the copy is done is old.
+  if (writes) launches_.fetch_add(1, std::memory_order_release);
   return pager_.run([&] {
     auto some = matching([&](const Mirror& each) {
       return each.states.held() > 0 && each.place.device < device + bytes &&

@@ -52,14 +52,25 @@ class Mirrors {
     CUcontext context = nullptr;
     PageState state = PageState::kFresh;
     Access access = Access::kAll;
-    std::uint64_t owner = 0;  // module or library of a variable
-    bool is_host = false;     // host memory, mapped for the device
-    bool replaces = false;    // there is memory of the program's at the address: its bytes are kept
+    std::uint64_t base = 0;  // what the driver knows it by, where that is not `device`
+    bool is_host = false;    // host memory, mapped for the device
+    bool replaces = false;   // there is memory of the program's at the address: its bytes are kept
+    bool is_chosen = false;  // the device's memory is of chosen_address.h
   };
   // Where a part of mirrored memory is for the device.
   struct Spot {
     std::uint64_t device = 0;
     bool is_host = false;
+    bool is_chosen = false;
+    std::uint64_t base = 0;  // what the driver frees it by
+    CUcontext context = nullptr;
+  };
+  // A variable of a module or library.
+  struct Variable {
+    std::uint64_t address = 0;
+    std::size_t bytes = 0;
+    CUcontext context = nullptr;
+    std::uint64_t owner = 0;
   };
 
   explicit Mirrors(Client& client);
@@ -69,7 +80,16 @@ class Mirrors {
 
   // Errors: CUDA_ERROR_ALREADY_MAPPED when something of this process is at the address;
   // CUDA_ERROR_OUT_OF_MEMORY.
+  // Where it replaces the program's pages, other threads may go on touching them.
   CUresult place(const Place& place);
+  // The pages of a variable, which may share its first and last one with others.
+  // Errors: as place, and the link's.
+  CUresult place_variable(const Variable& variable);
+  // Runs `work` on the pager's thread, in this context. There must be, or have been, a mirror.
+  CUresult in_context(CUcontext context, FunctionRef<CUresult()> work);
+  // What was mirrored by replacing is the program's own again, with the current bytes.
+  // Errors: the link's and the driver's; then it is mirrored still.
+  CUresult restore(std::uint64_t address);
   // Forgets the one that begins at `address` and takes the program's pages away.
   void remove(std::uint64_t address);
   void drop_owner(std::uint64_t owner);
@@ -81,8 +101,10 @@ class Mirrors {
   // What was attached to it is everybody's again.
   void stream_destroyed(CUstream stream);
 
-  // Where the device has these bytes of the program's, if they all lie in one mirror.
+  // Where the device has these bytes of the program's, if they are all mirrored.
   std::optional<Spot> find(std::uint64_t address, std::size_t bytes);
+  // What the driver frees the memory at this address by.
+  std::uint64_t base_of(std::uint64_t address);
   // Whether a device range touches any.
   bool overlaps(std::uint64_t device, std::size_t bytes);
 
@@ -107,14 +129,23 @@ class Mirrors {
   void abandon_in_child() { ignore_faults(); }
 
  private:
+  // What of a mirror's pages is the device's: all, but for variables.
+  struct Extent {
+    std::size_t at = 0, bytes = 0;
+    std::uint64_t owner = 0;
+  };
   struct Mirror {
     Mirror(const Place& where, MirrorMemory pages)
-        : place(where), memory(std::move(pages)), states(where.bytes, where.state) {}
+        : place(where),
+          memory(std::move(pages)),
+          states(where.bytes, where.state),
+          extents{{0, where.bytes, 0}} {}
     Place place;
     MirrorMemory memory;
     PageStates states;
-    CUstream stream = nullptr;  // Access::kStream
-    bool is_early = false;      // fetched while work was under way
+    std::vector<Extent> extents;  // apart from each other
+    CUstream stream = nullptr;    // Access::kStream
+    bool is_early = false;        // fetched while work was under way
   };
   using All = std::map<std::uint64_t, std::shared_ptr<Mirror>>;  // by the program's address
   using Some = std::vector<std::shared_ptr<Mirror>>;
@@ -140,6 +171,7 @@ class Mirrors {
 
   // On any thread.
   CUresult start(Guarded<All>::Held& all);
+  CUresult put(const Place& place);
   template <class Suits>
   Some matching(Suits suits);
   void drop(const Some& gone);
@@ -150,6 +182,7 @@ class Mirrors {
   CUresult fill(Mirror& mirror, const PageStates::Run& run);
   CUresult flush(Mirror& mirror, std::size_t at, std::size_t bytes);
   CUresult send(Mirror& mirror, std::size_t at, std::size_t bytes, CUstream stream);
+  CUresult add_variable(Mirror& mirror, const Variable& variable);
   CUresult hand_over(Mirror& mirror, std::size_t at, std::size_t bytes, bool writes);
   void show(const Mirror& mirror, std::size_t at, std::size_t bytes);
   CUresult enter(CUcontext context, CUstream* stream);

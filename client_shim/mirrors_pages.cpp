@@ -5,12 +5,33 @@
 
 #include "client_shim/client.h"
 #include "client_shim/copy.h"
+#include "client_shim/host_pages.h"
 #include "client_shim/mirrors.h"
 #include "transport/api/client_call.h"
 #include "transport/base/log.h"
 
 namespace farcall::shim {
 namespace row = api::row;
+
+namespace {
+
+struct Part {
+  std::size_t at, bytes;
+};
+
+// What of these bytes lies in any of the extents.
+template <class Extents>
+std::vector<Part> parts_of(const Extents& extents, std::size_t at, std::size_t bytes) {
+  std::vector<Part> parts;
+  for (const auto& each : extents) {
+    const std::size_t first = std::max(at, each.at);
+    const std::size_t end = std::min(at + bytes, each.at + each.bytes);
+    if (first < end) parts.push_back({first, end - first});
+  }
+  return parts;
+}
+
+}  // namespace
 
 int Mirrors::page_rights(PageState state) {
   switch (state) {
@@ -25,14 +46,21 @@ CUresult Mirrors::touched(std::uint64_t address, bool is_write) {
   {
     auto all = all_.lock();
     auto after = all->upper_bound(address);
-    if (after == all->begin()) return CUDA_ERROR_NOT_FOUND;
-    mirror = std::prev(after)->second;
+    if (after != all->begin()) mirror = std::prev(after)->second;
   }
-  const std::uint64_t at = address - mirror->place.address;
-  if (at >= whole_pages(mirror->place.bytes)) return CUDA_ERROR_NOT_FOUND;
+  const std::uint64_t at = mirror == nullptr ? 0 : address - mirror->place.address;
+  if (mirror == nullptr || at >= whole_pages(mirror->place.bytes)) {
+    // It may have become mirrored, or have been, when it was touched.
+    return may_touch(address, is_write) ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+  }
   // The last page may go on behind the last byte.
   const std::size_t offset = std::min<std::size_t>(at, mirror->place.bytes - 1);
-  const PageStates::Need need = mirror->states.touch(offset, is_write);
+  PageStates::Need need = mirror->states.touch(offset, is_write);
+  // A block that is opened for writing counts as written, so while work is under way, which may
+  // write to the next ones, it is this one alone.
+  const bool is_under_way =
+      launches_.load(std::memory_order_acquire) != settled_.load(std::memory_order_acquire);
+  if (is_write && is_under_way) need.run.bytes = std::min(need.run.bytes, kMirrorBlockBytes);
   if (need.run.bytes > 0) return open(*mirror, need);
   // Another thread's touch has been here, or pages and states came apart: the states are right.
   const std::size_t block = offset / kMirrorBlockBytes * kMirrorBlockBytes;
@@ -94,13 +122,87 @@ CUresult Mirrors::fill(Mirror& mirror, const PageStates::Run& run) {
   CUstream stream = nullptr;
   CUresult entered = enter(mirror.place.context, &stream);
   if (entered != CUDA_SUCCESS) return entered;
-  void* to = mirror.memory.ours().data() + run.at;
-  return receive(client_, {mirror.place.device + run.at, to, run.bytes, stream, true});
+  for (const auto& part : parts_of(mirror.extents, run.at, run.bytes)) {
+    void* to = mirror.memory.ours().data() + part.at;
+    CUresult filled =
+        receive(client_, {mirror.place.device + part.at, to, part.bytes, stream, true});
+    if (filled != CUDA_SUCCESS) return filled;
+  }
+  return CUDA_SUCCESS;
 }
 
 CUresult Mirrors::send(Mirror& mirror, std::size_t at, std::size_t bytes, CUstream stream) {
-  void* from = mirror.memory.ours().data() + at;
-  return send_known(client_, {mirror.place.device + at, from, bytes, stream, true});
+  for (const auto& part : parts_of(mirror.extents, at, bytes)) {
+    void* from = mirror.memory.ours().data() + part.at;
+    CUresult sent =
+        send_known(client_, {mirror.place.device + part.at, from, part.bytes, stream, true});
+    if (sent != CUDA_SUCCESS) return sent;
+  }
+  return CUDA_SUCCESS;
+}
+
+// The pages are mirrored; of this variable nothing has been seen yet. Where the program may touch
+// them already, its bytes must be there.
+CUresult Mirrors::add_variable(Mirror& mirror, const Variable& variable) {
+  const std::uint64_t first = std::max(variable.address, mirror.place.address);
+  const std::uint64_t end =
+      std::min(variable.address + variable.bytes, mirror.place.address + mirror.place.bytes);
+  const Extent extent{first - mirror.place.address, end - first, variable.owner};
+  if (!parts_of(mirror.extents, extent.at, extent.bytes).empty()) return CUDA_SUCCESS;
+  for (std::size_t at = extent.at; at < extent.at + extent.bytes;) {
+    const std::size_t next =
+        std::min((at / kMirrorBlockBytes + 1) * kMirrorBlockBytes, extent.at + extent.bytes);
+    if (mirror.states.at(at) != PageState::kDevice) {
+      CUstream stream = nullptr;
+      CUresult got = enter(mirror.place.context, &stream);
+      void* to = mirror.memory.ours().data() + at;
+      if (got == CUDA_SUCCESS) {
+        got = receive(client_, {mirror.place.device + at, to, next - at, stream, true});
+      }
+      if (got != CUDA_SUCCESS) return got;
+    }
+    at = next;
+  }
+  mirror.extents.push_back(extent);
+  return CUDA_SUCCESS;
+}
+
+CUresult Mirrors::place_variable(const Variable& variable) {
+  const std::uint64_t page = whole_pages(1);
+  const std::uint64_t end = whole_pages(variable.address + variable.bytes);
+  for (std::uint64_t at = variable.address / page * page; at < end;) {
+    // From here to the next that is mirrored already, or through that.
+    std::shared_ptr<Mirror> known;
+    std::uint64_t next = end;
+    {
+      auto all = all_.lock();
+      auto after = all->upper_bound(at);
+      if (after != all->end()) next = std::min(end, after->first);
+      if (after != all->begin()) {
+        const auto& before = std::prev(after)->second;
+        const std::uint64_t its_end = before->place.address + whole_pages(before->place.bytes);
+        if (its_end > at) known = before;
+        if (its_end > at) next = its_end;
+      }
+    }
+    const bool is_new = known == nullptr;
+    if (is_new) {
+      Place place;
+      place.address = place.device = at;
+      place.bytes = next - at;
+      place.context = variable.context;
+      place.state = PageState::kDevice;  // its first value is there
+      if (CUresult placed = this->place(place); placed != CUDA_SUCCESS) return placed;
+      known = all_.lock()->at(at);
+    }
+    CUresult added = pager_.run([&] {
+      if (is_new) known->extents.clear();
+      return add_variable(*known, variable);
+    });
+    if (added != CUDA_SUCCESS) return added;
+    at = next;
+  }
+  return CUDA_SUCCESS;
 }
 
 // What the device has not is on it when this returns, whatever its streams are doing.

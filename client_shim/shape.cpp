@@ -213,6 +213,10 @@ CUresult shape_of(const Allocations& allocations, const CUDA_MEMCPY3D& copy, Sha
 
 namespace {
 
+const void* host_of(const Side& side) {
+  return side.place == Place::kHost ? reinterpret_cast<const void*>(side.row_at(0, 0)) : nullptr;
+}
+
 // A host side that is mirrored memory is the device's as well.
 bool move_to_device(Mirrors& mirrors, const Shape& shape, Side* side) {
   if (side->place != Place::kHost) return false;
@@ -230,11 +234,15 @@ bool move_to_device(Mirrors& mirrors, const Shape& shape, Side* side) {
 CUresult copy_shape(Client& client, const Shape& shape, CUstream stream, bool is_async) {
   if (CUresult bad = judge_context(client, stream); bad != CUDA_SUCCESS) return bad;
   if (shape.width == 0 || shape.rows == 0 || shape.slices == 0) return CUDA_SUCCESS;
+  HostUses::Use from_use(client.allocations().host_uses(), host_of(shape.from));
+  HostUses::Use to_use(client.allocations().host_uses(), host_of(shape.to));
   if (client.mirrors().any()) {
     Shape moved = shape;
     const bool from_moved = move_to_device(client.mirrors(), shape, &moved.from);
     const bool to_moved = move_to_device(client.mirrors(), shape, &moved.to);
     if (from_moved || to_moved) {
+      from_use.end();
+      to_use.end();
       CUresult copied = copy_shape(client, moved, stream, is_async);
       const bool waits = !is_async && copied == CUDA_SUCCESS;
       return waits ? cuStreamSynchronize(CU_STREAM_LEGACY) : copied;

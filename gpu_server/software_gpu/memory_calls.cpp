@@ -4,6 +4,7 @@
 
 #include "gpu_server/software_gpu/checks.h"
 #include "gpu_server/software_gpu/driver.h"
+#include "gpu_server/software_gpu/managed_facts.h"
 #include "transport/base/log.h"
 
 namespace farcall::softgpu {
@@ -29,6 +30,11 @@ void unmap_everywhere(std::uint64_t base) {
 }
 
 }  // namespace
+
+cuda::RangeFacts& managed_facts() {
+  static auto* const facts = new cuda::RangeFacts;
+  return *facts;
+}
 
 CUresult allocate(Context& context, std::size_t bytes, MemoryKind kind, unsigned flags,
                   CUdeviceptr* address, const Pool* pool) {
@@ -97,6 +103,9 @@ void give_back(const Allocation& allocation) {
     case MemoryKind::kHostRegistered: unmap_everywhere(allocation.base); break;
     default:
       note_taken_back(allocation);
+      if (allocation.kind == MemoryKind::kManaged) {
+        managed_facts().forget({allocation.base, allocation.bytes});
+      }
       // Its only failure is an address that is not ours, and the book says it is.
       (void)allocation.context->device().memory().release(allocation.base).ok();
   }

@@ -30,6 +30,16 @@ CUresult VirtualMemory::reserve(std::size_t bytes, std::size_t align, CUdevicept
   align = std::max(align, kStep);
   std::size_t room = 0;
   if (__builtin_add_overflow(bytes, align, &room)) return CUDA_ERROR_OUT_OF_MEMORY;
+  if (wish != 0 && wish % align == 0) {
+    void* there = ::mmap(at(wish), bytes, PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (there == at(wish)) {
+      state_.lock()->ranges[wish] = bytes;
+      *address = wish;
+      return CUDA_SUCCESS;
+    }
+    if (there != MAP_FAILED) ::munmap(there, bytes);  // a kernel before 4.17
+  }
   // More than is asked for, to find an aligned part in it.
   void* got = ::mmap(at(wish), room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (got == MAP_FAILED) return CUDA_ERROR_OUT_OF_MEMORY;

@@ -55,14 +55,16 @@ class FakeDevice {
   std::vector<std::byte> launched;       // parameters of the last launch, back to back
   unsigned launched_grid[3] = {};
 
+ protected:
+  static void note(const char* function) {
+    std::lock_guard lock(self()->mutex_);
+    ++self()->counts_[function];
+  }
+
  private:
   static FakeDevice*& self() {
     static FakeDevice* the_one = nullptr;
     return the_one;
-  }
-  static void note(const char* function) {
-    std::lock_guard lock(self()->mutex_);
-    ++self()->counts_[function];
   }
   static CUresult copy(CUdeviceptr at, void* host, std::size_t bytes, bool to_device);
   void add_contexts(api::Driver& driver);

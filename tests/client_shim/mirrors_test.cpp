@@ -230,3 +230,71 @@ TEST_CASE("a fault of the program's own reaches its own handler, also one instal
   ::sigaction(SIGSEGV, &before, nullptr);
   ::munmap(g_page, 4096);
 }
+
+TEST_CASE("a driver whose managed memory does not begin with a page is served all the same") {
+  ManagedDevice device;
+  device.skew = 0x210;
+  World world(device);
+  world.use_device();
+  Kernel kernel;
+  Managed first(100), second(kBlock + 1);
+  CHECK(first.address % 4096 == 0);
+  CHECK(second.address % 4096 == 0);
+  first.bytes[99] = 1;
+  second.bytes[kBlock] = 2;
+  device.kernel = [&] {
+    CHECK(device.at(first.address)[99] == 1);
+    CHECK(device.at(second.address)[kBlock] == 2);
+    device.at(second.address)[0] = 3;
+  };
+  CUDA_OK(kernel.launch());
+  CUDA_OK(cuCtxSynchronize());
+  CHECK(second.bytes[0] == 3);
+  CUDA_OK(cuMemFree_v2(second.address));
+  CUDA_OK(cuCtxSynchronize());
+  CHECK(device.freed + 4096 - device.skew == second.address);  // by the address it gave
+}
+
+TEST_CASE("variables share pages with each other, and with what is nobody's") {
+  ManagedDevice device;
+  World world(device);
+  world.use_device();
+  Kernel kernel;
+  device.free_room();
+  Mirrors& mirrors = current_client()->mirrors();
+  CUcontext context = nullptr;
+  CUDA_OK(cuCtxGetCurrent(&context));
+  const CUdeviceptr base = device.base();
+  std::memset(device.at(base), 0xee, 3 * 4096);
+  device.at(base + 16)[0] = 1;
+  device.at(base + 4090)[0] = 2;
+  device.at(base + 2 * 4096)[0] = 3;
+  CUDA_OK(mirrors.place_variable({base + 16, 4, context, 5}));
+  auto* small = reinterpret_cast<volatile unsigned char*>(base + 16);
+  CHECK(small[0] == 1);
+  small[1] = 11;  // the page is the program's now
+  // From the same page to the third one.
+  CUDA_OK(mirrors.place_variable({base + 4090, 4096 + 10, context, 6}));
+  auto* large = reinterpret_cast<volatile unsigned char*>(base + 4090);
+  CHECK(large[0] == 2);
+  CHECK(large[4102] == 3);
+  CHECK(small[1] == 11);
+  CHECK(mirrors.find(base + 4090, 4096 + 10).has_value());
+  large[4103] = 33;
+  CUDA_OK(mirrors.place_variable({base + 16, 4, context, 5}));  // asked for again
+  device.kernel = [&] {
+    CHECK(device.at(base)[17] == 11);
+    CHECK(device.at(base)[0] == 0xee);  // not ours
+    CHECK(device.at(base)[20] == 0xee);
+    CHECK(device.at(base + 4090)[4103] == 33);
+    CHECK(device.at(base + 4090)[4106] == 0xee);
+    device.at(base + 4090)[5] = 22;
+  };
+  CUDA_OK(kernel.launch());
+  CUDA_OK(cuCtxSynchronize());
+  CHECK(large[5] == 22);
+  mirrors.drop_owner(5);
+  CHECK(large[4103] == 33);
+  mirrors.drop_owner(6);
+  CHECK(!mirrors.any());
+}

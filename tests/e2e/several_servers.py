@@ -1,6 +1,6 @@
 """One program, several servers: it sees the devices of all of them.
 
-    several_servers.py BUILD union | structures | lost | unreachable | commands
+    several_servers.py BUILD union | structures | lost | unreachable | commands | managed
 """
 import json
 import signal
@@ -88,5 +88,13 @@ def commands(build):
         expect(done.returncode != 0 and "127.0.0.1:1" in done.stderr, done.stdout + done.stderr)
 
 
+def managed(build):
+    """Managed and page-locked memory on each of two servers, in one process."""
+    with Pool(build) as a, Pool(build, beside=a) as b:
+        done = a.run([a.program("managed_devices"), "apart"], FARCALL_SERVER=servers(a, b))
+        expect(done.returncode == 0, done.stdout + done.stderr)
+        expect("managed_devices" in done.stdout, done.stdout + done.stderr)
+
+
 main({"union": union, "structures": structures, "lost": lost, "unreachable": unreachable,
-      "commands": commands})
+      "commands": commands, "managed": managed})

@@ -22,11 +22,6 @@ CUresult take_out(std::uint64_t base, Suits suits, Allocation* allocation) {
   return CUDA_SUCCESS;
 }
 
-bool is_managed(CUdeviceptr address) {
-  auto known = driver().addresses.find(address);
-  return known && known->kind == MemoryKind::kManaged;
-}
-
 }  // namespace
 }  // namespace farcall::softgpu
 
@@ -192,34 +187,5 @@ CUresult cuMemHostGetFlags(unsigned* pFlags, void* p) {
   }
   *pFlags = known->flags | CU_MEMHOSTALLOC_DEVICEMAP;
   return CUDA_SUCCESS;
-}
-
-// --- managed memory: advice about where pages live, and there is one place -----------------------
-
-CUresult cuMemAdvise_v2(CUdeviceptr devPtr, size_t, CUmem_advise, CUmemLocation) {
-  Context* context = nullptr;
-  if (CUresult failed = require_context(&context)) return failed;
-  return is_managed(devPtr) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-}
-
-CUresult cuMemAdvise(CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUdevice) {
-  return cuMemAdvise_v2(devPtr, count, advice, {});
-}
-
-CUresult cuMemPrefetchAsync_v2(CUdeviceptr devPtr, size_t, CUmemLocation, unsigned flags,
-                               CUstream hStream) {
-  std::shared_ptr<Stream> stream;
-  if (CUresult failed = find_stream(hStream, &stream)) return failed;
-  return flags == 0 && is_managed(devPtr) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-}
-
-CUresult cuMemPrefetchAsync(CUdeviceptr devPtr, size_t count, CUdevice, CUstream hStream) {
-  return cuMemPrefetchAsync_v2(devPtr, count, {}, 0, hStream);
-}
-
-CUresult cuStreamAttachMemAsync(CUstream hStream, CUdeviceptr dptr, size_t, unsigned) {
-  std::shared_ptr<Stream> stream;
-  if (CUresult failed = find_stream(hStream, &stream)) return failed;
-  return is_managed(dptr) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 }

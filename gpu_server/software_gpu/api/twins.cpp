@@ -83,6 +83,50 @@ CUresult cuMemPrefetchAsync_v2_ptsz(CUdeviceptr devPtr, size_t count, CUmemLocat
   return cuMemPrefetchAsync_v2(devPtr, count, location, flags, own(hStream));
 }
 
+CUresult cuMemPrefetchBatchAsync_ptsz(CUdeviceptr* at, size_t* bytes, size_t count,
+                                      CUmemLocation* locations, size_t* first, size_t locationCount,
+                                      unsigned long long flags, CUstream hStream) {
+  return cuMemPrefetchBatchAsync(at, bytes, count, locations, first, locationCount, flags,
+                                 own(hStream));
+}
+
+CUresult cuMemDiscardBatchAsync_ptsz(CUdeviceptr* at, size_t* bytes, size_t count,
+                                     unsigned long long flags, CUstream hStream) {
+  return cuMemDiscardBatchAsync(at, bytes, count, flags, own(hStream));
+}
+
+CUresult cuMemDiscardAndPrefetchBatchAsync_ptsz(CUdeviceptr* at, size_t* bytes, size_t count,
+                                                CUmemLocation* locations, size_t* first,
+                                                size_t locationCount, unsigned long long flags,
+                                                CUstream hStream) {
+  return cuMemDiscardAndPrefetchBatchAsync(at, bytes, count, locations, first, locationCount, flags,
+                                           own(hStream));
+}
+
+CUresult cuMemcpyBatchAsync_ptsz(CUdeviceptr* to, CUdeviceptr* from, size_t* bytes, size_t count,
+                                 CUmemcpyAttributes* attributes, size_t* first,
+                                 size_t attributeCount, size_t* failed, CUstream hStream) {
+  return cuMemcpyBatchAsync(to, from, bytes, count, attributes, first, attributeCount, failed,
+                            own(hStream));
+}
+
+CUresult cuMemcpyBatchAsync_v2_ptsz(CUdeviceptr* to, CUdeviceptr* from, size_t* bytes, size_t count,
+                                    CUmemcpyAttributes* attributes, size_t* first,
+                                    size_t attributeCount, CUstream hStream) {
+  return cuMemcpyBatchAsync_v2(to, from, bytes, count, attributes, first, attributeCount,
+                               own(hStream));
+}
+
+CUresult cuMemcpy3DBatchAsync_ptsz(size_t count, CUDA_MEMCPY3D_BATCH_OP* ops, size_t* failed,
+                                   unsigned long long flags, CUstream hStream) {
+  return cuMemcpy3DBatchAsync(count, ops, failed, flags, own(hStream));
+}
+
+CUresult cuMemcpy3DBatchAsync_v2_ptsz(size_t count, CUDA_MEMCPY3D_BATCH_OP* ops,
+                                      unsigned long long flags, CUstream hStream) {
+  return cuMemcpy3DBatchAsync_v2(count, ops, flags, own(hStream));
+}
+
 CUresult cuMemcpy2DAsync_v2_ptsz(const CUDA_MEMCPY2D* pCopy, CUstream hStream) {
   return cuMemcpy2DAsync_v2(pCopy, own(hStream));
 }
