@@ -13,6 +13,7 @@
 
 #include "client_shim/allocations.h"
 #include "client_shim/array_sizes.h"
+#include "client_shim/captures.h"
 #include "client_shim/completions.h"
 #include "client_shim/contexts.h"
 #include "client_shim/flusher.h"
@@ -51,6 +52,8 @@ class Client {
     unsigned number = 0;  // of the server: the mark of all its handles (transport/api/handles.h)
     // Shared, because an address must lead to its owner whichever client is asked.
     std::shared_ptr<Allocations> allocations = std::make_shared<Allocations>();
+    // Shared, because what one server's captures forbid is forbidden for all.
+    std::shared_ptr<Captures> captures = std::make_shared<Captures>();
   };
   // Sends the open call over a fresh session and waits for the devices: all_devices().
   // Errors: as the link's; kDriver when the server's driver could not start.
@@ -122,6 +125,7 @@ class Client {
   Landings& landings() { return landings_; }
   LandingWatch& landing_watch() { return landing_watch_; }
   Allocations& allocations() { return *seat_.allocations; }
+  Captures& captures() { return *seat_.captures; }
   ArraySizes& array_sizes() { return array_sizes_; }
   Mirrors& mirrors() { return mirrors_; }
   cuda::RangeFacts& range_facts() { return range_facts_; }

@@ -84,6 +84,8 @@ class Completions {
   // A context has gone, or a call has failed that the program took for done: nothing is known.
   void forget_all();
 
+  // False: it was never recorded, or nothing is known of it.
+  bool was_recorded(CUevent event) { return state_.lock()->events.contains(event); }
   // The call that recorded the event last; 0 when it is not known.
   std::uint32_t latest_record(CUevent event);
   // What `call` recorded of the event is done.

@@ -1,5 +1,7 @@
 #include "client_shim/contexts.h"
 
+#include <utility>
+
 namespace farcall::shim {
 // The errors after which CUDA allows nothing but to destroy the context.
 bool Contexts::is_fault(CUresult result) {
@@ -39,7 +41,7 @@ bool Contexts::is_alone(CUcontext context) {
   for (const auto& [other, facts] : state->known) {
     if (other == context) continue;
     auto ordinal = static_cast<std::size_t>(facts.ordinal);
-    if (!facts.is_primary || state->primaries[ordinal].retains > 0) return false;
+    if (!facts.is_primary || state->primaries[ordinal].is_active) return false;
   }
   return true;
 }
@@ -102,8 +104,11 @@ void Contexts::set_primary_flags(int ordinal, unsigned flags) {
   state_.lock()->primaries[static_cast<std::size_t>(ordinal)].flags = flags;
 }
 
-int Contexts::retain_primary(int ordinal) {
-  return ++state_.lock()->primaries[static_cast<std::size_t>(ordinal)].retains;
+bool Contexts::retain_primary(int ordinal) {
+  auto state = state_.lock();
+  Primary& primary = state->primaries[static_cast<std::size_t>(ordinal)];
+  ++primary.retains;
+  return !std::exchange(primary.is_active, true);
 }
 
 int Contexts::release_primary(int ordinal) {
@@ -112,8 +117,9 @@ int Contexts::release_primary(int ordinal) {
   return retains == 0 ? -1 : --retains;
 }
 
-void Contexts::reset_primary(int ordinal) {
-  state_.lock()->primaries[static_cast<std::size_t>(ordinal)].retains = 0;
+bool Contexts::end_primary(int ordinal) {
+  auto state = state_.lock();
+  return std::exchange(state->primaries[static_cast<std::size_t>(ordinal)].is_active, false);
 }
 
 }  // namespace farcall::shim

@@ -57,9 +57,11 @@ class Contexts {
   void clear_fault(CUcontext context);
 
   // Primary contexts are counted here; the server retains each at most once.
+  // Resetting one ends it without releasing it: then it is retained and not active.
   struct Primary {
     int retains = 0;
     unsigned flags = 0;
+    bool is_active = false;
   };
   Primary primary(int ordinal);
   void set_primary_flags(int ordinal, unsigned flags);
@@ -69,11 +71,12 @@ class Contexts {
   std::unique_lock<std::recursive_mutex> primary_turn(int ordinal) {
     return std::unique_lock(turns_[static_cast<std::size_t>(ordinal)]);
   }
+  // True: it was not active, so the server must hear of it.
+  bool retain_primary(int ordinal);
   // Returns the count after the change; -1 when there was nothing to release.
-  int retain_primary(int ordinal);
   int release_primary(int ordinal);
-  // The primary context is gone, whoever retained it.
-  void reset_primary(int ordinal);
+  // The primary context is gone, whoever retained it. Returns whether it was active.
+  bool end_primary(int ordinal);
 
  private:
   struct State {

@@ -93,6 +93,7 @@ struct Around<row::cuCtxDestroy_v2> {
       client.contexts().drop(context, is_below || client.has_threads());
       client.completions().forget_all();
       client.allocations().drop_context(context);
+      recheck_captures(client);
       return destroyed;
     });
   }

@@ -14,7 +14,8 @@ void drop_memory(Client& client, CUcontext context) {
 
 }  // namespace
 
-// Retains are counted here (hand_context.cpp); the server hears of the first and the last.
+// Retains are counted here (hand_context.cpp); the server hears of the first and the last, and of
+// the first after a reset.
 template <>
 struct Around<row::cuDevicePrimaryCtxRelease_v2> {
   static CUresult call(CUdevice ordinal) {
@@ -24,7 +25,8 @@ struct Around<row::cuDevicePrimaryCtxRelease_v2> {
       auto turn = client.contexts().primary_turn(ordinal);
       int left = client.contexts().release_primary(ordinal);
       if (left < 0) return CUDA_ERROR_INVALID_CONTEXT;
-      if (left > 0) return CUDA_SUCCESS;
+      // Nothing is left of one that was reset and that nobody retained again.
+      if (left > 0 || !client.contexts().end_primary(ordinal)) return CUDA_SUCCESS;
       auto context = handle_of<CUcontext>(device->primary_context);
       cuda::context_storage_reset(context);
       Ending ending(client);
@@ -32,6 +34,7 @@ struct Around<row::cuDevicePrimaryCtxRelease_v2> {
       if (ending.is_over() || Contexts::is_fault(released)) drop_memory(client, context);
       client.contexts().clear_fault(context);
       client.completions().forget_all();
+      recheck_captures(client);
       return released;
     });
   }
@@ -50,7 +53,7 @@ struct Around<row::cuDevicePrimaryCtxReset_v2> {
       CUresult reset = ending.of(api::call<row::cuDevicePrimaryCtxReset_v2>(ordinal));
       if (ending.is_over() || Contexts::is_fault(reset)) {
         drop_memory(client, context);
-        client.contexts().reset_primary(ordinal);
+        client.contexts().end_primary(ordinal);
       }
       client.contexts().clear_fault(context);
       // Until somebody retains it again.
@@ -58,6 +61,7 @@ struct Around<row::cuDevicePrimaryCtxReset_v2> {
         client.contexts().note_result(context, CUDA_ERROR_CONTEXT_IS_DESTROYED);
       }
       client.completions().forget_all();
+      recheck_captures(client);
       return reset;
     });
   }
@@ -80,7 +84,7 @@ struct Around<row::cuDevicePrimaryCtxGetState> {
       if (client.snapshot().device(ordinal) == nullptr) return CUDA_ERROR_INVALID_DEVICE;
       auto primary = client.contexts().primary(ordinal);
       *flags = primary.flags;
-      *active = primary.retains > 0 ? 1 : 0;
+      *active = primary.is_active ? 1 : 0;
       return CUDA_SUCCESS;
     });
   }

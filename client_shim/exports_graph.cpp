@@ -2,6 +2,8 @@
 #include "client_shim/around.h"
 #include "client_shim/graph_copies.h"
 #include "client_shim/graph_kept.h"
+#include "client_shim/graph_list_calls.h"
+#include "client_shim/graph_nodes.h"
 #include "transport/api/client_call.h"
 
 namespace farcall::shim {
@@ -18,6 +20,104 @@ CUresult with_event(CUevent event, A... arguments) {
 }
 
 }  // namespace
+
+template <>
+struct Around<row::cuGraphGetNodes> {
+  static CUresult call(CUgraph graph, CUgraphNode* nodes, std::size_t* count) {
+    return list_nodes<row::cuGraphGetNodes>(api::hand::kNodes, graph, nodes, count);
+  }
+};
+
+template <>
+struct Around<row::cuGraphGetRootNodes> {
+  static CUresult call(CUgraph graph, CUgraphNode* nodes, std::size_t* count) {
+    return list_nodes<row::cuGraphGetRootNodes>(api::hand::kRootNodes, graph, nodes, count);
+  }
+};
+
+template <>
+struct Around<row::cuGraphGetEdges> {
+  static CUresult call(CUgraph graph, CUgraphNode* from, CUgraphNode* to, std::size_t* count) {
+    return read_list({api::hand::kEdges, id_of(graph)}, {from, to, nullptr, count},
+                     [&] { return api::call<row::cuGraphGetEdges>(graph, from, to, count); });
+  }
+};
+
+template <>
+struct Around<row::cuGraphGetEdges_v2> {
+  static CUresult call(CUgraph graph, CUgraphNode* from, CUgraphNode* to, CUgraphEdgeData* data,
+                       std::size_t* count) {
+    return read_list({api::hand::kEdges, id_of(graph)}, {from, to, data, count}, [&] {
+      return api::call<row::cuGraphGetEdges_v2>(graph, from, to, data, count);
+    });
+  }
+};
+
+template <>
+struct Around<row::cuGraphNodeGetDependencies> {
+  static CUresult call(CUgraphNode node, CUgraphNode* nodes, std::size_t* count) {
+    return list_nodes<row::cuGraphNodeGetDependencies>(api::hand::kDependencies, node, nodes,
+                                                       count);
+  }
+};
+
+template <>
+struct Around<row::cuGraphNodeGetDependencies_v2> {
+  static CUresult call(CUgraphNode node, CUgraphNode* nodes, CUgraphEdgeData* data,
+                       std::size_t* count) {
+    return list_nodes<row::cuGraphNodeGetDependencies_v2>(api::hand::kDependencies, node, nodes,
+                                                          data, count);
+  }
+};
+
+template <>
+struct Around<row::cuGraphNodeGetDependentNodes> {
+  static CUresult call(CUgraphNode node, CUgraphNode* nodes, std::size_t* count) {
+    return list_nodes<row::cuGraphNodeGetDependentNodes>(api::hand::kDependentNodes, node, nodes,
+                                                         count);
+  }
+};
+
+template <>
+struct Around<row::cuGraphNodeGetDependentNodes_v2> {
+  static CUresult call(CUgraphNode node, CUgraphNode* nodes, CUgraphEdgeData* data,
+                       std::size_t* count) {
+    return list_nodes<row::cuGraphNodeGetDependentNodes_v2>(api::hand::kDependentNodes, node, nodes,
+                                                            data, count);
+  }
+};
+
+template <>
+struct Around<row::cuGraphAddDependencies> {
+  static CUresult call(CUgraph graph, const CUgraphNode* from, const CUgraphNode* to,
+                       std::size_t count) {
+    return change_edges<row::cuGraphAddDependencies>(graph, from, to, count);
+  }
+};
+
+template <>
+struct Around<row::cuGraphAddDependencies_v2> {
+  static CUresult call(CUgraph graph, const CUgraphNode* from, const CUgraphNode* to,
+                       const CUgraphEdgeData* data, std::size_t count) {
+    return change_edges<row::cuGraphAddDependencies_v2>(graph, from, to, data, count);
+  }
+};
+
+template <>
+struct Around<row::cuGraphRemoveDependencies> {
+  static CUresult call(CUgraph graph, const CUgraphNode* from, const CUgraphNode* to,
+                       std::size_t count) {
+    return change_edges<row::cuGraphRemoveDependencies>(graph, from, to, count);
+  }
+};
+
+template <>
+struct Around<row::cuGraphRemoveDependencies_v2> {
+  static CUresult call(CUgraph graph, const CUgraphNode* from, const CUgraphNode* to,
+                       const CUgraphEdgeData* data, std::size_t count) {
+    return change_edges<row::cuGraphRemoveDependencies_v2>(graph, from, to, data, count);
+  }
+};
 
 template <>
 struct Around<row::cuGraphAddEventRecordNode> {
@@ -172,9 +272,25 @@ template <>
 struct Around<row::cuGraphInstantiateWithFlags> {
   static CUresult call(CUgraphExec* exec, CUgraph graph, unsigned long long flags) {
     return with_client([&](Client& client) {
+      if (CUresult no = refuse_device_launch(flags); no != CUDA_SUCCESS) return no;
       CUresult made = api::call<row::cuGraphInstantiateWithFlags>(exec, graph, flags);
       if (made == CUDA_SUCCESS) client.graph_copies().instantiated(graph, *exec);
       return made;
+    });
+  }
+};
+
+// The driver's list of who may touch the memory is not the program's to keep.
+template <>
+struct Around<row::cuGraphMemAllocNodeGetParams> {
+  static CUresult call(CUgraphNode node, CUDA_MEM_ALLOC_NODE_PARAMS* params) {
+    return with_client([&](Client& client) {
+      CUresult got = api::call<row::cuGraphMemAllocNodeGetParams>(node, params);
+      GraphKept::Node* kept = got == CUDA_SUCCESS ? client.graph_kept().find(node) : nullptr;
+      if (kept == nullptr || kept->access.empty()) return got;
+      params->accessDescs = kept->access.data();
+      params->accessDescCount = kept->access.size();
+      return got;
     });
   }
 };

@@ -32,13 +32,20 @@ CUresult create(CUstream* stream, A... how) {
 }
 
 template <class Row, class... A>
-CUresult begin_capture(A... arguments) {
+CUresult begin_capture(const Captures::Capture& capture, A... arguments) {
+  if (!Captures::is_mode(capture.mode)) return CUDA_ERROR_INVALID_VALUE;
   return with_client([&](Client& client) {
     // Before it begins, so that no other thread's wait is answered here once it has. What a capture
     // refuses is asked for from now on, so that the program hears of it at the call.
     client.completions().capture_begins();
     CUresult begun = api::call<Row>(arguments...);
-    if (begun != CUDA_SUCCESS) client.completions().capture_ends();
+    if (begun != CUDA_SUCCESS) {
+      client.completions().capture_ends();
+      return begun;
+    }
+    Captures::Capture made = capture;
+    made.client = &client;
+    client.captures().begun(made);
     return begun;
   });
 }
@@ -67,6 +74,9 @@ struct Around<row::cuStreamDestroy_v2> {
     return with_client([&](Client& client) {
       client.completions().destroyed(stream);
       client.mirrors().stream_destroyed(stream);
+      if (client.captures().any() && client.captures().ended(stream).client != nullptr) {
+        client.completions().capture_ends();
+      }
       return api::call<row::cuStreamDestroy_v2>(stream);
     });
   }
@@ -87,7 +97,7 @@ struct Around<row::cuStreamQuery> {
 template <>
 struct Around<row::cuStreamBeginCapture_v2> {
   static CUresult call(CUstream stream, CUstreamCaptureMode mode) {
-    return begin_capture<row::cuStreamBeginCapture_v2>(stream, mode);
+    return begin_capture<row::cuStreamBeginCapture_v2>({nullptr, stream, mode}, stream, mode);
   }
 };
 
@@ -95,8 +105,9 @@ template <>
 struct Around<row::cuStreamBeginCaptureToGraph> {
   static CUresult call(CUstream stream, CUgraph graph, const CUgraphNode* after,
                        const CUgraphEdgeData* edges, std::size_t count, CUstreamCaptureMode mode) {
-    return begin_capture<row::cuStreamBeginCaptureToGraph>(stream, graph, after, edges, count,
-                                                           mode);
+    const Captures::Capture capture{nullptr, stream, mode, false};
+    return begin_capture<row::cuStreamBeginCaptureToGraph>(capture, stream, graph, after, edges,
+                                                           count, mode);
   }
 };
 
@@ -113,31 +124,16 @@ struct Around<row::cuStreamBatchMemOp_v2> {
 template <>
 struct Around<row::cuStreamEndCapture> {
   static CUresult call(CUstream stream, CUgraph* graph) {
-    return with_client([&](Client& client) {
-      CUresult ended = api::call<row::cuStreamEndCapture>(stream, graph);
-      // Whatever else it answers, there may still be a capture: then waits go on being asked for.
-      if (ended == CUDA_SUCCESS || ended == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED ||
-          ended == CUDA_ERROR_STREAM_CAPTURE_UNJOINED) {
-        client.completions().capture_ends();
-      }
-      // "If capture was invalidated … then a NULL graph will be returned."
-      const bool is_spoilt = ended == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED ||
-                             ended == CUDA_ERROR_STREAM_CAPTURE_UNJOINED;
-      if (is_spoilt && graph != nullptr) *graph = nullptr;
-      return ended;
-    });
+    return with_client([&](Client& client) { return end_capture(client, stream, graph); });
   }
 };
 
 template <>
 struct Around<row::cuThreadExchangeStreamCaptureMode> {
   static CUresult call(CUstreamCaptureMode* mode) {
-    return answer("cuThreadExchangeStreamCaptureMode", [&](Client& client) {
-      if (mode == nullptr || *mode < CU_STREAM_CAPTURE_MODE_GLOBAL ||
-          *mode > CU_STREAM_CAPTURE_MODE_RELAXED) {
-        return CUDA_ERROR_INVALID_VALUE;
-      }
-      *mode = std::exchange(client.this_thread().capture_mode, *mode);
+    return answer("cuThreadExchangeStreamCaptureMode", [&](Client&) {
+      if (mode == nullptr || !Captures::is_mode(*mode)) return CUDA_ERROR_INVALID_VALUE;
+      *mode = Captures::exchange_mode(*mode);
       return CUDA_SUCCESS;
     });
   }

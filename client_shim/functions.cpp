@@ -39,8 +39,9 @@ std::string Functions::key(std::uint64_t owner, const std::string& name) {
 }
 
 void Functions::add(FunctionFacts facts) {
-  auto shared = std::make_shared<const FunctionFacts>(std::move(facts));
   auto state = state_.lock();
+  facts.is_runtimes |= state->runtimes.contains(facts.owner);
+  auto shared = std::make_shared<const FunctionFacts>(std::move(facts));
   auto [at, is_new] = state->by_id.insert_or_assign(shared->id, shared);
   if (!is_new) changed();
   if (!shared->name.empty()) state->by_name[key(shared->owner, shared->name)] = shared->id;
@@ -82,6 +83,7 @@ void Functions::set_max_dynamic_shared(std::uint64_t id, int bytes) {
 
 void Functions::drop_owner(std::uint64_t owner) {
   auto state = state_.lock();
+  state->runtimes.erase(owner);
   std::erase_if(state->by_name, [&](const auto& entry) {
     auto facts = state->by_id.find(entry.second);
     return facts != state->by_id.end() && facts->second->owner == owner;

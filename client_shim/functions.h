@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "transport/base/guarded.h"
@@ -28,8 +29,9 @@ struct FunctionFacts {
   std::uint64_t id = 0;
   std::uint64_t owner = 0;  // module or library id
   std::string name;
-  bool is_kernel = false;  // a CUkernel, which only the CUDA runtime launches
-  int ordinal = -1;        // the device that the attributes are for; -1: not known
+  bool is_kernel = false;    // a CUkernel
+  bool is_runtimes = false;  // of a library that the CUDA runtime loaded
+  int ordinal = -1;          // the device that the attributes are for; -1: not known
   // [CUfunction_attribute]; api::hand::kNoAttribute where the driver cannot tell, or no more holds
   std::array<int, 16> attributes{};
   // -1 where the driver cannot tell.
@@ -45,6 +47,8 @@ using FunctionRefs = std::shared_ptr<const FunctionFacts>;
 
 class Functions {
  public:
+  // Says of functions that are added from here on, and belong to it, that they are the runtime's.
+  void note_runtimes(std::uint64_t library) { state_.lock()->runtimes.insert(library); }
   void add(FunctionFacts facts);
   FunctionRefs find(std::uint64_t id);
   // The kernel of this name in a module or library, if it was asked for before; null if not.
@@ -61,6 +65,7 @@ class Functions {
   struct State {
     std::unordered_map<std::uint64_t, FunctionRefs> by_id;
     std::unordered_map<std::string, std::uint64_t> by_name;  // owner and name, see key()
+    std::unordered_set<std::uint64_t> runtimes;              // libraries
   };
   static std::string key(std::uint64_t owner, const std::string& name);
   // Called with the lock held, after the change.

@@ -5,9 +5,11 @@
 #include "client_shim/client.h"
 #include "client_shim/entry.h"
 #include "client_shim/graph_copies.h"
+#include "client_shim/graph_lists.h"
 #include "transport/api/client_call.h"
 #include "transport/api/rows.h"
 #include "transport/base/limits.h"
+#include "transport/base/program_limits.h"
 
 namespace farcall::shim {
 
@@ -121,16 +123,17 @@ void GraphCopies::gather(State& state, const Items& items, Regions* all,
   }
 }
 
-// Edges of a graph; none when there are more than a call returns.
+// Edges of a graph; none when they cannot be had.
 GraphCopies::Order GraphCopies::order_of(CUgraph graph) {
-  std::vector<CUgraphNode> from(limits::kArrayItemsMax), to(limits::kArrayItemsMax);
-  std::vector<CUgraphEdgeData> data(limits::kArrayItemsMax);
-  std::size_t count = limits::kArrayItemsMax;
-  CUresult asked =
-      api::call<row::cuGraphGetEdges_v2>(graph, from.data(), to.data(), data.data(), &count);
+  GraphList edges;
   Order order;
-  if (asked != CUDA_SUCCESS) return order;
-  for (std::size_t i = 0; i < count; ++i) order.emplace_back(from[i], to[i]);
+  const GraphListOf what{api::hand::kEdges, reinterpret_cast<std::uint64_t>(graph)};
+  if (read_graph_list(client_, what, limits::kGraphListItemsMax, &edges) != CUDA_SUCCESS) {
+    return order;
+  }
+  for (std::size_t i = 0; i < edges.first.size(); ++i) {
+    order.emplace_back(edges.first[i], edges.second[i]);
+  }
   return order;
 }
 

@@ -26,6 +26,7 @@ class GraphKept {
     std::size_t bytes = 0;
     std::vector<CUstreamBatchMemOpParams> mem_ops;
     std::vector<CUgraph> bodies;
+    std::vector<CUmemAccessDesc> access;
   };
   // Empty, in place of what was kept.
   Node& node(CUgraphNode node, CUgraph graph) {
@@ -34,6 +35,12 @@ class GraphKept {
     Node& here = *made;
     state_.lock()->nodes[node] = std::move(made);
     return here;
+  }
+  // Null: nothing is kept of it.
+  Node* find(CUgraphNode node) {
+    auto state = state_.lock();
+    auto at = state->nodes.find(node);
+    return at == state->nodes.end() ? nullptr : at->second.get();
   }
   void drop(CUgraphNode node) { state_.lock()->nodes.erase(node); }
   void drop_graph(CUgraph graph) {

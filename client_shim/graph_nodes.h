@@ -34,4 +34,7 @@ struct NodePlace {
 CUresult add_conditional(Client& client, CUgraphNode* node, CUgraph graph,
                          std::span<const CUgraphNode> after, CUgraphNodeParams* params);
 
+// Refuses CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH among `flags`, with the reason in the log.
+CUresult refuse_device_launch(unsigned long long flags);
+
 }  // namespace farcall::shim

@@ -73,7 +73,7 @@ FARCALL_EXPORT cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice dev) {
     if (context == nullptr) return CUDA_ERROR_INVALID_VALUE;
     if (device == nullptr) return CUDA_ERROR_INVALID_DEVICE;
     auto turn = client.contexts().primary_turn(dev);
-    if (client.contexts().retain_primary(dev) == 1) {
+    if (client.contexts().retain_primary(dev)) {
       // Its id is known, so nothing is waited for: a device that cannot be had shows at the next
       // call that waits.
       auto encode = [&](farcall::wire::Writer& out) {
@@ -82,6 +82,7 @@ FARCALL_EXPORT cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice dev) {
       CUresult retained = client.post_early(row::cuDevicePrimaryCtxRetain::info(), encode);
       if (retained != CUDA_SUCCESS) {
         client.contexts().release_primary(dev);
+        client.contexts().end_primary(dev);
         return retained;
       }
       client.contexts().clear_fault(handle_of<CUcontext>(device->primary_context));

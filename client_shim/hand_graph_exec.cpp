@@ -1,4 +1,5 @@
 // Graphs that are instantiated and changed, with what a failure tells; and what a capture is at.
+#include <atomic>
 #include <cstdio>
 
 #include "client_shim/behind.h"
@@ -6,7 +7,9 @@
 #include "client_shim/entry.h"
 #include "client_shim/graph_copies.h"
 #include "client_shim/graph_kept.h"
+#include "client_shim/graph_nodes.h"
 #include "transport/api/hand_graph.h"
+#include "transport/api/refuse.h"
 #include "transport/api/rows.h"
 #include "transport/base/limits.h"
 
@@ -37,10 +40,22 @@ const char* text_of(CUgraphInstantiateResult result) {
 
 }  // namespace
 
+CUresult farcall::shim::refuse_device_launch(unsigned long long flags) {
+  if ((flags & CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH) == 0) return CUDA_SUCCESS;
+  static std::atomic_flag said;
+  return static_cast<CUresult>(
+      farcall::api::refuse(said, "CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH",
+                           "the handle of a graph means nothing to a kernel on another machine"));
+}
+
 FARCALL_EXPORT cuGraphInstantiateWithParams(CUgraphExec* exec, CUgraph graph,
                                             CUDA_GRAPH_INSTANTIATE_PARAMS* params) {
   return with_client([&](Client& client) {
     if (exec == nullptr || params == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    if (CUresult no = farcall::shim::refuse_device_launch(params->flags); no != CUDA_SUCCESS) {
+      params->result_out = CUDA_GRAPH_INSTANTIATE_ERROR;
+      return no;
+    }
     auto encode = [&](Writer& out) {
       out.put(hand::Instantiate{id_of(graph), params->flags, id_of(params->hUploadStream)});
     };

@@ -51,6 +51,11 @@ FARCALL_EXPORT cuGraphAddMemAllocNode(CUgraphNode* node, CUgraph graph,
     };
     CUresult added = client.ask(row::cuGraphAddMemAllocNode::info(), encode, take);
     if (added == CUDA_SUCCESS) client.remember_graph_memory(params->dptr, params->bytesize);
+    if (added == CUDA_SUCCESS && params->accessDescCount > 0) {
+      client.graph_kept()
+          .node(*node, graph)
+          .access.assign(params->accessDescs, params->accessDescs + params->accessDescCount);
+    }
     return added;
   });
 }

@@ -38,8 +38,15 @@ void* allocate_mapped(Client& client, std::size_t bytes) {
   return made == CUDA_SUCCESS ? reinterpret_cast<void*>(at) : nullptr;
 }
 
+// Of what no capture sees.
+CUresult judge_capture(Client& client) {
+  if (!client.captures().any()) return CUDA_SUCCESS;
+  return farcall::shim::judge_in_capture(farcall::shim::CaptureRule::kUnsafe, {});
+}
+
 CUresult allocate(Client& client, void** pointer, std::size_t bytes, unsigned flags) {
   if (CUresult bad = client.require_context(); bad != CUDA_SUCCESS) return bad;
+  if (CUresult no = judge_capture(client); no != CUDA_SUCCESS) return no;
   if (pointer == nullptr || bytes == 0 || (flags & ~kHostFlags) != 0) {
     return CUDA_ERROR_INVALID_VALUE;
   }
@@ -78,6 +85,7 @@ FARCALL_EXPORT cuMemAllocHost_v2(void** pointer, size_t bytes) {
 FARCALL_EXPORT cuMemFreeHost(void* pointer) {
   return answer("cuMemFreeHost", [&](Client& client) {
     if (CUresult bad = client.require_context(); bad != CUDA_SUCCESS) return bad;
+    if (CUresult no = judge_capture(client); no != CUDA_SUCCESS) return no;
     if (pointer == nullptr) return CUDA_SUCCESS;
     auto address = reinterpret_cast<std::uint64_t>(pointer);
     auto found = client.allocations().find_host(address);

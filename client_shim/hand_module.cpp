@@ -47,6 +47,7 @@ CUresult load_library(Client& client, CUlibrary* library, const void* image,
   for (unsigned i = 0; i < arguments.count; ++i) {
     // That the image stays where it is concerns this process only: the server has its own copy.
     if (arguments.options[i] != CU_LIBRARY_BINARY_IS_PRESERVED) return CUDA_ERROR_NOT_SUPPORTED;
+    request.is_preserved = true;
   }
   std::uint64_t id = 0;
   CUresult loaded = farcall::shim::load_image(client, request, &id);

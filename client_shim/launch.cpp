@@ -165,7 +165,7 @@ CUresult check_launch(const LaunchLimits& limits, const FunctionFacts& kernel,
                       const CUlaunchConfig& config) {
   const unsigned grid[3] = {config.gridDimX, config.gridDimY, config.gridDimZ};
   const unsigned block[3] = {config.blockDimX, config.blockDimY, config.blockDimZ};
-  CUresult bad_shape = kernel.is_kernel ? kInvalidConfiguration : CUDA_ERROR_INVALID_VALUE;
+  CUresult bad_shape = kernel.is_runtimes ? kInvalidConfiguration : CUDA_ERROR_INVALID_VALUE;
   std::uint64_t threads = 1;
   for (std::size_t axis = 0; axis < 3; ++axis) {
     // Wraps at 0, which is no size.

@@ -44,6 +44,7 @@ CUresult Libraries::library_on(Client& client, std::uint64_t library, std::uint6
   request.image = source->image;
   request.jit.plain = source->options;
   request.is_library = true;
+  request.is_preserved = source->copy.empty();
   std::uint64_t mine = 0;
   if (CUresult loaded = load_image(client, request, &mine); loaded != CUDA_SUCCESS) return loaded;
   bool is_first = false;

@@ -75,6 +75,7 @@ struct LoadWords {
     if (reply.status != CUDA_SUCCESS && reply.in.left() == 0) return reply.status;
     auto answer = reply.in.get<api::hand::LoadAnswer>();
     take_logs(reply.in, request.jit);
+    if (request.is_preserved) client.functions().note_runtimes(answer.id);
     take_functions(reply.in, answer.id);
     if (!reply.in.done()) {
       reply.in.fail();

@@ -19,6 +19,7 @@ struct LoadRequest {
   const void* image = nullptr;
   JitOptions jit;
   bool is_library = false;
+  bool is_preserved = false;  // CU_LIBRARY_BINARY_IS_PRESERVED, by which the runtime loads its own
 };
 
 // id: of the module or library.  The driver's log goes into the program's buffers either way.

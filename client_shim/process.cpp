@@ -100,8 +100,9 @@ void close_all(const Clients& clients, const Status& why) {
 // All or none. With several servers the failure says which of them it is of.
 Status open_each(const std::vector<Settings>& servers, Clients* clients) {
   auto allocations = std::make_shared<Allocations>();
+  auto captures = std::make_shared<Captures>();
   for (const Settings& settings : servers) {
-    const Client::Seat seat{static_cast<unsigned>(clients->size()), allocations};
+    const Client::Seat seat{static_cast<unsigned>(clients->size()), allocations, captures};
     auto session = connect_session(settings);
     Status failed = session.status();
     if (session.ok()) {

@@ -10,11 +10,13 @@
 // two servers is answered by Crossing, which knows the few that can be done; for the others the
 // answer is the one that CUDA gives between devices that cannot reach each other. Functions that
 // concern all servers are in several.h. A call made inside another one goes where that one went.
+// Then, whether a capture under way forbids it (captures.h).
 // Threads: any.
 #pragma once
 #include <array>
 #include <type_traits>
 
+#include "client_shim/captures.h"
 #include "client_shim/entry.h"
 #include "client_shim/fleet.h"
 #include "client_shim/structure_hints.h"
@@ -74,6 +76,26 @@ Hints hints_of(const T& argument, bool is_device, bool is_kernel) {
   }
 }
 
+template <auto kFunction>
+inline constexpr CaptureRule kCaptureRule = CaptureRule::kNone;
+#define CAPTURE_RULE(F, RULE) \
+  template <>                 \
+  inline constexpr CaptureRule kCaptureRule<&::F> = CaptureRule::RULE;
+#include "client_shim/capture_rules.def"
+
+template <class T>
+void note_subject(CaptureSubject& subject, const T& argument) {
+  if constexpr (std::is_same_v<T, CUstream>) {
+    subject.has_stream = true;
+    subject.stream = argument;
+  } else if constexpr (std::is_same_v<T, CUevent>) {
+    subject.event = argument;
+  } else if constexpr (std::is_same_v<T, const CUlaunchConfig*>) {
+    subject.has_stream = argument != nullptr;
+    if (argument != nullptr) subject.stream = argument->hStream;
+  }
+}
+
 template <class T>
 T take_kernel(T argument, const Hint& hint) {
   if constexpr (std::is_same_v<T, CUfunction> || std::is_same_v<T, CUkernel>) {
@@ -90,11 +112,26 @@ template <auto kFunction, class... A, CUresult (*kInner)(A...), int kDevice>
 struct Routed<kFunction, kInner, kDevice> {
   static CUresult call(A... arguments) {
     if (!has_several_servers()) [[likely]]
-      return kInner(arguments...);
+      return judged(arguments...);
     return routed(arguments...);
   }
 
  private:
+  static CUresult judged(A... arguments) {
+    constexpr CaptureRule kRule = kCaptureRule<kFunction>;
+    if constexpr (kRule != CaptureRule::kNone) {
+      Client* client = current_client();
+      if (client != nullptr && client->captures().any()) [[unlikely]] {
+        CaptureSubject subject;
+        (note_subject<A>(subject, arguments), ...);
+        subject.has_stream |= kRule == CaptureRule::kSynchronous;  // the NULL stream
+        const bool may_matter = kRule != CaptureRule::kStreamed || subject.is_legacy();
+        const CUresult no = may_matter ? judge_in_capture(kRule, subject) : CUDA_SUCCESS;
+        if (no != CUDA_SUCCESS) return no;
+      }
+    }
+    return kInner(arguments...);
+  }
   // Apart from call(), so that there the arguments stay where they are.
   [[gnu::noinline]] static CUresult routed(A... arguments) {
     return among_several(std::index_sequence_for<A...>(), arguments...);
@@ -102,7 +139,7 @@ struct Routed<kFunction, kInner, kDevice> {
   template <std::size_t... I>
   static CUresult among_several(std::index_sequence<I...>, A... arguments) {
     Fleet* fleet = current_fleet();
-    if (fleet == nullptr || fleet->thread().serves != nullptr) return kInner(arguments...);
+    if (fleet == nullptr || fleet->thread().serves != nullptr) return judged(arguments...);
     try {
       if constexpr (!requires { typename Several<kFunction, kInner>::None; }) {
         return Several<kFunction, kInner>::call(*fleet, arguments...);
@@ -114,7 +151,7 @@ struct Routed<kFunction, kInner, kDevice> {
         if (route.is_crossing) return crossing(*fleet, route, arguments...);
         if (route.result != CUDA_SUCCESS) return route.result;
         Serving serving(*fleet, *route.client);
-        return kInner(take_kernel(arguments, hints[I].front())...);
+        return judged(take_kernel(arguments, hints[I].front())...);
       }
     } catch (const std::exception&) {
       return CUDA_ERROR_OUT_OF_MEMORY;

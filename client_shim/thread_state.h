@@ -40,11 +40,7 @@ struct ThreadState {
   bool asks_always = false;       // see AskInstead in client.h
   bool in_host_function = false;  // of the program: CUDA forbids what would need the device
   bool is_ours = false;           // no thread of the program's
-  // cuThreadExchangeStreamCaptureMode: the thread's own, and no business of the server's, whose
-  // threads serve many of ours.
-  CUstreamCaptureMode capture_mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
-
-  RoutedThread routed;  // in the state for the first server only
+  RoutedThread routed;            // in the state for the first server only
 
   // See launch_plan.h; made at the first launch.
   std::unique_ptr<LaunchPlans> launch_plans;

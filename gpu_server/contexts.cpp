@@ -111,7 +111,10 @@ void Contexts::was_reset(int device) {
   table_.fill(primary_id(device), nullptr);
   if (context != nullptr) table_.fill(primary_id(device), context);
   // What the client retains next the driver must hear of: until then it calls the context
-  // destroyed.
+  // destroyed. "Resetting the primary context does not release it" (cuda.h).
+  if (context != nullptr && driver_.cuDevicePrimaryCtxRelease_v2 != nullptr) {
+    (void)driver_.cuDevicePrimaryCtxRelease_v2(device);
+  }
   (*retained)[static_cast<std::size_t>(device)] = nullptr;
   forget_current();
 }

@@ -83,8 +83,8 @@ Table build_table() {
   // After the generated ones: a hand-written family may wrap a generated row.
   for (auto rows : {hand_session_rows(), hand_context_rows(), hand_stream_rows(), hand_event_rows(),
                     hand_memory_rows(), hand_shape_rows(), hand_module_rows(), hand_function_rows(),
-                    hand_launch_rows(), hand_link_rows(), hand_graph_rows(), hand_callback_rows(),
-                    hand_probe_rows()}) {
+                    hand_launch_rows(), hand_link_rows(), hand_graph_rows(), hand_graph_list_rows(),
+                    hand_callback_rows(), hand_probe_rows()}) {
     for (const HandRow& hand : rows) {
       table.insert_or_assign(hand.info.id, Row{.info = hand.info,
                                                .run = run_hand,

@@ -51,5 +51,6 @@ std::span<const HandRow> hand_function_rows();
 std::span<const HandRow> hand_link_rows();
 std::span<const HandRow> hand_launch_rows();
 std::span<const HandRow> hand_graph_rows();
+std::span<const HandRow> hand_graph_list_rows();
 
 }  // namespace farcall::server

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "gpu_server/software_gpu/captures.h"
 #include "gpu_server/software_gpu/driver.h"
 
 namespace farcall::softgpu {
@@ -15,8 +16,13 @@ std::uint64_t next_capture_id() {
 
 }  // namespace
 
-Capture::Capture(std::shared_ptr<Graph> graph, bool owns_graph, const Stream& origin)
-    : graph_(std::move(graph)), owns_graph_(owns_graph), origin_(&origin), id_(next_capture_id()) {}
+Capture::Capture(std::shared_ptr<Graph> graph, bool owns_graph, const Stream& origin,
+                 CUstreamCaptureMode mode)
+    : graph_(std::move(graph)),
+      owns_graph_(owns_graph),
+      origin_(&origin),
+      mode_(mode),
+      id_(next_capture_id()) {}
 
 void Capture::append(const Stream& stream, CUgraphNodeType type, Work work) {
   auto state = state_.lock();
@@ -69,6 +75,7 @@ std::shared_ptr<Capture> capture_of(Stream& stream) {
 bool capturing(Stream& stream) { return stream.in_capture.load(std::memory_order_acquire); }
 
 CUresult queue(Stream& stream, Work work, CUgraphNodeType type) {
+  if (CUresult no = forbid_legacy(stream)) return no;
   if (auto capture = capture_of(stream)) {
     if (!capture->valid()) return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
     capture->append(stream, type, std::move(work));
@@ -83,8 +90,20 @@ CUresult refuse_in_capture(Stream& stream) {
   return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 }
 
+void abandon_capture(Stream& stream) {
+  auto capture = capture_of(stream);
+  if (!capture || !capture->is_origin(stream)) return;
+  capture->invalidate();
+  driver().captures.ended(*capture);
+  capture->end();
+  stream.context().end_capture(*capture);
+  if (capture->owns_graph()) driver().graphs.remove(capture->graph().get());
+}
+
 CUresult record_event(Stream& stream, Event& event) {
+  if (CUresult no = forbid_legacy(stream)) return no;
   if (auto capture = capture_of(stream)) {
+    if (!capture->valid()) return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
     event.record_captured(capture, capture->frontier(stream));
     return CUDA_SUCCESS;
   }
@@ -93,12 +112,21 @@ CUresult record_event(Stream& stream, Event& event) {
 }
 
 CUresult wait_event(Stream& stream, Event& event) {
+  if (CUresult no = forbid_legacy(stream)) return no;
   std::vector<GraphNode*> nodes;
   if (auto capture = event.captured(&nodes); capture && !capture->is_over()) {
     auto own = capture_of(stream);
-    if (own && own != capture) return CUDA_ERROR_STREAM_CAPTURE_MERGE;
+    if (!capture->valid() || (own && !own->valid())) return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+    if (own && own != capture) {
+      own->invalidate();
+      capture->invalidate();
+      return CUDA_ERROR_STREAM_CAPTURE_MERGE;
+    }
     if (!own) {
-      if (stream.kind() == StreamKind::kLegacy) return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+      if (stream.kind() == StreamKind::kLegacy) {
+        capture->invalidate();
+        return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+      }
       std::lock_guard lock(stream.context().order());
       stream.capture = capture;
       stream.in_capture.store(true, std::memory_order_release);

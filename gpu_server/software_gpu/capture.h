@@ -4,13 +4,14 @@
 //   return queue(*stream, {[plan] { … }}, CU_GRAPH_NODE_TYPE_MEMCPY);
 //
 // A capture begins on one stream and spreads to others through events: a stream that waits for an
-// event recorded in a capture joins it.
+// event recorded in a capture joins it. What captures forbid to other calls: captures.h.
 // Owner: the streams that take part, and events recorded in it.
 // Threads: any; its data is under its own lock.
 #pragma once
 #include <atomic>
 #include <map>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "gpu_server/software_gpu/graph.h"
@@ -24,10 +25,15 @@ class Event;
 
 class Capture {
  public:
-  Capture(std::shared_ptr<Graph> graph, bool owns_graph, const Stream& origin);
+  // Of the calling thread.
+  Capture(std::shared_ptr<Graph> graph, bool owns_graph, const Stream& origin,
+          CUstreamCaptureMode mode);
 
   bool is_origin(const Stream& stream) const { return &stream == origin_; }
   std::uint64_t id() const { return id_; }
+  CUstreamCaptureMode mode() const { return mode_; }
+  // Whether the calling thread began it.
+  bool is_of_this_thread() const { return thread_ == std::this_thread::get_id(); }
   const std::shared_ptr<Graph>& graph() const { return graph_; }
   bool owns_graph() const { return owns_graph_; }
 
@@ -52,6 +58,8 @@ class Capture {
   const std::shared_ptr<Graph> graph_;
   const bool owns_graph_;
   const Stream* const origin_;
+  const CUstreamCaptureMode mode_;
+  const std::thread::id thread_ = std::this_thread::get_id();
   const std::uint64_t id_;
   std::atomic<bool> over_{false};
   Guarded<State> state_;
@@ -63,6 +71,9 @@ bool capturing(Stream& stream);
 CUresult queue(Stream& stream, Work work, CUgraphNodeType type);
 // A call that may not be captured ends the capture, as in CUDA.
 CUresult refuse_in_capture(Stream& stream);
+
+// The stream goes: a capture that began on it can never be ended.
+void abandon_capture(Stream& stream);
 
 CUresult record_event(Stream& stream, Event& event);
 CUresult wait_event(Stream& stream, Event& event);

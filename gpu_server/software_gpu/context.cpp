@@ -56,6 +56,10 @@ void Context::clear() {
   synchronize();
   active_ = false;
   ++generation_;
+  for (const auto& capture : captures(false)) {
+    driver().captures.ended(*capture);
+    capture->end();
+  }
   drop_objects_of(*this);
   {
     std::lock_guard lock(order_);
@@ -191,6 +195,16 @@ void Context::all_wait_for(Event& event) {
   for (const CompletionPtr& point : event.points()) {
     for (const auto& stream : streams) submit_after(*stream, point);
   }
+}
+
+std::vector<std::shared_ptr<Capture>> Context::captures(bool blocking) {
+  std::vector<std::shared_ptr<Capture>> found;
+  std::lock_guard lock(order_);
+  for (const auto& stream : streams_) {
+    if (stream->capture == nullptr) continue;
+    if (!blocking || stream->kind() == StreamKind::kBlocking) found.push_back(stream->capture);
+  }
+  return found;
 }
 
 void Context::end_capture(const Capture& capture) {

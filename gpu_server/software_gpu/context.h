@@ -74,6 +74,8 @@ class Context : public std::enable_shared_from_this<Context> {
   void synchronize();
   // Takes every stream out of a capture that ends.
   void end_capture(const Capture& capture);
+  // The captures that its streams take part in; blocking: that a blocking one does.
+  std::vector<std::shared_ptr<Capture>> captures(bool blocking);
   // What every stream does from here on waits for `event`.
   void all_wait_for(Event& event);
   // Covers every stream; for events that record a whole context.

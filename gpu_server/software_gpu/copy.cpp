@@ -96,6 +96,8 @@ CUresult run_copy(const CopyPlan& wanted, CUstream handle, When when) {
     if (when == When::kNow) return refuse_in_capture(*stream);
     return queue(*stream, captured_work(plan, work_of(plan)), CU_GRAPH_NODE_TYPE_MEMCPY);
   }
+  const bool is_now = when == When::kNow;
+  if (CUresult no = is_now ? forbid_synchronous(*stream) : forbid_legacy(*stream)) return no;
   if (when == When::kQueued && !is_pageable(plan.to, plan)) {
     if (!is_pageable(plan.from, plan)) {
       return queue(*stream, work_of(plan), CU_GRAPH_NODE_TYPE_MEMCPY);
@@ -135,6 +137,7 @@ CUresult run_fill(const FillPlan& plan, CUstream handle, When when) {
     return queue(*stream, captured_work(plan, work_of(plan)), CU_GRAPH_NODE_TYPE_MEMSET);
   }
   if (when == When::kQueued) return queue(*stream, work_of(plan), CU_GRAPH_NODE_TYPE_MEMSET);
+  if (CUresult no = forbid_synchronous(*stream)) return no;
   if (CUresult failed = wait_turn(*stream)) return failed;
   fill(plan);
   return CUDA_SUCCESS;

@@ -12,6 +12,7 @@
 
 #include "gpu_server/software_gpu/addresses.h"
 #include "gpu_server/software_gpu/array.h"
+#include "gpu_server/software_gpu/captures.h"
 #include "gpu_server/software_gpu/device.h"
 #include "gpu_server/software_gpu/event.h"
 #include "gpu_server/software_gpu/graph.h"
@@ -60,6 +61,7 @@ class Driver {
   Addresses addresses;
   ImageObjects image_objects;
   VirtualMemory virtual_memory;
+  Captures captures;
 
  private:
   CUresult start_once();

@@ -80,24 +80,21 @@ void Graph::clear() {
 }
 
 std::vector<GraphNode*> Graph::in_order() const {
+  std::map<const GraphNode*, std::vector<GraphNode*>> later;
   std::map<const GraphNode*, std::size_t> missing;
-  for (const auto& node : nodes) missing[node.get()] = node->after.size();
   std::vector<GraphNode*> order;
-  while (order.size() < nodes.size()) {
-    const std::size_t before = order.size();
-    for (const auto& node : nodes) {
-      auto at = missing.find(node.get());
-      if (at == missing.end() || at->second != 0) continue;
-      missing.erase(at);
-      order.push_back(node.get());
-      for (const auto& later : nodes) {
-        auto edges = std::count(later->after.begin(), later->after.end(), node.get());
-        if (edges != 0) missing[later.get()] -= static_cast<std::size_t>(edges);
-      }
-    }
-    if (order.size() == before) return {};
+  for (const auto& node : nodes) {
+    missing[node.get()] = node->after.size();
+    if (node->after.empty()) order.push_back(node.get());
+    for (const GraphNode* earlier : node->after) later[earlier].push_back(node.get());
   }
-  return order;
+  // It grows while it is read.
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    for (GraphNode* next : later[order[i]]) {
+      if (--missing[next] == 0) order.push_back(next);
+    }
+  }
+  return order.size() == nodes.size() ? order : std::vector<GraphNode*>{};
 }
 
 }  // namespace farcall::softgpu

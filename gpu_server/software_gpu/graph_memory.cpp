@@ -37,6 +37,12 @@ void unreserve(Book& book, Entry& entry) {
   book.counts[entry.device].now -= entry.bytes;
 }
 
+// A context that has ended took its memory along, and its address may be another's by now.
+bool is_of_graph(CUdeviceptr address) {
+  const auto found = driver().addresses.find(address);
+  return found && found->base == address && found->kind == MemoryKind::kGraph;
+}
+
 }  // namespace
 
 std::shared_ptr<GraphMemory> GraphMemory::make(Context& context, std::size_t bytes,
@@ -53,12 +59,12 @@ GraphMemory::~GraphMemory() {
   {
     auto all = book().lock();
     auto at = all->entries.find(address_);
-    if (at != all->entries.end()) {
-      unreserve(*all, at->second);
-      all->entries.erase(at);
-    }
+    const bool is_ours = at != all->entries.end() && at->second.memory.expired();
+    if (!is_ours) return;
+    unreserve(*all, at->second);
+    all->entries.erase(at);
   }
-  // A context that has ended took its memory along.
+  if (!is_of_graph(address_)) return;
   if (auto taken = driver().addresses.remove(address_)) give_back(*taken);
 }
 
@@ -85,7 +91,9 @@ bool GraphMemory::end(CUdeviceptr address) {
   return true;
 }
 
-bool GraphMemory::is_known(CUdeviceptr address) { return book().lock()->entries.contains(address); }
+bool GraphMemory::is_known(CUdeviceptr address) {
+  return book().lock()->entries.contains(address) && is_of_graph(address);
+}
 
 CUresult GraphMemory::attribute(const Device& device, CUgraphMem_attribute which,
                                 std::uint64_t* value) {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "gpu_server/software_gpu/capture.h"
+#include "gpu_server/software_gpu/captures.h"
 #include "gpu_server/software_gpu/device.h"
 #include "gpu_server/software_gpu/graph_work.h"
 #include "transport/base/log.h"
@@ -155,6 +156,7 @@ Work launch_work(LaunchPlan plan) {
 }
 
 CUresult launch(LaunchPlan plan, Stream& stream) {
+  if (CUresult no = forbid_legacy(stream)) return no;
   if (CUresult failed = check_launch(plan)) return failed;
   const Effort effort = effort_of(plan);
   if (effort == Effort::kNone && !capturing(stream) && stream.context().idle(stream)) {

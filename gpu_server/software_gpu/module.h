@@ -71,7 +71,10 @@ class Module : public std::enable_shared_from_this<Module> {
 
 class Library {
  public:
-  explicit Library(std::vector<std::string> texts) : texts_(std::move(texts)) {}
+  // is_runtimes: the CUDA runtime loaded it.
+  Library(std::vector<std::string> texts, bool is_runtimes)
+      : is_runtimes_(is_runtimes), texts_(std::move(texts)) {}
+  bool is_runtimes() const { return is_runtimes_; }
   // The library's code in `context`, loaded there now if it was not yet.
   CUresult module_in(Context& context, std::shared_ptr<Module>* module, CUmodule* handle = nullptr);
   void forget(const Context& context);
@@ -83,6 +86,7 @@ class Library {
     std::shared_ptr<Module> module;
     CUmodule handle;
   };
+  const bool is_runtimes_;
   const std::vector<std::string> texts_;
   Guarded<std::map<const Context*, Instance>> instances_;
 };

@@ -159,7 +159,7 @@ TEST_CASE("every row of limits is checked against the device that was told") {
   config.blockDimX = 65;
   CHECK(check_launch(launch_limits(device), kernel, config) == CUDA_ERROR_INVALID_VALUE);
   config.blockDimX = 64;
-  kernel.is_kernel = true;
+  kernel.is_runtimes = true;
   config.gridDimY = 0;
   CHECK(static_cast<int>(check_launch(launch_limits(device), kernel, config)) == 9);
   config.gridDimY = 1;

@@ -198,4 +198,34 @@ BODY(device_primary_reset) {
   CALL(cuMemAlloc_v2, &p, 256);
   CALL(cuMemsetD8_v2, p, 5, 256);
   CALL(cuCtxSynchronize);
+  // "Resetting the primary context does not release it".
+  CALL(cuDevicePrimaryCtxRelease_v2, 0);
+  CALL(cuDevicePrimaryCtxGetState, 0, &flags, &active);
+  VALUE("active", active);
+  CALL(cuMemsetD8_v2, p, 5, 256);
+  CALL(cuDevicePrimaryCtxRelease_v2, 0);
+  CALL(cuDevicePrimaryCtxGetState, 0, &flags, &active);
+  VALUE("active", active);
+  CALL(cuDevicePrimaryCtxRelease_v2, 0);
+}
+
+BODY(device_primary_reset_released) {
+  Primary primary;
+  CUcontext again = nullptr;
+  CUdeviceptr p = 0;
+  int active = 0;
+  unsigned flags = 0;
+  need(CU(cuDevicePrimaryCtxRetain)(&again, 0), "cuDevicePrimaryCtxRetain");
+  CALL(cuDevicePrimaryCtxReset_v2, 0);
+  // "It is safe for other modules to call cuDevicePrimaryCtxRelease() even after resetting".
+  EXPECT(CUDA_SUCCESS, "cuda.h, cuDevicePrimaryCtxReset", cuDevicePrimaryCtxRelease_v2, 0);
+  EXPECT(CUDA_SUCCESS, "cuda.h, cuDevicePrimaryCtxReset", cuDevicePrimaryCtxRelease_v2, 0);
+  CALL(cuDevicePrimaryCtxRelease_v2, 0);
+  CALL(cuDevicePrimaryCtxReset_v2, 0);
+  CALL(cuDevicePrimaryCtxRetain, &again, 0);
+  CALL(cuDevicePrimaryCtxGetState, 0, &flags, &active);
+  VALUE("active", active);
+  CALL(cuMemAlloc_v2, &p, 256);
+  CALL(cuDevicePrimaryCtxRelease_v2, 0);
+  CALL(cuDevicePrimaryCtxRelease_v2, 0);
 }

@@ -87,6 +87,9 @@ BODY(launch_as_kernel) {
   VALUE("memory", text(read_back(p, 16)));
   int is = 0;
   CALL(cuFuncGetAttribute, &is, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, f);
+  CALL(cuLaunchKernel, f, 1, 1, 1, 2048, 1, 1, 0, nullptr, nullptr, nullptr);
+  CALL(cuLaunchKernel, f, 1, 70000, 1, 1, 1, 1, 0, nullptr, nullptr, nullptr);
+  CALL(cuLaunchKernel, f, 0, 1, 1, 1, 1, 1, 0, nullptr, nullptr, nullptr);
   CALL(cuLibraryUnload, library);
   VALUE("launch", name_of(fill(f, p, 6, 16, nullptr)));
 }

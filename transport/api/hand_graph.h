@@ -112,4 +112,25 @@ struct CaptureInfo {
   std::uint32_t zero;
 };
 
+// --- 0x0f56 list_graph: ListGraph. rep: GraphListed, u64 node[count]; of kEdges, u64 to[count];
+// of kEdges and what follows it, CUgraphEdgeData[count]
+enum GraphListKind : std::uint32_t {
+  kNodes = 0,
+  kRootNodes = 1,
+  kEdges = 2,
+  kDependencies = 3,    // of a node; the others are of a graph
+  kDependentNodes = 4,  // likewise
+};
+struct ListGraph {
+  std::uint64_t owner;
+  std::uint32_t kind;   // GraphListKind
+  std::uint32_t first;  // from which item on
+  std::uint32_t count;  // as many, at most limits::kGraphPageItems
+  std::uint32_t zero;
+};
+struct GraphListed {
+  std::uint32_t total;
+  std::uint32_t count;
+};
+
 }  // namespace farcall::api::hand

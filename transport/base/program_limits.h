@@ -23,4 +23,11 @@ inline constexpr std::size_t kLinksMax = 256;
 
 static_assert(2 * kErrorLogLineBytesMax <= kErrorLogBytesMax, "the error log holds some lines");
 
+// --- graphs --------------------------------------------------------------------------------------
+// What a list of a graph (its nodes, its edges) may have, and what of it one reply carries. Graphs
+// of large models have tens of thousands of nodes; a server copies the list for each page of it.
+inline constexpr std::size_t kGraphListItemsMax = 1 << 20;
+inline constexpr std::size_t kGraphPageItems = 1024;
+static_assert(kGraphPageItems * 24 <= 48 * 1024, "a page of edges fits an answer (limits.h)");
+
 }  // namespace farcall::limits

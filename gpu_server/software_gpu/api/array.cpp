@@ -42,6 +42,7 @@ CUresult describe(const CUDA_ARRAY3D_DESCRIPTOR& shape, Context& context, Array*
 CUresult create(CUarray* handle, const CUDA_ARRAY3D_DESCRIPTOR& shape) {
   Context* context = nullptr;
   if (CUresult failed = require_context(&context)) return failed;
+  if (CUresult no = forbid_unsafe()) return no;
   if (handle == nullptr) return CUDA_ERROR_INVALID_VALUE;
   auto array = std::make_shared<Array>();
   if (CUresult failed = describe(shape, *context, array.get())) return failed;
@@ -76,6 +77,7 @@ CUresult create_mipmapped(CUmipmappedArray* handle, const CUDA_ARRAY3D_DESCRIPTO
                           unsigned wanted_levels) {
   Context* context = nullptr;
   if (CUresult failed = require_context(&context)) return failed;
+  if (CUresult no = forbid_unsafe()) return no;
   if (handle == nullptr || wanted_levels == 0) return CUDA_ERROR_INVALID_VALUE;
   auto mipmapped = std::make_shared<MipmappedArray>();
   mipmapped->context = context;

@@ -7,17 +7,31 @@
 namespace farcall::softgpu {
 namespace {
 
-CUresult begin(CUstream handle, std::shared_ptr<Graph> graph, bool owns_graph,
-               std::vector<GraphNode*> after) {
+struct Target {
+  std::shared_ptr<Graph> graph;
+  bool is_ours;  // made for this capture
+  std::vector<GraphNode*> after;
+};
+
+bool is_mode(CUstreamCaptureMode mode) {
+  return mode >= CU_STREAM_CAPTURE_MODE_GLOBAL && mode <= CU_STREAM_CAPTURE_MODE_RELAXED;
+}
+
+CUresult begin(CUstream handle, Target target, CUstreamCaptureMode mode) {
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(handle, &stream)) return failed;
+  if (!is_mode(mode)) return CUDA_ERROR_INVALID_VALUE;
   // Work of the legacy stream has an order with all other streams, which no graph could keep.
   if (stream->kind() == StreamKind::kLegacy) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-  std::lock_guard lock(stream->context().order());
-  if (stream->capture) return CUDA_ERROR_ILLEGAL_STATE;
-  stream->capture = std::make_shared<Capture>(std::move(graph), owns_graph, *stream);
-  stream->capture->set_frontier(*stream, std::move(after));
-  stream->in_capture.store(true, std::memory_order_release);
+  auto capture = std::make_shared<Capture>(std::move(target.graph), target.is_ours, *stream, mode);
+  capture->set_frontier(*stream, std::move(target.after));
+  {
+    std::lock_guard lock(stream->context().order());
+    if (stream->capture) return CUDA_ERROR_ILLEGAL_STATE;
+    stream->capture = capture;
+    stream->in_capture.store(true, std::memory_order_release);
+  }
+  driver().captures.begun(std::move(capture));
   return CUDA_SUCCESS;
 }
 
@@ -43,6 +57,7 @@ struct Info {
 CUresult inspect(CUstream handle, Info* info) {
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(handle, &stream)) return failed;
+  if (CUresult no = judge_legacy(*stream)) return no;
   auto capture = capture_of(*stream);
   if (!capture) return CUDA_SUCCESS;
   info->status =
@@ -70,10 +85,10 @@ using namespace farcall::softgpu;
 
 extern "C" {
 
-CUresult cuStreamBeginCapture_v2(CUstream hStream, CUstreamCaptureMode) {
+CUresult cuStreamBeginCapture_v2(CUstream hStream, CUstreamCaptureMode mode) {
   auto graph = std::make_shared<Graph>();
   driver().graphs.add<CUgraph>(graph);
-  const CUresult result = begin(hStream, graph, true, {});
+  const CUresult result = begin(hStream, {graph, true, {}}, mode);
   if (result != CUDA_SUCCESS) driver().graphs.remove(graph.get());
   return result;
 }
@@ -84,13 +99,13 @@ CUresult cuStreamBeginCapture(CUstream hStream) {
 
 CUresult cuStreamBeginCaptureToGraph(CUstream hStream, CUgraph hGraph,
                                      const CUgraphNode* dependencies, const CUgraphEdgeData*,
-                                     size_t numDependencies, CUstreamCaptureMode) {
+                                     size_t numDependencies, CUstreamCaptureMode mode) {
   if (CUresult failed = require_driver()) return failed;
   auto graph = driver().graphs.find(hGraph);
   if (!graph) return CUDA_ERROR_INVALID_HANDLE;
   std::vector<GraphNode*> after;
   if (CUresult failed = nodes_of(*graph, dependencies, numDependencies, &after)) return failed;
-  return begin(hStream, std::move(graph), false, std::move(after));
+  return begin(hStream, {std::move(graph), false, std::move(after)}, mode);
 }
 
 CUresult cuStreamEndCapture(CUstream hStream, CUgraph* phGraph) {
@@ -99,8 +114,12 @@ CUresult cuStreamEndCapture(CUstream hStream, CUgraph* phGraph) {
   auto capture = capture_of(*stream);
   if (!capture) return CUDA_ERROR_ILLEGAL_STATE;
   if (!capture->is_origin(*stream)) return CUDA_ERROR_STREAM_CAPTURE_UNMATCHED;
+  if (capture->mode() != CU_STREAM_CAPTURE_MODE_RELAXED && !capture->is_of_this_thread()) {
+    return CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
+  }
   const bool is_joined = capture->is_joined();
   stream->context().end_capture(*capture);
+  driver().captures.ended(*capture);
   capture->end();
   if (!capture->valid() || !is_joined) {
     tell(phGraph, CUgraph{nullptr});

@@ -118,6 +118,7 @@ CUresult cuCtxSynchronize_v2(CUcontext ctx) {
   Context* context = nullptr;
   const CUresult found = ctx == nullptr ? require_view(&context) : find_context(ctx, &context);
   if (context == nullptr) return found;
+  if (CUresult no = forbid_waiting(*context)) return no;
   // After a fault too: whoever is told of it may rely on callbacks having been called.
   context->synchronize();
   return context->status();
@@ -223,6 +224,7 @@ CUresult cuCtxRecordEvent(CUcontext hCtx, CUevent hEvent) {
   if (CUresult failed = find_context(hCtx, &context)) return failed;
   auto event = driver().events.find(hEvent);
   if (!event) return CUDA_ERROR_INVALID_HANDLE;
+  if (CUresult no = forbid_waiting(*context, false)) return no;
   event->record(context->all_tails());
   return CUDA_SUCCESS;
 }
@@ -232,6 +234,7 @@ CUresult cuCtxWaitEvent(CUcontext hCtx, CUevent hEvent) {
   if (CUresult failed = find_context(hCtx, &context)) return failed;
   auto event = driver().events.find(hEvent);
   if (!event) return CUDA_ERROR_INVALID_HANDLE;
+  if (CUresult no = forbid_waiting(*context)) return no;
   context->all_wait_for(*event);
   return CUDA_SUCCESS;
 }

@@ -1,11 +1,36 @@
 // Instantiated graphs: made, launched, changed.
 // Source: CUDA Driver API 13.0, Graph Management.
+#include <set>
+
 #include "gpu_server/software_gpu/capture.h"
+#include "gpu_server/software_gpu/captures.h"
 #include "gpu_server/software_gpu/driver.h"
 #include "gpu_server/software_gpu/graph.h"
+#include "gpu_server/software_gpu/graph_params.h"
 
 namespace farcall::softgpu {
 namespace {
+
+bool is_memory(CUgraphNodeType type) {
+  return type == CU_GRAPH_NODE_TYPE_MEM_ALLOC || type == CU_GRAPH_NODE_TYPE_MEM_FREE;
+}
+
+// Whether an instantiation of a graph with memory nodes is alive. It shares their parameters, so
+// that nothing else can be taken for them.
+bool is_single_and_taken(const Graph& graph) {
+  std::set<const NodeParams*> memory;
+  for (const auto& node : graph.nodes) {
+    if (is_memory(node->type)) memory.insert(node->work.params.get());
+  }
+  bool found = false;
+  if (memory.empty()) return found;
+  driver().graph_execs.for_each([&](const GraphExec& exec) {
+    for (const GraphExec::Step& step : exec.steps) {
+      found |= is_memory(step.type) && memory.contains(step.work.params.get());
+    }
+  });
+  return found;
+}
 
 CUresult instantiate(CUgraphExec* handle, CUgraph graph_handle, unsigned long long flags) {
   if (CUresult failed = require_driver()) return failed;
@@ -17,6 +42,8 @@ CUresult instantiate(CUgraphExec* handle, CUgraph graph_handle, unsigned long lo
       CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH | CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY;
   if ((flags & ~kKnown) != 0) return CUDA_ERROR_INVALID_VALUE;
   if ((flags & CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH) != 0) return CUDA_ERROR_NOT_SUPPORTED;
+  // "Only one instantiation of the graph may exist at any point in time" (cuGraphAddMemAllocNode).
+  if (is_single_and_taken(*graph)) return CUDA_ERROR_NOT_SUPPORTED;
   std::shared_ptr<GraphExec> exec;
   if (CUresult failed = GraphExec::make(*graph, &exec)) return failed;
   exec->flags = flags;
@@ -94,6 +121,7 @@ CUresult cuGraphLaunch(CUgraphExec hGraph, CUstream hStream) {
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(hStream, &stream)) return failed;
   if (!capturing(*stream)) {
+    if (CUresult no = forbid_legacy(*stream)) return no;
     if (CUresult failed = exec->begin_memory()) return failed;
   }
   return queue(*stream, exec->work(stream->context()), CU_GRAPH_NODE_TYPE_GRAPH);

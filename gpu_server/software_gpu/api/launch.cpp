@@ -11,7 +11,8 @@ namespace {
 
 // libcudart passes a driver's answer on by number, and programs know a grid or block that no device
 // accepts as cudaErrorInvalidConfiguration (9), while users of the driver API know it as
-// CUDA_ERROR_INVALID_VALUE. Only libcudart launches by CUkernel, so that tells them apart.
+// CUDA_ERROR_INVALID_VALUE, also where they launch by CUkernel. How libcudart loads its kernels
+// tells them apart.
 constexpr CUresult kInvalidConfiguration = static_cast<CUresult>(9);
 
 struct Shape {
@@ -36,7 +37,11 @@ CUresult launch_kernel(CUfunction f, const Shape& shape, CUstream handle, void**
   plan.block = shape.block;
   plan.dynamic_shared_bytes = shape.shared_bytes;
   plan.cooperative = shape.cooperative;
-  if (!is_shape_valid(plan) && driver().kernels.find(f)) return kInvalidConfiguration;
+  if (!is_shape_valid(plan)) {
+    auto kernel = driver().kernels.find(f);
+    const bool is_runtimes = kernel != nullptr && kernel->library->is_runtimes();
+    return is_runtimes ? kInvalidConfiguration : CUDA_ERROR_INVALID_VALUE;
+  }
   if (CUresult failed = gather_params(plan, kernel_params, extra)) return failed;
   return launch(std::move(plan), *stream);
 }

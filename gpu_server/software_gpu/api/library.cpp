@@ -1,5 +1,7 @@
 // Libraries: code loaded into no context, and the kernels in it. What libcudart uses.
 // Source: CUDA Driver API 13.0, Library Management.
+#include <algorithm>
+
 #include "gpu_server/software_gpu/driver.h"
 #include "gpu_server/software_gpu/module_image.h"
 #include "gpu_server/software_gpu/thread_state.h"
@@ -16,6 +18,12 @@ Context& context_or_primary() {
 int library_sm() {
   const Config& config = context_or_primary().device().config();
   return config.cc_major * 10 + config.cc_minor;
+}
+
+// Of its own code the CUDA runtime says that it stays where it is.
+bool is_runtimes(const CUlibraryOption* options, unsigned count) {
+  return options != nullptr &&
+         std::find(options, options + count, CU_LIBRARY_BINARY_IS_PRESERVED) != options + count;
 }
 
 CUresult find_library(CUlibrary handle, std::shared_ptr<Library>* library) {
@@ -71,12 +79,13 @@ using namespace farcall::softgpu;
 extern "C" {
 
 CUresult cuLibraryLoadData(CUlibrary* library, const void* code, CUjit_option*, void**, unsigned,
-                           CUlibraryOption*, void**, unsigned) {
+                           CUlibraryOption* libraryOptions, void**, unsigned numLibraryOptions) {
   if (CUresult failed = require_driver()) return failed;
   if (library == nullptr || code == nullptr) return CUDA_ERROR_INVALID_VALUE;
   std::vector<std::string> texts;
   if (CUresult failed = ptx_of_image(code, library_sm(), &texts)) return failed;
-  *library = driver().libraries.add<CUlibrary>(std::make_shared<Library>(std::move(texts)));
+  *library = driver().libraries.add<CUlibrary>(
+      std::make_shared<Library>(std::move(texts), is_runtimes(libraryOptions, numLibraryOptions)));
   return CUDA_SUCCESS;
 }
 
@@ -86,7 +95,7 @@ CUresult cuLibraryLoadFromFile(CUlibrary* library, const char* fileName, CUjit_o
   if (library == nullptr) return CUDA_ERROR_INVALID_VALUE;
   std::vector<std::string> texts;
   if (CUresult failed = ptx_of_file(fileName, library_sm(), &texts)) return failed;
-  *library = driver().libraries.add<CUlibrary>(std::make_shared<Library>(std::move(texts)));
+  *library = driver().libraries.add<CUlibrary>(std::make_shared<Library>(std::move(texts), false));
   return CUDA_SUCCESS;
 }
 

@@ -44,6 +44,7 @@ CUresult cuMemGetInfo_v2(size_t* free, size_t* total) {
 CUresult cuMemAlloc_v2(CUdeviceptr* dptr, size_t bytesize) {
   Context* context = nullptr;
   if (CUresult failed = require_context(&context)) return failed;
+  if (CUresult no = forbid_unsafe()) return no;
   return allocate(*context, bytesize, MemoryKind::kDevice, 0, dptr);
 }
 
@@ -51,6 +52,7 @@ CUresult cuMemAllocPitch_v2(CUdeviceptr* dptr, size_t* pPitch, size_t WidthInByt
                             unsigned ElementSizeBytes) {
   Context* context = nullptr;
   if (CUresult failed = require_context(&context)) return failed;
+  if (CUresult no = forbid_unsafe()) return no;
   if (pPitch == nullptr || WidthInBytes == 0 || Height == 0) return CUDA_ERROR_INVALID_VALUE;
   if (ElementSizeBytes != 4 && ElementSizeBytes != 8 && ElementSizeBytes != 16) {
     return CUDA_ERROR_INVALID_VALUE;
@@ -67,6 +69,7 @@ CUresult cuMemAllocPitch_v2(CUdeviceptr* dptr, size_t* pPitch, size_t WidthInByt
 CUresult cuMemAllocManaged(CUdeviceptr* dptr, size_t bytesize, unsigned flags) {
   Context* context = nullptr;
   if (CUresult failed = require_context(&context)) return failed;
+  if (CUresult no = forbid_unsafe()) return no;
   if (flags != CU_MEM_ATTACH_GLOBAL && flags != CU_MEM_ATTACH_HOST) {
     return CUDA_ERROR_INVALID_VALUE;
   }
@@ -76,6 +79,7 @@ CUresult cuMemAllocManaged(CUdeviceptr* dptr, size_t bytesize, unsigned flags) {
 CUresult cuMemFree_v2(CUdeviceptr dptr) {
   Context* context = nullptr;
   if (CUresult failed = require_context(&context)) return failed;
+  if (CUresult no = forbid_unsafe()) return no;
   if (dptr == 0) return CUDA_SUCCESS;
   if (GraphMemory::is_known(dptr)) {
     context->synchronize();
@@ -113,6 +117,7 @@ CUresult cuMemGetAddressRange_v2(CUdeviceptr* pbase, size_t* psize, CUdeviceptr 
 CUresult cuMemHostAlloc(void** pp, size_t bytesize, unsigned Flags) {
   Context* context = nullptr;
   if (CUresult failed = require_context(&context)) return failed;
+  if (CUresult no = forbid_unsafe()) return no;
   constexpr unsigned kKnown =
       CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP | CU_MEMHOSTALLOC_WRITECOMBINED;
   if ((Flags & ~kKnown) != 0) return CUDA_ERROR_INVALID_VALUE;
@@ -124,6 +129,7 @@ CUresult cuMemAllocHost_v2(void** pp, size_t bytesize) { return cuMemHostAlloc(p
 CUresult cuMemFreeHost(void* p) {
   Context* context = nullptr;
   if (CUresult failed = require_context(&context)) return failed;
+  if (CUresult no = forbid_unsafe()) return no;
   if (p == nullptr) return CUDA_SUCCESS;
   const auto base = reinterpret_cast<std::uint64_t>(p);
   const auto suits = [](const Allocation& found) {

@@ -27,10 +27,12 @@ CUresult allocate_from(const std::shared_ptr<Pool>& pool, Stream& stream, std::s
     params.bytesize = bytes;
     Work work;
     if (CUresult failed = allocation_work(params, &work)) return failed;
-    *address = params.dptr;
-    return queue(stream, std::move(work), CU_GRAPH_NODE_TYPE_MEM_ALLOC);
+    const CUresult queued = queue(stream, std::move(work), CU_GRAPH_NODE_TYPE_MEM_ALLOC);
+    if (queued == CUDA_SUCCESS) *address = params.dptr;
+    return queued;
   }
   if (&pool->device != &stream.context().device()) return CUDA_ERROR_INVALID_VALUE;
+  if (CUresult no = forbid_legacy(stream)) return no;
   if (CUresult failed =
           allocate(stream.context().home(), bytes, MemoryKind::kPooled, 0, address, pool.get())) {
     return failed;
@@ -81,6 +83,7 @@ CUresult cuMemFreeAsync(CUdeviceptr dptr, CUstream hStream) {
     if (CUresult failed = free_work(dptr, &work)) return failed;
     return queue(*stream, std::move(work), CU_GRAPH_NODE_TYPE_MEM_FREE);
   }
+  if (CUresult no = forbid_legacy(*stream)) return no;
   if (dptr == 0) return CUDA_SUCCESS;
   if (GraphMemory::is_known(dptr)) {
     return GraphMemory::end(dptr) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;

@@ -16,6 +16,17 @@ CUresult find_event(CUevent handle, std::shared_ptr<Event>* event) {
   return (*event)->context().status();
 }
 
+// What is done can be known of neither an event in a capture, which that spoils, nor any other
+// while a capture forbids it.
+CUresult forbid_look(Event& event) {
+  std::vector<GraphNode*> nodes;
+  if (auto capture = event.captured(&nodes)) {
+    if (!capture->is_over()) capture->invalidate();
+    return CUDA_ERROR_CAPTURED_EVENT;
+  }
+  return event.recorded() ? forbid_unsafe() : CUDA_SUCCESS;
+}
+
 bool is_stream_attribute(CUstreamAttrID attribute) {
   switch (attribute) {
     case CU_STREAM_ATTRIBUTE_ACCESS_POLICY_WINDOW:
@@ -54,6 +65,7 @@ CUresult cuStreamDestroy_v2(CUstream hStream) {
   if (CUresult failed = require_driver()) return failed;
   auto stream = driver().streams.remove(hStream);
   if (!stream) return CUDA_ERROR_INVALID_HANDLE;
+  abandon_capture(*stream);
   stream->context().close_stream(stream);
   return stream->context().status();
 }
@@ -64,6 +76,7 @@ CUresult cuStreamSynchronize(CUstream hStream) {
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(hStream, &stream)) return failed;
   if (capturing(*stream)) return refuse_in_capture(*stream);
+  if (CUresult no = forbid_synchronous(*stream)) return no;
   return wait_turn(*stream);
 }
 
@@ -71,6 +84,7 @@ CUresult cuStreamQuery(CUstream hStream) {
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(hStream, &stream)) return failed;
   if (capturing(*stream)) return refuse_in_capture(*stream);
+  if (CUresult no = forbid_synchronous(*stream)) return no;
   if (!stream->context().idle(*stream)) return CUDA_ERROR_NOT_READY;
   return stream->context().status();
 }
@@ -200,8 +214,7 @@ CUresult cuEventRecord(CUevent hEvent, CUstream hStream) {
 CUresult cuEventQuery(CUevent hEvent) {
   std::shared_ptr<Event> event;
   if (CUresult failed = find_event(hEvent, &event)) return failed;
-  std::vector<GraphNode*> nodes;
-  if (event->captured(&nodes)) return CUDA_ERROR_CAPTURED_EVENT;
+  if (CUresult no = forbid_look(*event)) return no;
   if (!event->done()) return CUDA_ERROR_NOT_READY;
   return event->context().status();
 }
@@ -209,8 +222,7 @@ CUresult cuEventQuery(CUevent hEvent) {
 CUresult cuEventSynchronize(CUevent hEvent) {
   std::shared_ptr<Event> event;
   if (CUresult failed = find_event(hEvent, &event)) return failed;
-  std::vector<GraphNode*> nodes;
-  if (event->captured(&nodes)) return CUDA_ERROR_CAPTURED_EVENT;
+  if (CUresult no = forbid_look(*event)) return no;
   for (const CompletionPtr& point : event->points()) point->wait();
   return event->context().status();
 }

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <vector>
 
 #include "tests/gpu_server/software_gpu/driver_session.h"
@@ -67,7 +68,6 @@ TEST_CASE("a capture spreads to a stream that waits for an event of it, and come
   CHECK(cuStreamBeginCapture_v2(main, CU_STREAM_CAPTURE_MODE_GLOBAL) == CUDA_SUCCESS);
   CHECK(cuMemsetD32Async(a, 9, 1, main) == CUDA_SUCCESS);
   CHECK(cuEventRecord(fork, main) == CUDA_SUCCESS);
-  CHECK(cuEventQuery(fork) == CUDA_ERROR_CAPTURED_EVENT);
   CHECK(cuStreamWaitEvent(side, fork, 0) == CUDA_SUCCESS);
   CHECK(cuMemcpyDtoDAsync_v2(b, a, 4, side) == CUDA_SUCCESS);
   CHECK(cuEventRecord(join, side) == CUDA_SUCCESS);
@@ -86,6 +86,71 @@ TEST_CASE("a capture spreads to a stream that waits for an event of it, and come
   CHECK(cuGraphLaunch(exec, main) == CUDA_SUCCESS);
   CHECK(cuStreamSynchronize(main) == CUDA_SUCCESS);
   CHECK(value_at(b) == 9);
+}
+
+TEST_CASE("a look at an event in a capture spoils it, one at another event only where it may not") {
+  DriverSession session;
+  CUstream stream = make_stream();
+  CUevent inside = nullptr, before = nullptr;
+  CHECK(cuEventCreate(&inside, 0) == CUDA_SUCCESS);
+  CHECK(cuEventCreate(&before, 0) == CUDA_SUCCESS);
+  CHECK(cuEventRecord(before, stream) == CUDA_SUCCESS);
+  CUgraph graph = nullptr;
+  CHECK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED) == CUDA_SUCCESS);
+  CHECK(cuEventQuery(before) == CUDA_SUCCESS);
+  CHECK(cuEventRecord(inside, stream) == CUDA_SUCCESS);
+  CHECK(cuEventQuery(inside) == CUDA_ERROR_CAPTURED_EVENT);
+  CHECK(cuStreamEndCapture(stream, &graph) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+  CHECK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL) == CUDA_SUCCESS);
+  CHECK(cuEventQuery(before) == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+  CHECK(cuStreamEndCapture(stream, &graph) == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+}
+
+TEST_CASE("a capture of a stream that is destroyed forbids nothing any more") {
+  DriverSession session;
+  CUstream stream = make_stream();
+  CUdeviceptr block = 0;
+  CHECK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL) == CUDA_SUCCESS);
+  CHECK(cuMemAlloc_v2(&block, 64) == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+  CHECK(cuStreamDestroy_v2(stream) == CUDA_SUCCESS);
+  CHECK(cuMemAlloc_v2(&block, 64) == CUDA_SUCCESS);
+}
+
+TEST_CASE("a graph with memory nodes is instantiated once at a time") {
+  DriverSession session;
+  CUstream stream = make_stream();
+  CUdeviceptr block = 0;
+  CHECK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL) == CUDA_SUCCESS);
+  CHECK(cuMemAllocAsync(&block, 64, stream) == CUDA_SUCCESS);
+  CHECK(cuMemFreeAsync(block, stream) == CUDA_SUCCESS);
+  CUgraph graph = nullptr;
+  CHECK(cuStreamEndCapture(stream, &graph) == CUDA_SUCCESS);
+  CUgraphExec one = nullptr, two = nullptr;
+  CHECK(cuGraphInstantiateWithFlags(&one, graph, 0) == CUDA_SUCCESS);
+  CHECK(cuGraphInstantiateWithFlags(&two, graph, 0) == CUDA_ERROR_NOT_SUPPORTED);
+  CHECK(cuGraphExecDestroy(one) == CUDA_SUCCESS);
+  CHECK(cuGraphInstantiateWithFlags(&two, graph, 0) == CUDA_SUCCESS);
+}
+
+TEST_CASE("memory of a graph ends with its context, and frees nobody else's later") {
+  DriverSession session;
+  CUgraph graph = nullptr;
+  CHECK(cuGraphCreate(&graph, 0) == CUDA_SUCCESS);
+  CUDA_MEM_ALLOC_NODE_PARAMS params{};
+  params.poolProps.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
+  params.poolProps.location = {CU_MEM_LOCATION_TYPE_DEVICE, {0}};
+  params.bytesize = 64;
+  CUgraphNode node = nullptr;
+  CHECK(cuGraphAddMemAllocNode(&node, graph, nullptr, 0, &params) == CUDA_SUCCESS);
+  CHECK(cuDevicePrimaryCtxReset_v2(0) == CUDA_SUCCESS);
+  CUcontext context = nullptr;
+  CHECK(cuDevicePrimaryCtxRetain(&context, 0) == CUDA_SUCCESS);
+  CHECK(cuDevicePrimaryCtxRelease_v2(0) == CUDA_SUCCESS);  // a reset is no release
+  std::vector<CUdeviceptr> blocks(16);
+  for (CUdeviceptr& block : blocks) CHECK(cuMemAlloc_v2(&block, 64) == CUDA_SUCCESS);
+  CHECK(std::find(blocks.begin(), blocks.end(), params.dptr) != blocks.end());
+  CHECK(cuGraphDestroy(graph) == CUDA_SUCCESS);
+  for (CUdeviceptr block : blocks) CHECK(cuMemFree_v2(block) == CUDA_SUCCESS);
 }
 
 TEST_CASE("waiting for a stream that is being captured ends the capture") {
