@@ -7,6 +7,7 @@
 
 #include <atomic>
 
+#include "client_shim/kept_reply.h"
 #include "client_shim/process.h"
 #include "client_shim/staged.h"
 #include "transport/api/device_numbers.h"
@@ -274,8 +275,9 @@ bool Client::may_answer_waits(std::uint64_t work) {
 CUresult Client::ask(const api::RowInfo& row, Encode encode, Take take) {
   if (!mirrors_.any()) return ask_now(row, encode, take);
   Staged staged(encode);
-  CUresult lent = mirrors_.lend_for(row);
-  return lent == CUDA_SUCCESS ? ask_now(row, staged, take) : lent;
+  if (CUresult lent = mirrors_.lend_for(row); lent != CUDA_SUCCESS) return lent;
+  KeptReply kept(take);
+  return kept.taken(ask_now(row, staged, [&](Reply& reply) { return kept.keep(reply); }));
 }
 
 CUresult Client::ask_now(const api::RowInfo& row, Encode encode, Take take) {

@@ -3,6 +3,7 @@
 
 #include "client_shim/around.h"
 #include "client_shim/ending.h"
+#include "client_shim/graph_copies.h"
 #include "client_shim/known_waits.h"
 #include "transport/cuda/context_storage.h"
 
@@ -86,6 +87,7 @@ struct Around<row::cuCtxDestroy_v2> {
       CUresult destroyed = ending.of(api::call<row::cuCtxDestroy_v2>(context));
       if (!ending.is_over()) return destroyed;
       client.mirrors().drop_context(context);
+      client.graph_copies().drop_context(context);
       // It leaves the top of this thread's stack; who has it elsewhere finds out by using it.
       auto& stack = client.this_thread().stack;
       if (!stack.empty() && stack.back() == context) stack.pop_back();

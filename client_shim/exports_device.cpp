@@ -1,6 +1,7 @@
 #define FARCALL_FAMILY "transport/api/families/device.def"
 #include "client_shim/around.h"
 #include "client_shim/ending.h"
+#include "client_shim/graph_copies.h"
 #include "transport/cuda/context_storage.h"
 
 namespace farcall::shim {
@@ -9,6 +10,7 @@ namespace {
 
 void drop_memory(Client& client, CUcontext context) {
   client.mirrors().drop_context(context);
+  client.graph_copies().drop_context(context);
   client.allocations().drop_context(context);
 }
 

@@ -3,8 +3,11 @@
 #include <signal.h>
 #include <ucontext.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <utility>
 
 #include "transport/base/guarded.h"
 
@@ -14,13 +17,14 @@ namespace {
 std::atomic<Resolve> g_resolve{nullptr};
 static_assert(std::atomic<Resolve>::is_always_lock_free, "read in a signal handler");
 
-// What was there before us. Written in full before ours is in place, and never over what a handler
-// may be reading: each installation has its own, and they are few.
-struct Earlier {
-  struct sigaction action {};
-  const Earlier* before = nullptr;  // never read again; it shows that nothing is lost
-};
-std::atomic<const Earlier*> g_earlier{nullptr};
+// What was there before us, each time that ours went in front. Never freed: a handler of another
+// thread may be reading it.
+//
+// Each time it is another function that goes in. A program's handler that came in between has kept
+// the one before it, and hands that what is not its own: so the call arrives where what is earlier
+// still is known, and never goes in a circle. The last is used again, with which it may.
+constexpr std::size_t kSlots = 16;
+std::atomic<const struct sigaction*> g_earlier[kSlots];
 
 bool is_write(const void* context) {
 #if defined(__x86_64__)
@@ -39,18 +43,19 @@ void end_by_default(int number) {
   ::sigaction(number, &plain, nullptr);
 }
 
-void pass_on(int number, siginfo_t* info, void* context) {
-  const Earlier* earlier = g_earlier.load(std::memory_order_acquire);
-  if (earlier != nullptr && (earlier->action.sa_flags & SA_SIGINFO) != 0) {
-    earlier->action.sa_sigaction(number, info, context);
-  } else if (earlier == nullptr || earlier->action.sa_handler == SIG_DFL ||
-             earlier->action.sa_handler == SIG_IGN) {
+void pass_on(std::size_t slot, int number, siginfo_t* info, void* context) {
+  const struct sigaction* earlier = g_earlier[slot].load(std::memory_order_acquire);
+  if (earlier != nullptr && (earlier->sa_flags & SA_SIGINFO) != 0) {
+    earlier->sa_sigaction(number, info, context);
+  } else if (earlier == nullptr || earlier->sa_handler == SIG_DFL ||
+             earlier->sa_handler == SIG_IGN) {
     end_by_default(number);
   } else {
-    earlier->action.sa_handler(number);
+    earlier->sa_handler(number);
   }
 }
 
+template <std::size_t kSlot>
 void on_fault(int number, siginfo_t* info, void* context) {
   const int error = errno;
   Resolve resolve = g_resolve.load(std::memory_order_acquire);
@@ -62,8 +67,31 @@ void on_fault(int number, siginfo_t* info, void* context) {
     ::raise(SIGBUS);
     end_by_default(number);  // its handler has returned: there is nothing to go on with
   }
-  if (fault == Fault::kNotOurs) pass_on(number, info, context);
+  if (fault == Fault::kNotOurs) pass_on(kSlot, number, info, context);
   errno = error;
+}
+
+using Handler = void (*)(int, siginfo_t*, void*);
+template <std::size_t... kSlot>
+constexpr std::array<Handler, sizeof...(kSlot)> handlers(std::index_sequence<kSlot...>) {
+  return {on_fault<kSlot>...};
+}
+constexpr auto kHandlers = handlers(std::make_index_sequence<kSlots>());
+
+bool is_ours(const struct sigaction& action) {
+  return (action.sa_flags & SA_SIGINFO) != 0 &&
+         std::find(kHandlers.begin(), kHandlers.end(), action.sa_sigaction) != kHandlers.end();
+}
+
+// The one that stands in front of this, or a free one.
+std::size_t slot_behind(const struct sigaction& action) {
+  for (std::size_t slot = 0; slot < kSlots; ++slot) {
+    const struct sigaction* known = g_earlier[slot].load(std::memory_order_relaxed);
+    const bool is_it = known != nullptr && known->sa_flags == action.sa_flags &&
+                       known->sa_sigaction == action.sa_sigaction;
+    if (known == nullptr || is_it) return slot;
+  }
+  return kSlots - 1;
 }
 
 }  // namespace
@@ -73,13 +101,14 @@ void catch_faults(Resolve resolve) {
   g_resolve.store(resolve, std::memory_order_release);
   Lock lock(*installing);
   struct sigaction now {};
-  if (::sigaction(SIGSEGV, nullptr, &now) != 0) return;
-  if ((now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == on_fault) return;
-  // Never freed: a handler of another thread may still read the one before.
-  g_earlier.store(new Earlier{now, g_earlier.load(std::memory_order_relaxed)},
-                  std::memory_order_release);
+  if (::sigaction(SIGSEGV, nullptr, &now) != 0 || is_ours(now)) return;
+  const std::size_t slot = slot_behind(now);
+  const struct sigaction* known = g_earlier[slot].load(std::memory_order_relaxed);
+  if (known == nullptr || known->sa_sigaction != now.sa_sigaction) {
+    g_earlier[slot].store(new struct sigaction(now), std::memory_order_release);
+  }
   struct sigaction ours {};
-  ours.sa_sigaction = on_fault;
+  ours.sa_sigaction = kHandlers[slot];
   ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
   ::sigemptyset(&ours.sa_mask);
   ::sigaction(SIGSEGV, &ours, nullptr);

@@ -20,6 +20,9 @@ bool start_quiet_thread(void* (*body)(void*), void* argument) {
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);
+  // What a thread does itself; blocked, it would end the process. A function of the program may
+  // touch a page that is to be fetched first (faults.h).
+  for (int own : {SIGSEGV, SIGBUS, SIGILL, SIGFPE}) ::sigdelset(&all, own);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);

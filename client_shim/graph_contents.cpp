@@ -15,10 +15,17 @@ namespace farcall::shim {
 
 namespace row = api::row;
 
-GraphCopies::Item& GraphCopies::item_of(Items& items, CUgraphNode node) {
+GraphCopies::Item* GraphCopies::find_in(Items& items, CUgraphNode node) {
+  if (node == nullptr) return nullptr;
   for (Item& item : items) {
-    if (node != nullptr && item.node == node) return item;
+    if (item.node == node) return &item;
+    if (Item* inner = find_in(item.child, node)) return inner;
   }
+  return nullptr;
+}
+
+GraphCopies::Item& GraphCopies::item_of(Items& items, CUgraphNode node) {
+  if (Item* known = find_in(items, node)) return *known;
   items.push_back({});
   items.back().node = node;
   return items.back();
@@ -26,11 +33,29 @@ GraphCopies::Item& GraphCopies::item_of(Items& items, CUgraphNode node) {
 
 GraphCopies::Item* GraphCopies::find_item(State& state, CUgraphNode node) {
   for (auto& [graph, items] : state.graphs) {
-    for (Item& item : items) {
-      if (item.node == node && node != nullptr) return &item;
-    }
+    if (Item* item = find_in(items, node)) return item;
   }
   return nullptr;
+}
+
+// What is in a copy of a graph, under the names of the copy's own nodes; the server is asked for
+// each.  copy: null when it is not known; then its nodes have no names.
+GraphCopies::Items GraphCopies::renamed(const Items& items, CUgraph copy) {
+  Items made = items;
+  for (Item& item : made) {
+    const CUgraphNode original = item.node;
+    item.node = nullptr;
+    CUgraphNode own = nullptr;
+    if (copy != nullptr && original != nullptr &&
+        api::call<row::cuGraphNodeFindInClone>(&own, original, copy) == CUDA_SUCCESS) {
+      item.node = own;
+    }
+    if (item.child.empty()) continue;
+    CUgraph inner = nullptr;
+    if (own != nullptr) (void)api::call<row::cuGraphChildGraphNodeGetGraph>(own, &inner);
+    item.child = renamed(item.child, inner);
+  }
+  return made;
 }
 
 void GraphCopies::added(CUgraph graph, CUgraphNode node, Regions regions) {
@@ -44,11 +69,15 @@ void GraphCopies::added(CUgraph graph, CUgraphNode node, std::uint64_t function)
 }
 
 void GraphCopies::added_child(CUgraph graph, CUgraphNode node, CUgraph child) {
+  Items items = items_of(child);
+  if (items.empty()) return;
+  CUgraph inner = nullptr;
+  if (any_.load(std::memory_order_acquire)) {
+    (void)api::call<row::cuGraphChildGraphNodeGetGraph>(node, &inner);
+  }
+  items = renamed(items, inner);
   auto state = state_.lock();
-  auto at = state->graphs.find(child);
-  if (at == state->graphs.end()) return;
-  auto copy = std::make_shared<Items>(at->second);
-  item_of(state->graphs[graph], node).child = std::move(copy);
+  item_of(state->graphs[graph], node).child.swap(items);
 }
 
 void GraphCopies::added_bodies(CUgraph graph, CUgraphNode node, std::vector<CUgraph> bodies) {
@@ -67,19 +96,37 @@ void GraphCopies::changed(CUgraphNode node, std::uint64_t function) {
 }
 
 void GraphCopies::removed(CUgraphNode node) {
-  Item gone;  // mirrors go after the lock
+  Items gone;  // mirrors go after the lock
   auto state = state_.lock();
-  if (Item* item = find_item(*state, node)) std::swap(*item, gone);
+  for (auto& [graph, items] : state->graphs) {
+    if (remove_from(items, node, &gone)) return;
+  }
+}
+
+bool GraphCopies::remove_from(Items& items, CUgraphNode node, Items* gone) {
+  for (auto at = items.begin(); at != items.end(); ++at) {
+    if (node != nullptr && at->node == node) {
+      gone->push_back(std::move(*at));
+      items.erase(at);
+      return true;
+    }
+    if (remove_from(at->child, node, gone)) return true;
+  }
+  return false;
+}
+
+GraphCopies::Items GraphCopies::items_of(CUgraph graph) {
+  auto state = state_.lock();
+  auto at = state->graphs.find(graph);
+  return at == state->graphs.end() ? Items() : at->second;
 }
 
 void GraphCopies::cloned(CUgraph from, CUgraph to) {
-  auto state = state_.lock();
-  auto at = state->graphs.find(from);
-  if (at == state->graphs.end()) return;
-  Items copy = at->second;
-  // Nodes of the clone have other names, which nobody has told.
-  for (Item& item : copy) item.node = nullptr;
-  state->graphs[to] = std::move(copy);
+  Items items = items_of(from);
+  if (items.empty()) return;
+  const bool is_asked = any_.load(std::memory_order_acquire);
+  items = renamed(items, is_asked ? to : nullptr);
+  state_.lock()->graphs[to].swap(items);
 }
 
 void GraphCopies::destroyed(CUgraph graph) {
@@ -115,7 +162,7 @@ void GraphCopies::gather(State& state, const Items& items, Regions* all,
   for (const Item& item : items) {
     all->insert(all->end(), item.regions.begin(), item.regions.end());
     if (item.function != 0) functions->push_back(item.function);
-    if (item.child != nullptr) gather(state, *item.child, all, functions);
+    gather(state, item.child, all, functions);
     for (CUgraph body : item.bodies) {
       auto at = state.graphs.find(body);
       if (at != state.graphs.end()) gather(state, at->second, all, functions);
@@ -139,19 +186,19 @@ GraphCopies::Order GraphCopies::order_of(CUgraph graph) {
 
 namespace {
 
-using Edges = std::vector<std::pair<CUgraphNode, CUgraphNode>>;
+using Edges = std::map<CUgraphNode, std::vector<CUgraphNode>>;
 
-// Everything that comes after `node`, itself included.
-std::set<CUgraphNode> behind(const Edges& order, CUgraphNode node) {
+// Everything that is reached from `node`, itself included.
+std::set<CUgraphNode> reached(const Edges& edges, CUgraphNode node) {
   std::set<CUgraphNode> found;
   std::vector<CUgraphNode> next{node};
   while (!next.empty()) {
     const CUgraphNode at = next.back();
     next.pop_back();
     if (!found.insert(at).second) continue;
-    for (const auto& [from, to] : order) {
-      if (from == at) next.push_back(to);
-    }
+    auto onwards = edges.find(at);
+    if (onwards == edges.end()) continue;
+    next.insert(next.end(), onwards->second.begin(), onwards->second.end());
   }
   return found;
 }
@@ -183,19 +230,26 @@ void GraphCopies::replan(State& state, Plan& plan, const Order* order) {
   }
   if (all.empty() || order == nullptr) return;
   plan.functions.clear();
+  Edges onwards, back;
+  for (const auto& [from, to] : *order) {
+    onwards[from].push_back(to);
+    back[to].push_back(from);
+  }
   for (const Item& mine : plan.items) {
     Regions inner;
     std::vector<std::uint64_t> functions;
     gather(state, {mine}, &inner, &functions);
+    if (functions.empty()) continue;
+    const auto earlier = reached(back, mine.node);
+    const auto later = reached(onwards, mine.node);
     for (std::uint64_t function : functions) {
       Around& around = plan.functions[function];
-      const auto later = behind(*order, mine.node);
       for (const Item& other : plan.items) {
         Regions regions;
         std::vector<std::uint64_t> unused;
         gather(state, {other}, &regions, &unused);
         const bool knows = mine.node != nullptr && other.node != nullptr && &mine != &other;
-        const bool is_before = !knows || behind(*order, other.node).contains(mine.node);
+        const bool is_before = !knows || earlier.contains(other.node);
         const bool is_after = !knows || later.contains(other.node);
         for (const Region& region : regions) {
           if (is_before && !region.is_source) around.before.push_back(region);
@@ -270,7 +324,7 @@ void GraphCopies::changed(CUgraphExec exec, CUgraphNode node, CUgraph child) {
   auto from = state->graphs.find(child);
   if (at == state->plans.end() || from == state->graphs.end()) return;
   *plan = *at->second;
-  item_of(plan->items, node).child = std::make_shared<Items>(from->second);
+  item_of(plan->items, node).child = from->second;
   replan(*state, *plan, nullptr);
   at->second.swap(plan);
 }

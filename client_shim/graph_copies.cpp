@@ -18,13 +18,14 @@ struct GraphCopies::Mirror {
   Client& client;
   CUdeviceptr address = 0;
   CUcontext context = nullptr;
-  std::uint64_t host = 0;  // where the program's memory begins
+  Side host;                         // the program's memory
+  std::atomic<bool> is_gone{false};  // with its context: the address may be anybody's
 
   explicit Mirror(Client& owner) : client(owner) {}
   ~Mirror() {
-    if (address == 0) return;
+    if (address == 0 || is_gone) return;
     (void)client.allocations().take_device(address);
-    // Its failure would mean that the context, and the memory with it, has gone already.
+    // A failure is the context's.
     (void)api::call<row::cuMemFree_v2>(address);
   }
   Mirror(const Mirror&) = delete;
@@ -77,7 +78,7 @@ CUresult GraphCopies::make_region(const Side& host, const Shape& shape, CUgraph 
   if (made != CUDA_SUCCESS) return made;
   client_.remember(Memory::kDevice, mirror->address, bytes);
   mirror->context = client_.this_thread().current();
-  mirror->host = host.row_at(0, 0);
+  mirror->host = host;
   {
     auto state = state_.lock();
     std::erase_if(state->mirrors, [](const auto& each) { return each.second.expired(); });
@@ -135,22 +136,53 @@ CUresult GraphCopies::stand_in(const CUDA_MEMCPY3D& copy, CUgraph graph, CUDA_ME
 }
 
 void GraphCopies::restore(CUDA_MEMCPY3D* copy) {
+  std::shared_ptr<Mirror> from, to;  // perhaps their last owners: they go after the lock
   auto state = state_.lock();
   auto mirror_at = [&](CUmemorytype type, CUdeviceptr address) -> std::shared_ptr<Mirror> {
     auto at = state->mirrors.find(address);
     const bool is_ours = type == CU_MEMORYTYPE_DEVICE && at != state->mirrors.end();
     return is_ours ? at->second.lock() : nullptr;
   };
-  if (auto mirror = mirror_at(copy->srcMemoryType, copy->srcDevice)) {
+  from = mirror_at(copy->srcMemoryType, copy->srcDevice);
+  to = mirror_at(copy->dstMemoryType, copy->dstDevice);
+  if (from != nullptr) {
+    const Side& host = from->host;
     copy->srcMemoryType = CU_MEMORYTYPE_HOST;
-    copy->srcHost = reinterpret_cast<const void*>(mirror->host);
+    copy->srcHost = reinterpret_cast<const void*>(host.at);
     copy->srcDevice = 0;
+    copy->srcPitch = host.pitch;
+    copy->srcHeight = host.height;
+    copy->srcXInBytes = host.x;
+    copy->srcY = host.y;
+    copy->srcZ = host.z;
   }
-  if (auto mirror = mirror_at(copy->dstMemoryType, copy->dstDevice)) {
+  if (to != nullptr) {
+    const Side& host = to->host;
     copy->dstMemoryType = CU_MEMORYTYPE_HOST;
-    copy->dstHost = reinterpret_cast<void*>(mirror->host);
+    copy->dstHost = reinterpret_cast<void*>(host.at);
     copy->dstDevice = 0;
+    copy->dstPitch = host.pitch;
+    copy->dstHeight = host.height;
+    copy->dstXInBytes = host.x;
+    copy->dstY = host.y;
+    copy->dstZ = host.z;
   }
+}
+
+void GraphCopies::drop_context(CUcontext context) {
+  if (!any_.load(std::memory_order_acquire)) return;
+  std::vector<std::shared_ptr<Mirror>> gone;  // they go after the lock
+  auto state = state_.lock();
+  for (const auto& [address, mirror] : state->mirrors) {
+    auto held = mirror.lock();
+    if (held != nullptr && held->context == context) gone.push_back(std::move(held));
+  }
+  for (const auto& mirror : gone) {
+    mirror->is_gone = true;
+    state->mirrors.erase(mirror->address);
+  }
+  state->chains.erase(context);
+  state->side_streams.erase(context);
 }
 
 CUresult GraphCopies::capture(const Shape& shape, const CaptureInfo& info, CUstream stream) {

@@ -70,6 +70,8 @@ class GraphCopies {
   void cloned(CUgraph from, CUgraph to);
   void destroyed(CUgraph graph);
   CUgraph graph_of(CUgraphNode node);
+  // It has ended, and what stood in for host memory in it is nobody's any more.
+  void drop_context(CUcontext context);
 
   // --- what was instantiated
   void instantiated(CUgraph graph, CUgraphExec exec);
@@ -91,7 +93,7 @@ class GraphCopies {
     CUgraphNode node = nullptr;
     Regions regions;
     std::uint64_t function = 0;
-    std::shared_ptr<Items> child;
+    Items child;
     std::vector<CUgraph> bodies;
   };
   // What a host function comes between.
@@ -120,7 +122,11 @@ class GraphCopies {
 
   CUresult make_region(const Side& host, const Shape& shape, CUgraph graph, Region* region);
   static Item& item_of(Items& items, CUgraphNode node);
+  static Item* find_in(Items& items, CUgraphNode node);
   static Item* find_item(State& state, CUgraphNode node);
+  static Items renamed(const Items& items, CUgraph copy);
+  static bool remove_from(Items& items, CUgraphNode node, Items* gone);
+  Items items_of(CUgraph graph);
   static void gather(State& state, const Items& items, Regions* all,
                      std::vector<std::uint64_t>* functions);
   static void replan(State& state, Plan& plan, const Order* order);

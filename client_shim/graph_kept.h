@@ -47,18 +47,35 @@ class GraphKept {
     auto state = state_.lock();
     std::erase_if(state->nodes, [&](const auto& each) { return each.second->graph == graph; });
   }
-  // What a stream was last told of its capture.
-  CaptureInfo& capture(CUstream stream, std::uint32_t thread) {
+  // Who asked about a capture. The default streams are each context's own, and one of them each
+  // thread's.
+  struct Asker {
+    CUstream stream = nullptr;
+    CUcontext context = nullptr;
+    std::uint32_t thread = 0;
+    auto operator<=>(const Asker&) const = default;
+  };
+  // Keeps what a stream is told of its capture, in place of what it was told last.
+  const CaptureInfo& keep(Asker asker, CaptureInfo told) {
+    const bool is_own = asker.stream != nullptr && asker.stream != CU_STREAM_LEGACY &&
+                        asker.stream != CU_STREAM_PER_THREAD;
+    if (is_own) asker.context = nullptr;
+    if (asker.stream != CU_STREAM_PER_THREAD) asker.thread = 0;
+    auto made = std::make_unique<CaptureInfo>(std::move(told));
     auto state = state_.lock();
-    auto& here = state->captures[{stream, stream == CU_STREAM_PER_THREAD ? thread : 0}];
-    here = std::make_unique<CaptureInfo>();
+    auto& here = state->captures[asker];
+    here = std::move(made);
     return *here;
+  }
+  void drop(CUstream stream) {
+    auto state = state_.lock();
+    std::erase_if(state->captures, [&](const auto& each) { return each.first.stream == stream; });
   }
 
  private:
   struct State {
     std::map<CUgraphNode, std::unique_ptr<Node>> nodes;
-    std::map<std::pair<CUstream, std::uint32_t>, std::unique_ptr<CaptureInfo>> captures;
+    std::map<Asker, std::unique_ptr<CaptureInfo>> captures;
   };
   Guarded<State> state_;
 };

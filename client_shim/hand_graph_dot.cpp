@@ -2,11 +2,14 @@
 // about the graph: the file is the program's. Kernels are named where their names are known.
 #include <cstdio>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "client_shim/entry.h"
+#include "transport/base/limits.h"
 
+namespace limits = farcall::limits;
 using farcall::shim::Client;
 using farcall::shim::id_of;
 using farcall::shim::with_client;
@@ -64,12 +67,14 @@ CUresult read_nodes(CUgraph graph, Nodes* nodes) {
   std::size_t count = 0, edges = 0;
   CUresult asked = cuGraphGetNodes(graph, nullptr, &count);
   if (asked != CUDA_SUCCESS) return asked;
+  if (count > limits::kArrayItemsMax) return CUDA_ERROR_NOT_SUPPORTED;
   nodes->all.resize(count);
   if (count > 0) asked = cuGraphGetNodes(graph, nodes->all.data(), &count);
   if (asked == CUDA_SUCCESS) {
     asked = cuGraphGetEdges_v2(graph, nullptr, nullptr, nullptr, &edges);
   }
   if (asked != CUDA_SUCCESS || edges == 0) return asked;
+  if (edges > limits::kArrayItemsMax) return CUDA_ERROR_NOT_SUPPORTED;
   nodes->from.resize(edges);
   nodes->to.resize(edges);
   nodes->data.resize(edges);
@@ -107,10 +112,10 @@ CUresult write(Client& client, CUgraph graph, std::FILE* file) {
 FARCALL_EXPORT cuGraphDebugDotPrint(CUgraph graph, const char* path, unsigned) {
   return with_client([&](Client& client) {
     if (graph == nullptr || path == nullptr) return CUDA_ERROR_INVALID_VALUE;
-    std::FILE* file = std::fopen(path, "we");
+    std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path, "we"), std::fclose);
     if (file == nullptr) return CUDA_ERROR_OPERATING_SYSTEM;
-    const CUresult written = write(client, graph, file);
-    const bool is_closed = std::fclose(file) == 0;
+    const CUresult written = write(client, graph, file.get());
+    const bool is_closed = std::fclose(file.release()) == 0;
     return written != CUDA_SUCCESS || is_closed ? written : CUDA_ERROR_OPERATING_SYSTEM;
   });
 }

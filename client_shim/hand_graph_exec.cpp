@@ -161,10 +161,15 @@ FARCALL_EXPORT cuStreamGetCaptureInfo_v3(CUstream stream, CUstreamCaptureStatus*
                                          cuuint64_t* id, CUgraph* graph, const CUgraphNode** nodes,
                                          const CUgraphEdgeData** edges, std::size_t* count) {
   return with_client([&](Client& client) {
-    if (status == nullptr) return CUDA_ERROR_INVALID_VALUE;
-    CaptureInfo& info = client.graph_kept().capture(stream, client.this_thread().number);
-    CUresult asked = farcall::shim::capture_info(client, stream, &info);
+    if (status == nullptr || (edges != nullptr && nodes == nullptr)) {
+      return CUDA_ERROR_INVALID_VALUE;
+    }
+    CaptureInfo told;
+    CUresult asked = farcall::shim::capture_info(client, stream, &told);
     if (asked != CUDA_SUCCESS) return asked;
+    const auto& thread = client.this_thread();
+    const CaptureInfo& info =
+        client.graph_kept().keep({stream, thread.current(), thread.number}, std::move(told));
     *status = info.status;
     if (id != nullptr) *id = info.id;
     if (graph != nullptr) *graph = info.graph;

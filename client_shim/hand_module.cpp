@@ -1,5 +1,7 @@
 // Modules, libraries and the functions in them. Files are read here: paths mean nothing on the
 // server.
+#include <algorithm>
+
 #include "client_shim/behind.h"
 #include "client_shim/entry.h"
 #include "client_shim/modules.h"
@@ -33,6 +35,12 @@ struct LibraryArguments {
   void** values;
   unsigned count;
 };
+
+// That the image stays where it is: not so for one that is read from a file.
+bool says_preserved(const CUlibraryOption* options, unsigned count) {
+  return options != nullptr &&
+         std::find(options, options + count, CU_LIBRARY_BINARY_IS_PRESERVED) != options + count;
+}
 
 CUresult load_library(Client& client, CUlibrary* library, const void* image,
                       const LibraryArguments& arguments) {
@@ -125,6 +133,9 @@ FARCALL_EXPORT cuLibraryLoadFromFile(CUlibrary* library, const char* fileName,
                                      unsigned int numJitOptions, CUlibraryOption* libraryOptions,
                                      void** libraryOptionValues, unsigned int numLibraryOptions) {
   return with_client([&](Client& client) {
+    if (says_preserved(libraryOptions, numLibraryOptions)) {
+      return CUDA_ERROR_INVALID_VALUE;
+    }
     std::vector<std::byte> file;
     CUresult read = farcall::shim::read_image_file(fileName, &file);
     if (read != CUDA_SUCCESS) return read;

@@ -18,17 +18,22 @@ constexpr Proof proof_of() {
 
 // What is here must say nothing that a round trip could still contradict: an earlier failure of
 // this thread, a fault of its context, a capture. completions.h knows about the work.
+// Whether a wait for this place was for everything that is under way.
+inline bool is_for_all(Client& client, const WorkPlace& place) {
+  return !place.is_stream && client.contexts().is_alone(client.this_thread().current());
+}
+
 template <class Row, class... A>
 CUresult wait_at(Client& client, const WorkPlace& place, A... arguments) {
   if (client.may_answer_waits() && client.completions().is_idle(place, proof_of<Row>())) {
     client.stats().count(CallKind::kLocal, Row::info().name);
-    client.mirrors().settle(client.mirrors().launches(), !place.is_stream);
+    client.mirrors().settle(client.mirrors().launches(), is_for_all(client, place));
     return CUDA_SUCCESS;
   }
   const std::uint64_t work = client.completions().work();
   const std::uint64_t launches = client.mirrors().launches();
   CUresult result = api::call<Row>(arguments...);
-  client.mirrors().settle(launches, result == CUDA_SUCCESS && !place.is_stream);
+  client.mirrors().settle(launches, result == CUDA_SUCCESS && is_for_all(client, place));
   if (result == CUDA_SUCCESS) client.completions().prove(place, work, proof_of<Row>());
   return result;
 }

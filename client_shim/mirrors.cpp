@@ -241,6 +241,13 @@ bool Mirrors::overlaps(std::uint64_t device, std::size_t bytes) {
 
 // --- what is asked for, on any thread ------------------------------------------------------------
 
+namespace {
+
+// In the place of a stream: one that stands in arguments nobody here looks at.
+const auto kAnyStream = reinterpret_cast<CUstream>(~std::uintptr_t{0});
+
+}  // namespace
+
 CUresult Mirrors::lend(CUstream stream) {
   if (!any()) return CUDA_SUCCESS;
   launches_.fetch_add(1, std::memory_order_release);
@@ -249,8 +256,9 @@ CUresult Mirrors::lend(CUstream stream) {
   return pager_.run([&] {
     auto some = matching([&](const Mirror& each) {
       const Access access = each.place.access;
+      const bool is_its = each.stream == stream || stream == kAnyStream;
       return each.states.held() > 0 &&
-             (access == Access::kAll || (access == Access::kStream && each.stream == stream));
+             (access == Access::kAll || (access == Access::kStream && is_its));
     });
     for (auto& each : some) {
       CUresult lent = hand_over(*each, 0, each->place.bytes, true);
@@ -273,7 +281,7 @@ CUresult Mirrors::lend_for(const api::RowInfo& info) {
       row::cuMemcpyAtoD_v2::info().id,         row::cuMemcpyPeer::info().id,
       row::cuMemcpyPeerAsync::info().id};
   const bool starts = std::find(std::begin(kRows), std::end(kRows), info.id) != std::end(kRows);
-  return starts ? lend(nullptr) : CUDA_SUCCESS;
+  return starts ? lend(kAnyStream) : CUDA_SUCCESS;
 }
 
 CUresult Mirrors::lend_range(std::uint64_t device, std::size_t bytes, bool writes) {
@@ -282,10 +290,12 @@ CUresult Mirrors::lend_range(std::uint64_t device, std::size_t bytes, bool write
   if (writes) launches_.fetch_add(1, std::memory_order_release);
   return pager_.run([&] {
     auto some = matching([&](const Mirror& each) {
-      return each.states.held() > 0 && each.place.device < device + bytes &&
-             device < each.place.device + each.place.bytes;
+      return each.place.device < device + bytes && device < each.place.device + each.place.bytes;
     });
+    // It may still be under way when the program touches what is beside it.
+    if (writes && !some.empty()) launches_.fetch_add(1, std::memory_order_release);
     for (auto& each : some) {
+      if (each->states.held() == 0) continue;
       const Place& place = each->place;
       const std::uint64_t first = std::max(device, place.device) - place.device;
       const std::uint64_t end = std::min(device + bytes, place.device + place.bytes) - place.device;

@@ -33,8 +33,7 @@ CUresult set_current(Fleet& fleet, CUcontext context) {
 
 CUresult push_current(Fleet& fleet, CUcontext context) {
   count_local(fleet, "cuCtxPushCurrent_v2");
-  if (context == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  if (!is_known(fleet, context)) return CUDA_ERROR_INVALID_CONTEXT;
+  if (context == nullptr || !is_known(fleet, context)) return CUDA_ERROR_INVALID_CONTEXT;
   fleet.thread().stack.push_back(context);
   return CUDA_SUCCESS;
 }

@@ -5,19 +5,10 @@
 #  include <vector>
 
 #  include "client_shim/graph_copies.h"
-#  include "gpu_server/driver_library.h"
-#  include "tests/client_shim/world.h"
+#  include "tests/client_shim/software_gpu.h"
 
 namespace farcall::shim {
 namespace {
-
-struct SoftwareGpu {
-  api::Driver table() {
-    static const auto library = server::DriverLibrary::open(FARCALL_TEST_SOFTWARE_GPU);
-    REQUIRE(library.ok());
-    return library.value()->driver();
-  }
-};
 
 struct Session {
   SoftwareGpu device;
@@ -177,6 +168,9 @@ TEST_CASE("a capture tells where it is, and a stale node is no handle") {
   CUDA_OK(cuStreamGetCaptureInfo_v2(s.stream, &status, &id, &graph, &nodes, &count));
   CHECK(status == CU_STREAM_CAPTURE_STATUS_ACTIVE);
   REQUIRE(count == 1);
+  const CUgraphEdgeData* edges = nullptr;
+  CHECK(cuStreamGetCaptureInfo_v3(s.stream, &status, &id, &graph, nullptr, &edges, &count) ==
+        CUDA_ERROR_INVALID_VALUE);
   CUgraphNode node = nodes[0];
   CUDA_OK(cuStreamEndCapture(s.stream, &ended));
   CHECK(ended == graph);
@@ -185,6 +179,129 @@ TEST_CASE("a capture tells where it is, and a stale node is no handle") {
   CHECK(type == CU_GRAPH_NODE_TYPE_MEMSET);
   CUDA_OK(cuGraphDestroy(graph));
   CHECK(cuGraphNodeGetType(node, &type) == CUDA_ERROR_INVALID_HANDLE);
+}
+
+TEST_CASE("a program is told of the rows it gave") {
+  Session s;
+  CUdeviceptr words = s.allocate(1024);
+  std::vector<char> host(2048);
+  CUDA_MEMCPY3D copy{};
+  copy.srcMemoryType = CU_MEMORYTYPE_HOST;
+  copy.srcHost = host.data();
+  copy.srcPitch = 512;
+  copy.srcXInBytes = 8;
+  copy.srcY = 1;
+  copy.srcHeight = 5;
+  copy.dstMemoryType = CU_MEMORYTYPE_DEVICE;
+  copy.dstDevice = words;
+  copy.dstPitch = copy.WidthInBytes = 256;
+  copy.dstHeight = copy.Height = 2;
+  copy.Depth = 1;
+  CUcontext context = nullptr;
+  CUDA_OK(cuCtxGetCurrent(&context));
+  CUgraphNode node = nullptr;
+  CUDA_OK(cuGraphAddMemcpyNode(&node, s.graph, nullptr, 0, &copy, context));
+  CUDA_MEMCPY3D told{};
+  CUDA_OK(cuGraphMemcpyNodeGetParams(node, &told));
+  CHECK(told.srcHost == host.data());
+  CHECK(told.srcPitch == 512);
+  CHECK(told.srcXInBytes == 8);
+  CHECK(told.srcY == 1);
+  CHECK(told.srcHeight == 5);
+}
+
+TEST_CASE("what a node of a copied graph copied is not copied when it copies something else") {
+  Session s;
+  CUdeviceptr word = s.allocate(4);
+  CUDA_OK(cuMemsetD32_v2(word, 7, 1));
+  CUcontext context = nullptr;
+  CUDA_OK(cuCtxGetCurrent(&context));
+  int old_place = 1, new_place = 1;
+  CUgraphNode original = s.copy(word, &old_place, false);
+  CUgraph clone = nullptr, outer = nullptr, inner = nullptr;
+  CUDA_OK(cuGraphClone(&clone, s.graph));
+  CUDA_OK(cuGraphCreate(&outer, 0));
+  CUgraphNode child = nullptr, node = nullptr;
+  CUDA_OK(cuGraphAddChildGraphNode(&child, outer, nullptr, 0, s.graph));
+  CUDA_OK(cuGraphChildGraphNodeGetGraph(child, &inner));
+  for (CUgraph copied : {clone, inner}) {
+    CUDA_OK(cuGraphNodeFindInClone(&node, original, copied));
+    CUDA_MEMCPY3D copy{};
+    CUDA_OK(cuGraphMemcpyNodeGetParams(node, &copy));
+    CHECK(copy.dstHost == &old_place);
+    copy.dstHost = &new_place;
+    if (copied == inner) CUDA_OK(cuGraphMemcpyNodeSetParams(node, &copy));
+    CUgraphExec exec = nullptr;
+    CUDA_OK(cuGraphInstantiateWithFlags(&exec, copied == inner ? outer : clone, 0));
+    if (copied == clone) CUDA_OK(cuGraphExecMemcpyNodeSetParams(exec, node, &copy, context));
+    old_place = new_place = 1;
+    CUDA_OK(cuGraphLaunch(exec, s.stream));
+    CUDA_OK(cuStreamSynchronize(s.stream));
+    CHECK(old_place == 1);
+    CHECK(new_place == 7);
+  }
+}
+
+TEST_CASE("a graph that outlives its context takes nobody's memory along") {
+  Session s;
+  CUdeviceptr word = s.allocate(4);
+  int in = 5;
+  s.copy(word, &in, true);
+  CUgraphExec exec = s.make();
+  CUDA_OK(cuGraphLaunch(exec, s.stream));
+  CUDA_OK(cuStreamSynchronize(s.stream));
+  CUDA_OK(cuDevicePrimaryCtxReset_v2(0));
+  s.world.use_device();
+  std::vector<CUdeviceptr> blocks(8);  // one where the graph's was
+  for (CUdeviceptr& block : blocks) block = s.allocate(4);
+  cuGraphExecDestroy(exec);
+  cuGraphDestroy(s.graph);
+  for (CUdeviceptr block : blocks) CUDA_OK(cuMemsetD32_v2(block, 1, 1));
+  CUDA_OK(cuCtxSynchronize());
+  CUgraph again = nullptr;
+  CUDA_OK(cuGraphCreate(&again, 0));
+  s.graph = again;
+  s.copy(blocks[0], &in, true);
+  CUDA_OK(cuStreamCreate(&s.stream, CU_STREAM_NON_BLOCKING));
+  CUDA_OK(cuGraphLaunch(s.make(), s.stream));
+  CUDA_OK(cuStreamSynchronize(s.stream));
+  CUDA_OK(cuCtxSynchronize());
+}
+
+TEST_CASE("two threads may ask about one capture") {
+  Session s;
+  CUdeviceptr word = s.allocate(64);
+  CUDA_OK(cuStreamBeginCapture_v2(s.stream, CU_STREAM_CAPTURE_MODE_RELAXED));
+  CUgraphNode fills[12] = {};
+  CUcontext context = nullptr;
+  CUDA_OK(cuCtxGetCurrent(&context));
+  for (CUgraphNode& fill : fills) {
+    CUDA_MEMSET_NODE_PARAMS params{word, 4, 9, 4, 1, 1};
+    CUgraph graph = nullptr;
+    CUstreamCaptureStatus status{};
+    CUDA_OK(cuStreamGetCaptureInfo_v2(s.stream, &status, nullptr, &graph, nullptr, nullptr));
+    CUDA_OK(cuGraphAddMemsetNode(&fill, graph, nullptr, 0, &params, context));
+  }
+  CUDA_OK(
+      cuStreamUpdateCaptureDependencies(s.stream, fills, 12, CU_STREAM_SET_CAPTURE_DEPENDENCIES));
+  std::atomic<int> wrong{0};
+  auto ask = [&] {
+    cuCtxSetCurrent(context);
+    for (int i = 0; i < 2000; ++i) {
+      CUstreamCaptureStatus status{};
+      const CUgraphNode* nodes = nullptr;
+      std::size_t count = 0;
+      CUresult asked =
+          cuStreamGetCaptureInfo_v2(s.stream, &status, nullptr, nullptr, &nodes, &count);
+      wrong += asked != CUDA_SUCCESS || count != 12 ? 1 : 0;
+    }
+  };
+  std::thread other(ask);
+  ask();
+  other.join();
+  CHECK(wrong == 0);
+  CUgraph graph = nullptr;
+  CUDA_OK(cuStreamEndCapture(s.stream, &graph));
 }
 
 TEST_CASE("a user object ends in this process, after the last graph that holds it") {

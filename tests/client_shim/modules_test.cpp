@@ -228,6 +228,18 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("the image of a file does not stay where it is") {
+  FakeDevice device;
+  World world(device);
+  world.use_device();
+  CUlibrary library = nullptr;
+  CUlibraryOption option = CU_LIBRARY_BINARY_IS_PRESERVED;
+  unsigned yes = 1;
+  void* value = &yes;
+  CHECK(cuLibraryLoadFromFile(&library, "/dev/null", nullptr, nullptr, 0, &option, &value, 1) ==
+        CUDA_ERROR_INVALID_VALUE);
+}
+
 TEST_CASE("without the function-facts switch each function is asked for") {
   const Switched off("function-facts");
   FakeDevice device;

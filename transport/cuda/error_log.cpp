@@ -71,7 +71,7 @@ bool ErrorLog::collect(CUlogIterator* iterator, std::size_t room, std::string* t
   CUlogIterator from = iterator != nullptr ? *iterator : state->first;
   const bool are_lost = end - from > count;  // numbers wrap around, as the driver's do
   if (are_lost) from = state->first;
-  std::string_view head = are_lost ? kLost : std::string_view();
+  std::string_view head = are_lost && count != 0 ? kLost : std::string_view();
   auto bytes_from = [&](CUlogIterator at) {
     std::size_t bytes = head.size();
     for (; at != end; ++at) bytes += state->lines[at - state->first].size();

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "transport/base/limits.h"
 #include "transport/base/log.h"
 #include "transport/cuda/context_storage.h"
 #include "transport/cuda/integrity.h"
@@ -174,6 +175,7 @@ int visit_functions(CUcontext, CUmodule module, VisitFunction* visit, void* stat
   if (const CUresult failed = host().function_count(&count, module); failed != CUDA_SUCCESS) {
     return failed;
   }
+  if (count > limits::kArrayItemsMax) return CUDA_ERROR_NOT_SUPPORTED;
   std::vector<CUfunction> functions(count);
   if (const CUresult failed = host().functions(functions.data(), count, module);
       failed != CUDA_SUCCESS) {

@@ -90,6 +90,18 @@ TEST_CASE("the newest lines are kept, those that fit are given, and what is miss
   CHECK(dumped(log, nullptr).size() <= limits::kErrorLogBytesMax);
 }
 
+TEST_CASE("an empty log writes no more than the buffer holds, whatever the iterator says") {
+  ErrorLog log;
+  char text[8] = "1234567";
+  std::size_t size = 4;
+  CUlogIterator any = 0xdead'beef;
+  CHECK(log.dump(&any, text, &size, 0) == CUDA_SUCCESS);
+  CHECK(size == 0);
+  CHECK(std::string(text) == "");
+  CHECK(std::string(text + 4) == "567");
+  CHECK(any == log.current());
+}
+
 TEST_CASE("a log dumped into a file is the same text, and wrong arguments are refused") {
   ErrorLog log;
   log.note(CU_LOG_LEVEL_ERROR, "something");
