@@ -95,6 +95,26 @@ bool is_shape_valid(const LaunchPlan& plan) {
   return threads_of(plan) <= static_cast<std::uint64_t>(kBlockThreadsMax);
 }
 
+namespace {
+
+// Whole clusters, no larger than the kernel takes, and of the size it was compiled for, if any.
+bool is_cluster_valid(const LaunchPlan& plan) {
+  const Function& function = *plan.function;
+  const auto most = function.settings.nonportable_cluster != 0 ? Engine::kClusterBlocksMax : 8u;
+  std::uint64_t blocks = 1;
+  for (std::size_t i = 0; i < 3; ++i) {
+    const unsigned required = function.kernel->required_cluster()[i];
+    const unsigned wanted = plan.cluster[i];
+    if (required != 0 && wanted != 1 && wanted != required) return false;
+    const unsigned size = required != 0 ? required : wanted;
+    if (size == 0 || size > most || plan.grid[i] % size != 0) return false;
+    blocks *= size;
+  }
+  return blocks <= most;
+}
+
+}  // namespace
+
 CUresult check_launch(const LaunchPlan& plan) {
   const Function& function = *plan.function;
   if (!is_shape_valid(plan)) return CUDA_ERROR_INVALID_VALUE;
@@ -103,6 +123,7 @@ CUresult check_launch(const LaunchPlan& plan) {
     FARCALL_LOG_DEBUG("launch refused: %s", decoded.to_string().c_str());
     return to_curesult(decoded);
   }
+  if (!is_cluster_valid(plan)) return CUDA_ERROR_INVALID_CLUSTER_SIZE;
   if (threads > function.kernel->max_threads()) return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
   const int shared_max = function.dynamic_shared_max();
   if (plan.dynamic_shared_bytes > static_cast<unsigned>(shared_max)) {
@@ -132,6 +153,7 @@ Launch launch_of(const LaunchPlan& plan) {
   std::copy(plan.block.begin(), plan.block.end(), launch.block);
   launch.dynamic_shared_bytes = plan.dynamic_shared_bytes;
   launch.params = plan.params;
+  std::copy(plan.cluster.begin(), plan.cluster.end(), launch.cluster);
   launch.cooperative = plan.cooperative;
   launch.images = &plan.function->module->context().device().images();
   return launch;

@@ -22,6 +22,7 @@ struct LaunchPlan {
   std::array<unsigned, 3> block{1, 1, 1};
   unsigned dynamic_shared_bytes = 0;
   std::vector<std::byte> params;  // laid out as the kernel declares them
+  std::array<unsigned, 3> cluster{1, 1, 1};
   bool cooperative = false;
 };
 

@@ -20,6 +20,7 @@ struct Shape {
   std::array<unsigned, 3> block;
   unsigned shared_bytes;
   bool cooperative;
+  std::array<unsigned, 3> cluster{1, 1, 1};
 };
 
 CUresult launch_kernel(CUfunction f, const Shape& shape, CUstream handle, void** kernel_params,
@@ -36,6 +37,7 @@ CUresult launch_kernel(CUfunction f, const Shape& shape, CUstream handle, void**
   plan.grid = shape.grid;
   plan.block = shape.block;
   plan.dynamic_shared_bytes = shape.shared_bytes;
+  plan.cluster = shape.cluster;
   plan.cooperative = shape.cooperative;
   if (!is_shape_valid(plan)) {
     auto kernel = driver().kernels.find(f);
@@ -54,12 +56,9 @@ CUresult apply_attribute(const CUlaunchAttribute& attribute, Shape& shape) {
       shape.cooperative = attribute.value.cooperative != 0;
       return CUDA_SUCCESS;
     case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
-      // A cluster of one block is what every launch has.
-      return attribute.value.clusterDim.x * attribute.value.clusterDim.y *
-                         attribute.value.clusterDim.z <=
-                     1
-                 ? CUDA_SUCCESS
-                 : CUDA_ERROR_NOT_SUPPORTED;
+      shape.cluster = {attribute.value.clusterDim.x, attribute.value.clusterDim.y,
+                       attribute.value.clusterDim.z};
+      return CUDA_SUCCESS;
     case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT:
     case CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT:
     case CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE: return CUDA_ERROR_NOT_SUPPORTED;

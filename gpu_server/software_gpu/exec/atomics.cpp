@@ -209,50 +209,6 @@ const Ins* copy_async(Warp& w, const Ins* i, std::byte* r) {
   return i + 1;
 }
 
-// An mbarrier object: how many arrivals a phase takes, how many it still lacks, and which phase.
-constexpr u64 kCountMask = (1u << 20) - 1;
-constexpr unsigned kLackingShift = 20, kPhaseShift = 40;
-
-u64 arrived(u64 state, u64 count) {
-  const u64 expected = state & kCountMask, lacking = state >> kLackingShift & kCountMask;
-  if (count < lacking) return state - (count << kLackingShift);
-  const u64 phase = (state >> kPhaseShift) + 1;
-  return phase << kPhaseShift | expected << kLackingShift | expected;
-}
-
-// See FunctionDecoder::mbarrier. Shared memory belongs to this thread: plain accesses do.
-const Ins* mbarrier(Warp& w, const Ins* i, std::byte* r) {
-  u64 at[kLanes];
-  if (!addresses(w, i, r, at)) return stop();
-  u32 complete = 0;
-  for (u32 m = w.mask; m != 0; m &= m - 1) {
-    const int l = __builtin_ctz(m);
-    auto* const object = reinterpret_cast<RawAlias<u64>::Type*>(at[l]);
-    const u64 state = *object;
-    const u32 small = i->detail == 3 ? 0 : row<u32>(r, i->b)[l];
-    switch (i->detail) {
-      case 0: *object = u64{small & kCountMask} << kLackingShift | (small & kCountMask); break;
-      case 1: *object = 0; break;
-      case 2:
-        row<u64>(r, i->d)[l] = state;
-        *object = arrived(state, small);
-        break;
-      case 3:
-        if ((row<u64>(r, i->b)[l] ^ state) >> kPhaseShift != 0) complete |= 1u << l;
-        break;
-      default:
-        if ((state >> kPhaseShift & 1) != (small & 1)) complete |= 1u << l;
-        break;
-    }
-  }
-  if (i->detail >= 3) {
-    u32& p = pred(r, i->d);
-    p = (p & ~w.mask) | (complete & w.mask);
-    note_spin(w);
-  }
-  return i + 1;
-}
-
 #define FARCALL_BOTH(op, ty, f) \
   { handler_key(op, ty), f, f }
 const HandlerEntry kEntries[] = {
@@ -268,7 +224,6 @@ const HandlerEntry kEntries[] = {
     FARCALL_BOTH(Op::kAtom, Ty::kBf16, (atom_half<Bf16, u16>)),
     FARCALL_BOTH(Op::kAtom, Ty::kBf16x2, (atom_half<Bf16, u32>)),
     FARCALL_BOTH(Op::kCopyAsync, Ty::kU32, copy_async),
-    FARCALL_BOTH(Op::kMbarrier, Ty::kU64, mbarrier),
 };
 
 }  // namespace

@@ -23,20 +23,27 @@ void start_warp(Worker& worker, BlockRun& block, Warp& w, std::uint32_t index, u
   w.groups[0].pc = code_of(body, launch);
   w.groups[0].frame = &frame;
   w.groups[0].mask = w.live;
+  w.cluster_arrived = 0;
   if (block.check != nullptr) begin_warp_check(w);
   fill_specials(frame.regs, body, w, levels);
 }
 
-std::unique_ptr<BlockRun> make_block(Worker& worker) {
+// first: of the block's cluster; null makes it itself.
+std::unique_ptr<BlockRun> make_block(Worker& worker, BlockRun* first) {
   const LaunchState& launch = *worker.launch;
   const FunctionBody& body = *launch.kernel->functions[0];
   auto block = std::make_unique<BlockRun>();
+  block->first = first != nullptr ? first : block.get();
+  block->rank = first != nullptr ? static_cast<std::uint32_t>(first->others.size()) + 1 : 0;
   const bool one_by_one = launch.kernel->warps_independent;
   block->warp_count = one_by_one ? 1 : launch.warps;
   block->warps = std::make_unique<Warp[]>(block->warp_count);
   block->frames = std::make_unique<Frame[]>(block->warp_count);
   block->registers = make_buffer(std::size_t{body.frame_bytes} * block->warp_count);
-  block->shared = make_buffer(launch.shared_bytes);
+  if (first == nullptr) {
+    block->shared = make_buffer(std::size_t{launch.shared_bytes} * launch.cluster_blocks);
+  }
+  block->own_shared = block->first->shared.get() + std::size_t{launch.shared_bytes} * block->rank;
   const std::size_t warp_local = std::size_t{launch.local_stride} * kLanes;
   block->local = make_buffer(warp_local * block->warp_count);
   for (std::uint32_t index = 0; index < block->warp_count; ++index) {
@@ -51,7 +58,7 @@ std::unique_ptr<BlockRun> make_block(Worker& worker) {
     set_mask(w, kAllLanes);
     w.frame = &frame;
     w.ranges = worker.ranges.data();
-    w.shared = block->shared.get();
+    w.shared = block->own_shared;
     w.shared_bytes = launch.shared_bytes;
     w.local = block->local.get() + warp_local * index;
     w.local_stride = launch.local_stride;
@@ -82,7 +89,7 @@ BlockEnd run_one_by_one(Worker& worker, BlockRun& block) {
   return BlockEnd::kFinished;
 }
 
-void report_deadlock(Worker&, BlockRun& block) {
+void report_deadlock(BlockRun& block) {
   for (std::uint32_t index = 0; index < block.warp_count; ++index) {
     Warp& w = block.warps[index];
     if (w.group_count == 0) continue;
@@ -92,6 +99,7 @@ void report_deadlock(Worker&, BlockRun& block) {
                 "waits at a barrier that the other threads never reach");
     return;
   }
+  if (!block.others.empty()) report_deadlock(*block.others[0]);
 }
 
 void release(BlockRun& block, unsigned number) {
@@ -135,65 +143,112 @@ void release_barriers(BlockRun& block) {
   }
 }
 
+namespace {
+
+void begin_block(Worker& worker, BlockRun& block) {
+  const LaunchState& launch = *worker.launch;
+  block.live_threads = launch.threads;
+  for (Barrier& barrier : block.barriers) barrier = Barrier{};
+  block.barriers_used = 0;
+  if (launch.reserved_offset != 0) {
+    std::memset(block.own_shared + launch.reserved_offset, 0,
+                launch.shared_bytes - launch.reserved_offset);
+  }
+  if (launch.checker != nullptr) begin_block_check(worker, block);
+  if (launch.kernel->warps_independent) return;
+  for (std::uint32_t index = 0; index < block.warp_count; ++index) {
+    Warp& w = block.warps[index];
+    w.frame = &block.frames[index];
+    start_warp(worker, block, w, index, kBlockLevel);
+  }
+}
+
+// The block of a cluster that has this rank in it.
+BlockRun& member(BlockRun& first, std::uint32_t rank) {
+  return rank == 0 ? first : *first.others[rank - 1];
+}
+
+// What one round over the warps of a block has come to.
+struct Round {
+  bool alive = false, ran = false, moved = false, spun = false, stopped = false;
+};
+
+void run_warps(const LaunchState& launch, BlockRun& block, Round& round) {
+  for (std::uint32_t index = 0; index < block.warp_count; ++index) {
+    Warp& w = block.warps[index];
+    if (w.group_count == 0) continue;
+    round.alive = true;
+    bool waits = true;
+    for (int g = 0; g < w.group_count; ++g) {
+      waits = waits && w.groups[g].state == GroupState::kBarrier;
+    }
+    if (waits) continue;
+    round.ran = true;
+    const Pause pause = run_warp(w);
+    if (pause == Pause::kFault || launch.stopped.load(std::memory_order_relaxed)) {
+      round.stopped = true;
+      return;
+    }
+    round.moved = round.moved || pause == Pause::kDone || pause == Pause::kBlocked;
+    round.spun = round.spun || pause == Pause::kSpin;
+  }
+}
+
+}  // namespace
+
 std::unique_ptr<BlockRun> take_block(Worker& worker, std::uint64_t number) {
   const LaunchState& launch = *worker.launch;
   std::unique_ptr<BlockRun> block;
   if (worker.idle.empty()) {
-    block = make_block(worker);
+    block = make_block(worker, nullptr);
+    while (block->others.size() + 1 < launch.cluster_blocks) {
+      block->others.push_back(make_block(worker, block.get()));
+    }
   } else {
     block = std::move(worker.idle.back());
     worker.idle.pop_back();
   }
-  block->ctaid[0] = static_cast<unsigned>(number % launch.grid[0]);
-  block->ctaid[1] = static_cast<unsigned>(number / launch.grid[0] % launch.grid[1]);
-  block->ctaid[2] = static_cast<unsigned>(number / launch.grid[0] / launch.grid[1]);
-  block->live_threads = launch.threads;
-  for (Barrier& barrier : block->barriers) barrier = Barrier{};
-  block->barriers_used = 0;
-  if (launch.reserved_offset != 0) {
-    std::memset(block->shared.get() + launch.reserved_offset, 0,
-                launch.shared_bytes - launch.reserved_offset);
-  }
-  if (launch.checker != nullptr) begin_block_check(worker, *block);
-  if (!launch.kernel->warps_independent) {
-    for (std::uint32_t index = 0; index < block->warp_count; ++index) {
-      Warp& w = block->warps[index];
-      w.frame = &block->frames[index];
-      start_warp(worker, *block, w, index, kBlockLevel);
+  block->cluster_used = false;
+  for (std::uint32_t rank = 0; rank < launch.cluster_blocks; ++rank) {
+    BlockRun& one = member(*block, rank);
+    std::uint64_t cluster = number;
+    std::uint32_t place = rank;
+    for (int k = 0; k < 3; ++k) {
+      const unsigned clusters = launch.grid[k] / launch.cluster[k];
+      one.ctaid[k] =
+          static_cast<unsigned>(cluster % clusters) * launch.cluster[k] + place % launch.cluster[k];
+      cluster /= clusters;
+      place /= launch.cluster[k];
     }
+    begin_block(worker, one);
   }
   return block;
 }
 
-BlockEnd run_block(Worker& worker, BlockRun& block) {
+BlockEnd run_block(Worker& worker, BlockRun& first) {
   const LaunchState& launch = *worker.launch;
-  if (launch.kernel->warps_independent) return run_one_by_one(worker, block);
+  if (launch.kernel->warps_independent) {
+    BlockEnd end = BlockEnd::kFinished;
+    for (std::uint32_t rank = 0; rank < launch.cluster_blocks && end == BlockEnd::kFinished;
+         ++rank) {
+      end = run_one_by_one(worker, member(first, rank));
+    }
+    return end;
+  }
   int idle_rounds = 0;
   while (idle_rounds < kSpinRounds) {
-    bool alive = false, ran = false, moved = false, spun = false;
-    for (std::uint32_t index = 0; index < block.warp_count; ++index) {
-      Warp& w = block.warps[index];
-      if (w.group_count == 0) continue;
-      alive = true;
-      bool waits = true;
-      for (int g = 0; g < w.group_count; ++g) {
-        waits = waits && w.groups[g].state == GroupState::kBarrier;
-      }
-      if (waits) continue;
-      ran = true;
-      const Pause pause = run_warp(w);
-      if (pause == Pause::kFault || launch.stopped.load(std::memory_order_relaxed)) {
-        return BlockEnd::kStopped;
-      }
-      moved = moved || pause == Pause::kDone || pause == Pause::kBlocked;
-      spun = spun || pause == Pause::kSpin;
+    Round round;
+    run_warps(launch, first, round);
+    for (std::size_t n = 0; n < first.others.size() && !round.stopped; ++n) {
+      run_warps(launch, *first.others[n], round);
     }
-    if (!alive) return BlockEnd::kFinished;
-    if (!ran) {
-      report_deadlock(worker, block);
+    if (round.stopped) return BlockEnd::kStopped;
+    if (!round.alive) return BlockEnd::kFinished;
+    if (!round.ran) {
+      report_deadlock(first);
       return BlockEnd::kStopped;
     }
-    idle_rounds = !moved && spun ? idle_rounds + 1 : 0;
+    idle_rounds = !round.moved && round.spun ? idle_rounds + 1 : 0;
   }
   return BlockEnd::kSpinning;
 }

@@ -42,6 +42,9 @@ void begin_warp_check(Warp& warp);
 void check_barrier(BlockRun& block, unsigned number, bool everybody);
 // A matrix instruction is about to touch these bytes for all its lanes.
 void check_matrix_line(Warp& warp, const Ins* i, int lane, std::uint64_t at, std::uint64_t bytes);
+// A bulk copy has been done by this lane.
+void check_bulk_copy(Warp& warp, const Ins* i, int lane, std::uint64_t to, std::uint64_t from,
+                     std::uint64_t bytes);
 // A fault, told with everything that is known about the address (0: there is none).
 void report_fault(Warp& warp, const Ins* i, int lane, std::uint64_t address, const char* what);
 

@@ -74,7 +74,11 @@ u8* marks_of(const Warp& w, u64 at, u64 bytes) {
   switch (place_of(w, at)) {
     case Place::kShared: return within(check.shared, w.shared);
     case Place::kLocal: return within(check.local, w.block->local.get());
-    default: return check.checker->watch().marks(at, bytes);
+    default:
+      if (const BlockRun* const other = block_at(w, at)) {
+        return within(other->check->shared, other->own_shared);
+      }
+      return check.checker->watch().marks(at, bytes);
   }
 }
 
@@ -239,9 +243,11 @@ const Ins* mbarrier(Warp& w, const Ins* i, std::byte* r) {
   const Ins* const next = run(w, i, r);
   if (next == stop()) return next;
   for (u32 m = t.mask; m != 0; m &= m - 1) note_written(w, t.at[__builtin_ctz(m)], 8);
-  constexpr u8 kArrive = 2, kWaits = 3;
-  if (i->detail == kArrive) release_all(w, t);
-  if (i->detail >= kWaits) acquire_all(w, t);
+  if (static_cast<MbarrierDo>(i->detail) < MbarrierDo::kWait) {
+    release_all(w, t);
+  } else {
+    acquire_all(w, t);
+  }
   return next;
 }
 
@@ -364,6 +370,13 @@ const Ins* FunctionBody::checked(Isa isa) const {
     }
   });
   return checked_[k].data();
+}
+
+void check_bulk_copy(Warp& w, const Ins* i, int lane, u64 to, u64 from, u64 bytes) {
+  check_read(w, i, lane, from, bytes, false);
+  check_write(w, i, lane, to, bytes, nullptr, false);
+  check_written(w, i, lane, from, bytes, 4);
+  note_written(w, to, bytes);
 }
 
 void check_matrix_line(Warp& w, const Ins* i, int lane, u64 at, u64 bytes) {

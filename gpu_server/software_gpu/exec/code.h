@@ -142,6 +142,12 @@ enum class Op : std::uint16_t {
   kLibrary,
   kNop,
   kMbarrier,
+  kPendingCount,
+  kBulkCopy,
+  // clusters
+  kClusterAddress,
+  kMapAddress,
+  kClusterBarrier,
   // images; operands beyond those of an Ins are in FunctionBody::more_rows
   kTexture,
   kTextureGather,

@@ -184,7 +184,6 @@ class FunctionDecoder {
   void atom();
   void fence();
   void cp();
-  void mbarrier();
   void prefetch();
   void memory_flags(Ins& ins, const Mods& mods);
   void address(const ptx::Operand& operand, Space space, std::uint32_t* row, std::int64_t* imm,
@@ -208,6 +207,23 @@ class FunctionDecoder {
   void nanosleep();
   void nop();
   LocalSlot call_slot(const ptx::Operand& operand);
+
+  // decode_cluster.cpp
+  struct Target {
+    Space space = Space::kGeneric;
+    std::uint32_t row = 0;
+    std::int64_t imm = 0;
+    std::uint16_t flags = 0;  // kAddress32 or none
+  };
+  std::uint32_t generic_row(const ptx::Operand& operand, Space space);
+  Target target_of(const Mods& mods, const ptx::Operand& operand);
+  void map_address();
+  void cluster_barrier();
+  void cvta_cluster(bool to);
+  void mbarrier();
+  Ins& emit_mbarrier(MbarrierDo what, const Target& at);
+  void bulk_copy();
+  void complete_bytes(const ptx::Operand& object, std::uint32_t bytes);
 
   // decode_image.cpp
   void tex();

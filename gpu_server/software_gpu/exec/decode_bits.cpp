@@ -372,6 +372,7 @@ void FunctionDecoder::cvta() {
     if (word == "local") space = Space::kLocal;
     if (word.starts_with("param")) space = function_.is_entry ? Space::kParam : Space::kLocal;
   }
+  if (mods.has("shared::cluster")) return cvta_cluster(mods.has("to"));
   if (space == Space::kGlobal && stands_for(operand(0), operand(1), true)) return;
   const std::uint32_t a = source(operand(1), Ty::kU64), d = dest(operand(0), Ty::kU64);
   Ins& ins = emit(space == Space::kGlobal ? Op::kMov : Op::kCvtaLocal, Ty::kU64);
@@ -388,6 +389,7 @@ void FunctionDecoder::isspacep() {
   ins.d = d;
   ins.a = a;
   const std::string_view word = mods.word(0);
+  ins.flags = word == "shared::cluster" ? kAnyFlag : 0;
   ins.space = word.starts_with("shared")  ? Space::kShared
               : word == "local"           ? Space::kLocal
               : word.starts_with("param") ? Space::kParam

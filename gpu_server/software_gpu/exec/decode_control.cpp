@@ -122,7 +122,7 @@ void FunctionDecoder::call() {
 // bar and barrier in all their spellings; see control.cpp for `detail`.
 void FunctionDecoder::bar() {
   const Mods mods(now_->mods);
-  if (mods.has("cluster")) return unsupported();
+  if (mods.has("cluster")) return cluster_barrier();
   kernel_.note_spin();
   if (mods.has("warp")) {
     const std::uint32_t members = source(operand(0), Ty::kU32);

@@ -115,10 +115,7 @@ void FunctionDecoder::ld() {
   const unsigned count_log2 = vector_log2(mods);
   if (mods.has("v8")) return unsupported();
   if (space == Space::kParam && count_log2 == 0 && param_load(operand(0), from, type)) return;
-  std::uint32_t row = 0;
-  std::int64_t imm = 0;
-  bool narrow = false;
-  address(from, space, &row, &imm, &narrow);
+  const Target target = target_of(mods, from);
   const ptx::Operand& to = operand(0);
   const std::size_t count = std::size_t{1} << count_log2;
   const bool is_vector = to.kind == Kind::kVector;
@@ -137,13 +134,12 @@ void FunctionDecoder::ld() {
   ins.e = rows[1];
   ins.b = rows[2];
   ins.c = rows[3];
-  ins.a = row;
-  ins.imm = imm;
-  ins.space = space;
+  ins.a = target.row;
+  ins.imm = target.imm;
+  ins.space = target.space;
   ins.size_log2 = static_cast<std::uint8_t>(log2_of(bytes_of(type)) + count_log2);
   ins.slot = kernel_.next_slot();
-  ins.flags = check_flags(mods, space);
-  if (narrow) ins.flags |= kAddress32;
+  ins.flags = check_flags(mods, space) | target.flags;
   memory_flags(ins, mods);
 }
 
@@ -152,17 +148,13 @@ void FunctionDecoder::st() {
   const Ty type = unsigned_twin(only_type());
   const ptx::Operand& to = operand(0);
   const ptx::Operand& from = operand(1);
-  const Space space = space_of(mods, to);
   const unsigned count_log2 = vector_log2(mods);
   const std::size_t count = std::size_t{1} << count_log2;
   const bool is_vector = from.kind == Kind::kVector;
   if (mods.has("v8") || is_vector != (count > 1) || (is_vector && from.parts.size() != count)) {
     return unsupported();
   }
-  std::uint32_t row = 0;
-  std::int64_t imm = 0;
-  bool narrow = false;
-  address(to, space, &row, &imm, &narrow);
+  const Target target = target_of(mods, to);
   const bool wide = bytes_of(type) > 4;
   std::uint32_t rows[4] = {0, 0, 0, 0};
   for (std::size_t n = 0; n < count; ++n) {
@@ -174,14 +166,14 @@ void FunctionDecoder::st() {
   ins.e = rows[1];
   ins.b = rows[2];
   ins.c = rows[3];
-  ins.a = row;
-  ins.imm = imm;
-  ins.space = space;
+  ins.a = target.row;
+  ins.imm = target.imm;
+  ins.space = target.space;
   ins.size_log2 = static_cast<std::uint8_t>(log2_of(bytes_of(type)) + count_log2);
   ins.slot = kernel_.next_slot();
-  ins.flags = check_flags(mods, space);
-  if (narrow) ins.flags |= kAddress32;
+  ins.flags = check_flags(mods, target.space) | target.flags;
   if (mods.has("release")) ins.flags |= kRelease;
+  if (mods.has("async")) complete_bytes(operand(2), 1u << ins.size_log2);
 }
 
 namespace {
@@ -221,14 +213,10 @@ void FunctionDecoder::atom() {
   const bool returns = now_->opcode == "atom";
   const std::size_t first = returns ? 1 : 0;
   const std::size_t count = mods.has("v8") ? 8 : mods.has("v4") ? 4 : mods.has("v2") ? 2 : 1;
-  if (mods.has("async") || !op || !atomic_exists(*op, type, count)) return unsupported();
-  const ptx::Operand& at = operand(first);
-  const Space space = space_of(mods, at);
+  if (!op || !atomic_exists(*op, type, count)) return unsupported();
+  const Space space = space_of(mods, operand(first));
   if (count > 1 && space != Space::kGlobal && space != Space::kGeneric) return unsupported();
-  std::uint32_t row = 0;
-  std::int64_t imm = 0;
-  bool narrow = false;
-  address(at, space, &row, &imm, &narrow);
+  const Target target = target_of(mods, operand(first));
   const std::span<const ptx::Operand> from = elements_of(operand(first + 1));
   const std::span<const ptx::Operand> to = elements_of(operand(0));
   if (from.size() != count || (returns && to.size() != count)) return unsupported("elements");
@@ -241,18 +229,19 @@ void FunctionDecoder::atom() {
     old_rows.push_back(d);
     Ins& ins = emit(Op::kAtom, type);
     ins.d = d;
-    ins.a = row;
+    ins.a = target.row;
     ins.b = b;
     ins.c = c;
-    ins.imm = imm + static_cast<std::int64_t>(n * bytes_of(type));
+    ins.imm = target.imm + static_cast<std::int64_t>(n * bytes_of(type));
     ins.detail = *op;
     ins.detail2 = n == 0 ? log2_of(static_cast<std::uint32_t>(count * bytes_of(type))) : 0;
-    ins.space = space;
+    ins.space = target.space;
     ins.size_log2 = log2_of(bytes_of(type));
     ins.slot = kernel_.next_slot();
-    ins.flags = static_cast<std::uint16_t>((narrow ? kAddress32 : 0) | (returns ? kSpins : 0));
+    ins.flags = static_cast<std::uint16_t>(target.flags | (returns ? kSpins : 0));
   }
   // A reduction returns nothing, so no loop can wait for it.
+  if (mods.has("async")) complete_bytes(operand(2), bytes_of(type));
   if (!returns) return;
   kernel_.note_spin();
   for (std::size_t n = 0; count > 1 && n < count; ++n) {
@@ -268,7 +257,9 @@ void FunctionDecoder::fence() { emit(Op::kFence, Ty::kU32); }
 // cp.async is done at once, so that waiting for it is nothing.
 void FunctionDecoder::cp() {
   const Mods mods(now_->mods);
-  if (!mods.has("async") || mods.has("bulk") || mods.has("mbarrier")) return unsupported();
+  if (mods.has("tensor") || mods.has("reduce")) return unsupported();
+  if (mods.has("bulk")) return bulk_copy();
+  if (!mods.has("async") || mods.has("mbarrier")) return unsupported();
   if (mods.has("commit_group") || mods.has("wait_group") || mods.has("wait_all")) return nop();
   std::uint32_t to = 0, from = 0;
   std::int64_t to_imm = 0, from_imm = 0;
@@ -290,43 +281,6 @@ void FunctionDecoder::cp() {
   ins.space = Space::kShared;
   ins.slot = kernel_.next_slot();
   ins.flags = to_narrow ? kAddress32 : 0;
-}
-
-// detail: 0 init, 1 inval, 2 arrive, 3 wait for a state, 4 wait for a parity. b: count, state or
-// parity; d: the state or predicate it gives.
-void FunctionDecoder::mbarrier() {
-  const Mods mods(now_->mods);
-  const bool waits = mods.has("test_wait") || mods.has("try_wait");
-  const bool arrives = mods.has("arrive");
-  if (mods.has("expect_tx") || mods.has("shared::cluster") || mods.has("complete_tx")) {
-    return unsupported();
-  }
-  if (!waits && !arrives && !mods.has("init") && !mods.has("inval")) return unsupported();
-  const std::size_t at = waits || arrives ? 1 : 0;
-  std::uint32_t row = 0;
-  std::int64_t imm = 0;
-  bool narrow = false;
-  const Space space = space_of(mods, operand(at));
-  address(operand(at), space, &row, &imm, &narrow);
-  const bool parity = mods.has("parity");
-  std::uint32_t b = constant(1, false);
-  if (waits && !parity) {
-    b = source(operand(at + 1), Ty::kU64);
-  } else if (operands() > at + 1) {
-    b = source(operand(at + 1), Ty::kU32);
-  }
-  const std::uint32_t d = waits ? dest_pred(operand(0)) : arrives ? dest(operand(0), Ty::kU64) : 0;
-  Ins& ins = emit(Op::kMbarrier, Ty::kU64);
-  ins.d = d;
-  ins.a = row;
-  ins.b = b;
-  ins.imm = imm;
-  ins.space = space;
-  ins.size_log2 = 3;
-  ins.slot = kernel_.next_slot();
-  ins.flags = narrow ? kAddress32 : 0;
-  ins.detail = waits ? (parity ? 4 : 3) : arrives ? 2 : mods.has("inval") ? 1 : 0;
-  kernel_.note_spin();
 }
 
 void FunctionDecoder::prefetch() { nop(); }

@@ -52,6 +52,7 @@ FunctionDecoder::MethodTable FunctionDecoder::other_methods() {
       {"mma", &D::mma}, {"wmma", &D::wmma}, {"ldmatrix", &D::matrix_rows},
       {"stmatrix", &D::matrix_rows}, {"movmatrix", &D::matrix_rows},
       {"txq", &D::image_query}, {"suq", &D::image_query}, {"suld", &D::suld}, {"sust", &D::sust},
+      {"mapa", &D::map_address}, {"getctarank", &D::map_address},
       // clang-format on
   };
 }

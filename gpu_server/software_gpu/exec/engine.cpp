@@ -50,11 +50,11 @@ void work(LaunchState& launch, int number) {
                              (launch.cooperative || resident.size() < kResidentBlocksMax));
     if (wants_more) {
       const std::uint64_t next = launch.next_block.fetch_add(1, std::memory_order_relaxed);
-      if (next < launch.blocks) {
+      if (next < launch.clusters) {
         resident.push_front(take_block(worker, next));
         turns_without_end = 0;
       } else {
-        launch.next_block.store(launch.blocks, std::memory_order_relaxed);
+        launch.next_block.store(launch.clusters, std::memory_order_relaxed);
         if (resident.empty()) return;
         wait_for_others(launch);
         turns_without_end = 0;
@@ -130,7 +130,7 @@ struct Engine::State {
 
   void run_on_all(LaunchState& launch) {
     Ticket ticket{&launch, 0, 0, 1};
-    const std::uint64_t useful = launch.alone ? 0 : launch.blocks - 1;
+    const std::uint64_t useful = launch.alone ? 0 : launch.clusters - 1;
     ticket.wanted = static_cast<int>(useful < helpers.size() ? useful : helpers.size());
     if (ticket.wanted > 0) {
       const std::lock_guard<std::mutex> held(mutex);
@@ -184,6 +184,21 @@ Fault check(const Launch& launch) {
   if (threads > kernel.max_threads()) {
     return invalid(kernel, "a block of " + std::to_string(threads) + " threads, at most " +
                                std::to_string(kernel.max_threads()));
+  }
+  unsigned together = 1;
+  for (int k = 0; k < 3; ++k) {
+    const unsigned wanted = launch.cluster[k], required = kernel.required_cluster()[k];
+    if (wanted == 0 || wanted > Engine::kClusterBlocksMax || required > Engine::kClusterBlocksMax ||
+        (required != 0 && wanted != 1 && wanted != required)) {
+      return invalid(kernel, "a cluster that the kernel or the device does not take");
+    }
+    const unsigned blocks = required != 0 ? required : wanted;
+    if (launch.grid[k] % blocks != 0) return invalid(kernel, "a grid of no whole clusters");
+    together *= blocks;
+  }
+  if (together > Engine::kClusterBlocksMax) {
+    return invalid(kernel, "a cluster of " + std::to_string(together) + " blocks, at most " +
+                               std::to_string(Engine::kClusterBlocksMax));
   }
   if (launch.params.size() < kernel.param_bytes()) {
     return invalid(kernel, std::to_string(launch.params.size()) + " parameter bytes of " +
@@ -249,6 +264,12 @@ Fault Engine::run_grid(const Launch& launch, unsigned depth, std::vector<ChildLa
   state.threads = launch.block[0] * launch.block[1] * launch.block[2];
   state.warps = (state.threads + kLanes - 1) / kLanes;
   state.blocks = std::uint64_t{launch.grid[0]} * launch.grid[1] * launch.grid[2];
+  for (int k = 0; k < 3; ++k) {
+    state.cluster[k] =
+        kernel.required_cluster()[k] != 0 ? kernel.required_cluster()[k] : launch.cluster[k];
+    state.cluster_blocks *= state.cluster[k];
+  }
+  state.clusters = state.blocks / state.cluster_blocks;
   const std::uint32_t align = body.dynamic_align < 16 ? 16 : body.dynamic_align;
   state.dynamic_offset = (body.static_shared_bytes + align - 1) / align * align;
   std::uint64_t shared = std::uint64_t{state.dynamic_offset} + launch.dynamic_shared_bytes;

@@ -31,6 +31,7 @@ struct Launch {
   unsigned block[3] = {1, 1, 1};
   std::uint32_t dynamic_shared_bytes = 0;
   std::span<const std::byte> params;  // as Kernel::params() lays them out; borrowed until return
+  unsigned cluster[3] = {1, 1, 1};    // blocks of a cluster; the grid is a multiple of it
   bool cooperative = false;           // every block makes progress; grid.sync() works
   const Images* images = nullptr;     // texture and surface objects; borrowed until return
 };
@@ -75,6 +76,9 @@ class Engine {
   bool is_brief(const Launch& launch) const;
 
   // Shared memory one block may ask for (static + dynamic).
+  // Blocks of a cluster: what devices of compute capability 9.0 take from kernels that allow more
+  // than the 8 that every device takes.
+  static constexpr unsigned kClusterBlocksMax = 16;
   static constexpr std::uint32_t kSharedBytesMax = 228 * 1024 - 1024;
 
  private:

@@ -42,15 +42,28 @@ const Ins* raise_fault(Warp& w, const Ins* i, FaultKind kind, int lane, std::uin
 }
 
 bool find_range(Warp& w, const Ins* i, std::uint64_t address, std::uint64_t bytes) {
-  const std::optional<Memory::Range> range = w.worker->launch->memory->find(address);
-  if (range && bytes <= range->bytes && address - range->base <= range->bytes - bytes) {
+  Worker& worker = *w.worker;
+  const auto covers = [&](std::uint64_t base, std::uint64_t size) {
+    return address >= base && bytes <= size && address - base <= size - bytes;
+  };
+  for (const RangeCache& recent : worker.recent) {
+    if (!covers(recent.base, recent.bytes)) continue;
+    w.ranges[i->slot] = recent;
+    return true;
+  }
+  const std::optional<Memory::Range> range = worker.launch->memory->find(address);
+  if (range && covers(range->base, range->bytes)) {
     w.ranges[i->slot] = RangeCache{range->base, range->bytes};
+    worker.recent[worker.next_recent++ % 4] = w.ranges[i->slot];
     return true;
   }
   if (i->space != Space::kGeneric) return false;
   const std::byte* const local = w.block->local.get();
   const std::uint64_t local_bytes = std::uint64_t{w.local_stride} * kLanes * w.block->warp_count;
-  return in_window(address, bytes, w.shared, w.shared_bytes) ||
+  const std::byte* const shared = w.block->first->shared.get();
+  const std::uint64_t shared_bytes =
+      std::uint64_t{w.shared_bytes} * w.worker->launch->cluster_blocks;
+  return in_window(address, bytes, shared, shared_bytes) ||
          in_window(address, bytes, local, local_bytes) ||
          in_window(address, bytes, w.params, w.param_bytes);
 }

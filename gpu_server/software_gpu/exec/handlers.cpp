@@ -31,9 +31,10 @@ void add(Table& table, HandlerList list) {
 
 Table make_table(Isa isa) {
   Table table;
-  for (HandlerList list : {control_handlers(), warp_handlers(), atomic_handlers(),
-                           scalar_handlers(), function_handlers(), half_handlers(),
-                           library_handlers(), image_handlers(), matrix_handlers()}) {
+  for (HandlerList list :
+       {control_handlers(), warp_handlers(), atomic_handlers(), scalar_handlers(),
+        function_handlers(), half_handlers(), library_handlers(), image_handlers(),
+        matrix_handlers(), mbarrier_handlers(), cluster_handlers()}) {
     add(table, list);
   }
   switch (isa) {

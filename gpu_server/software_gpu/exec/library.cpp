@@ -19,7 +19,8 @@ u64 reachable_bytes(const Warp& w, u64 address) {
     const u64 at = address - reinterpret_cast<u64>(base);
     return at < bytes ? bytes - at : 0;
   };
-  if (const u64 n = window(w.shared, w.shared_bytes)) return n;
+  const u64 shared_bytes = u64{w.shared_bytes} * w.worker->launch->cluster_blocks;
+  if (const u64 n = window(w.block->first->shared.get(), shared_bytes)) return n;
   return window(w.block->local.get(), u64{w.local_stride} * kLanes * w.block->warp_count);
 }
 

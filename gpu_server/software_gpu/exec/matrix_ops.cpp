@@ -21,8 +21,8 @@ const u32* rows_of(const Warp& w, const Fragment& fragment) {
   return w.frame->function->more_rows.data() + fragment.first;
 }
 
-// A matrix as its registers hold it. Where lanes are missing, the registers are copies in which
-// theirs are zeros, and keep() puts back what the others hold.
+// A matrix as its registers hold it. Where lanes are missing, these are copies with zeros for them,
+// and keep() puts back what the others hold.
 class Held {
  public:
   Held(const Warp& w, std::byte* frame, const Fragment& fragment)
@@ -103,8 +103,7 @@ void double_product(const Warp& w, std::byte* r, const MatrixSite& site, const M
   to.keep();
 }
 
-// Bits in which rows of a and columns of b differ.
-void add_differing_bits(const u32* a, const u32* b, u32* d, MatrixSizes s) {
+void count_differing_bits(const u32* a, const u32* b, u32* d, MatrixSizes s) {
   for (std::size_t p = 0; p < s.m * s.n; ++p) {
     for (std::size_t j = 0; j < s.k; ++j) d[p] += a[p / s.n * s.k + j] ^ b[j * s.n + p % s.n];
   }
@@ -118,7 +117,7 @@ void integer_product(const Warp& w, std::byte* r, const MatrixSite& site, const 
   math.sums_u32(Held(w, r, site.c).all(), c);
   u32* const d = site.saturates ? sums : c;
   if (site.saturates) std::fill_n(sums, site.d.size(), 0u);
-  (site.xors ? add_differing_bits : math.multiply_u32)(a, b, d, sizes_of(site));
+  (site.xors ? count_differing_bits : math.multiply_u32)(a, b, d, sizes_of(site));
   if (site.saturates) {
     for (u32 p = 0; p < site.d.size(); ++p) {
       const s64 exact = s64{static_cast<s32>(sums[p])} + static_cast<s32>(c[p]);
@@ -194,6 +193,17 @@ bool find_lines(Warp& w, const Ins* i, std::byte* r, const Fragment& fragment, L
     raise_fault(w, i, FaultKind::kMisaligned, lane, first, "a misaligned matrix, at");
     return false;
   }
+  // One look for all lines, if they lie in one range.
+  const u64 span = (lines->count - 1) * stride + lines->bytes;
+  const bool shared = i->space == Space::kShared;
+  const RangeCache window = shared ? RangeCache{0, w.shared_bytes} : w.ranges[i->slot];
+  const bool inside = first >= window.base && span <= window.bytes &&
+                      first - window.base <= window.bytes - span && stride <= window.bytes;
+  if (inside && w.block->check == nullptr) {
+    const u64 start = first + (shared ? reinterpret_cast<u64>(w.shared) : 0);
+    for (u32 n = 0; n < lines->count; ++n) lines->start[n] = start + n * stride;
+    return true;
+  }
   for (u32 n = 0; n < lines->count; ++n) {
     lines->start[n] = host_address(w, i, lane, first + n * stride, lines->bytes);
     if (lines->start[n] == 0) return false;
@@ -218,7 +228,7 @@ void turn(const Lines& lines, const Fragment& fragment, std::byte* dense) {
   }
 }
 
-// Elements that share a byte. Only loads have them.
+// Elements that share a byte, loaded.
 void turn_bits(const Lines& lines, const Fragment& fragment, std::byte* dense) {
   const u32 bits = element_bits(fragment.element), mask = (1u << bits) - 1;
   std::memset(dense, 0, fragment.bytes());
@@ -245,8 +255,7 @@ void move_lines(const Lines& lines, const Fragment& fragment, std::byte* dense) 
     auto* const line = reinterpret_cast<std::byte*>(lines.start[n]);
     std::byte* const to = kStores ? line : dense;
     const std::byte* const from = kStores ? dense : line;
-    // Copies whose length is known are no calls.
-    switch (lines.bytes) {
+    switch (lines.bytes) {  // copies of known length are no calls
       case 16: std::memcpy(to, from, 16); break;
       case 32: std::memcpy(to, from, 32); break;
       case 64: std::memcpy(to, from, 64); break;
@@ -255,8 +264,7 @@ void move_lines(const Lines& lines, const Fragment& fragment, std::byte* dense) 
   }
 }
 
-// The element that register `reg` of sums has first is 32 * parts * reg; of halves the upper ones
-// follow the lower ones, see Holding::kSum.
+// Of halves the upper ones follow the lower ones, see Holding::kSum.
 bool is_split(const Fragment& f) { return f.holding == Holding::kSum && f.parts() == 2; }
 
 void to_register(const Warp& w, std::byte* to, const std::byte* from, u32 bytes) {

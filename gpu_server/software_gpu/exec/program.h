@@ -57,6 +57,8 @@ class Kernel {
   std::uint32_t max_threads() const {
     return max_threads_;
   }  // per block: .maxntid/.reqntid or 1024
+  // .reqnctapercluster; zeros when the launch says how large its clusters are.
+  const std::uint32_t (&required_cluster() const)[3] { return required_cluster_; }
   std::uint32_t const_bytes() const { return const_bytes_; }  // of the whole module
   std::uint32_t target() const { return target_; }            // .target sm_80 of its text: 80
 
@@ -72,6 +74,7 @@ class Kernel {
   std::vector<KernelParam> params_;
   std::size_t param_bytes_ = 0;
   std::uint32_t max_threads_ = 1024;
+  std::uint32_t required_cluster_[3] = {0, 0, 0};
   std::uint32_t const_bytes_ = 0;
   std::uint32_t target_ = 0;
   std::unique_ptr<Lazy> lazy_;

@@ -31,7 +31,14 @@ enum class Special : std::uint8_t {
   kWarpId,  // of a warp
   kCtaidX,
   kCtaidY,
-  kCtaidZ,  // of a block
+  kCtaidZ,
+  kClusteridX,
+  kClusteridY,
+  kClusteridZ,
+  kClusterCtaidX,
+  kClusterCtaidY,
+  kClusterCtaidZ,
+  kClusterCtarank,  // of a block
   kNtidX,
   kNtidY,
   kNtidZ,
@@ -51,11 +58,18 @@ enum class Special : std::uint8_t {
   kEnvReg1,
   kEnvReg2,
   kZero,
-  kOne,
   kDynamicShared,
   kTotalShared,
   kDynamicOffset,
   kReservedOffset,
+  kClusterNctaidX,
+  kClusterNctaidY,
+  kClusterNctaidZ,
+  kClusterNctarank,
+  kNclusteridX,
+  kNclusteridY,
+  kNclusteridZ,
+  kIsExplicitCluster,
   kParam  // of the kernel
 };
 
@@ -119,6 +133,20 @@ enum class LodFrom : std::uint8_t { kBase, kLevel, kSteps };
 enum class Outside : std::uint8_t { kTrap, kClamp, kZero };
 // Ins::detail of kImageQuery.
 enum class ImageFact : std::uint8_t { kWidth, kHeight, kDepth, kLayers, kLevels };
+
+// Ins::detail of kMbarrier; b is a count of arrivals or bytes, a state or a parity, d what it
+// gives.
+enum class MbarrierDo : std::uint8_t {
+  kInit,
+  kInvalidate,
+  kExpect,    // bytes
+  kComplete,  // bytes
+  kArrive,
+  kDrop,  // arrive, and no more in later phases
+  kExpectAndArrive,
+  kWait,  // for the end of the phase of a state
+  kWaitParity
+};
 
 // One function as decoded for one kernel. Immutable once its kernel is decoded, but for `bound`.
 struct FunctionBody {
@@ -193,6 +221,9 @@ struct LaunchState {
   unsigned grid[3], block[3];
   unsigned threads = 0, warps = 0;  // per block
   std::uint64_t blocks = 0;
+  unsigned cluster[3] = {1, 1, 1};
+  unsigned cluster_blocks = 1;
+  std::uint64_t clusters = 0;  // what next_block counts
   std::uint32_t dynamic_shared_bytes = 0;
   std::uint32_t dynamic_offset = 0;   // of dynamic shared memory
   std::uint32_t reserved_offset = 0;  // of what cooperative groups keep for themselves, or 0
@@ -239,8 +270,13 @@ struct AlignedFree {
 using Buffer = std::unique_ptr<std::byte[], AlignedFree>;
 Buffer make_buffer(std::size_t bytes);  // zeroed, 64-byte aligned
 
-// A resident block. Threads: its worker's.
+// A resident block. The first one of a cluster has the others, and the shared memory of all of
+// them. Threads: its worker's.
 struct BlockRun {
+  BlockRun* first = nullptr;
+  std::uint32_t rank = 0;  // in its cluster
+  std::vector<std::unique_ptr<BlockRun>> others;
+  bool cluster_used = false;  // somebody has arrived at the cluster's barrier
   unsigned ctaid[3];
   std::uint32_t live_threads = 0;
   std::uint32_t warp_count = 0;     // resident; 1 when warps are run one after the other
@@ -249,6 +285,7 @@ struct BlockRun {
   std::unique_ptr<Warp[]> warps;
   std::unique_ptr<Frame[]> frames;  // the kernel's own frame of each warp
   Buffer registers, shared, local;
+  std::byte* own_shared = nullptr;  // in the first one's `shared`
   std::unique_ptr<BlockCheck> check;
 };
 
@@ -263,6 +300,9 @@ struct Worker {
   LaunchState* launch = nullptr;
   int number = 0;
   std::vector<RangeCache> ranges;
+  // Found last, by any instruction: warps of a block that read different arrays share instructions.
+  RangeCache recent[4];
+  unsigned next_recent = 0;
   std::unordered_map<std::uint64_t, UsedImage> images;  // by object
   std::uint64_t last_object = 0;
   const UsedImage* last_image = nullptr;         // of last_object
@@ -311,6 +351,13 @@ std::unique_ptr<BlockRun> take_block(Worker& worker, std::uint64_t number);
 BlockEnd run_block(Worker& worker, BlockRun& block);
 void release_barriers(BlockRun& block);
 
+// cluster.cpp
+void release_cluster(BlockRun& first);
+// The block of this cluster whose shared memory holds a generic address, or null.
+BlockRun* block_at(const Warp& w, std::uint64_t generic);
+// The same place of another block's shared memory; 0 where there is none.
+std::uint64_t in_block_of_cluster(const Warp& w, std::uint64_t generic, std::uint32_t rank);
+
 // handlers.cpp: null when the instruction set has no handler for the key.
 const HandlerEntry* find_handler(Isa isa, std::uint32_t key);
 const MatrixMath& matrix_math(Isa isa);
@@ -325,5 +372,7 @@ HandlerList half_handlers();
 HandlerList library_handlers();
 HandlerList image_handlers();
 HandlerList matrix_handlers();
+HandlerList mbarrier_handlers();
+HandlerList cluster_handlers();
 
 }  // namespace farcall::softgpu

@@ -124,6 +124,7 @@ void retire_lanes(Warp& w, std::uint32_t lanes) {
   }
   w.block->live_threads -= static_cast<std::uint32_t>(__builtin_popcount(lanes));
   release_barriers(*w.block);
+  release_cluster(*w.block->first);
 }
 
 void note_spin(Warp& w) {

@@ -8,7 +8,7 @@ namespace {
 
 unsigned level_of(Special what) {
   if (what <= Special::kWarpId) return kWarpLevel;
-  if (what <= Special::kCtaidZ) return kBlockLevel;
+  if (what <= Special::kClusterCtarank) return kBlockLevel;
   return kLaunchLevel;
 }
 
@@ -58,6 +58,40 @@ std::uint64_t lane_mask(Special what, unsigned l) {
   }
 }
 
+std::uint64_t cluster_value(Special what, const Warp& w) {
+  const LaunchState& launch = *w.worker->launch;
+  const auto axis = [&](Special first) {
+    return static_cast<unsigned>(what) - static_cast<unsigned>(first);
+  };
+  switch (what) {
+    case Special::kClusteridX:
+    case Special::kClusteridY:
+    case Special::kClusteridZ: {
+      const unsigned k = axis(Special::kClusteridX);
+      return w.block->ctaid[k] / launch.cluster[k];
+    }
+    case Special::kClusterCtaidX:
+    case Special::kClusterCtaidY:
+    case Special::kClusterCtaidZ: {
+      const unsigned k = axis(Special::kClusterCtaidX);
+      return w.block->ctaid[k] % launch.cluster[k];
+    }
+    case Special::kClusterCtarank: return w.block->rank;
+    case Special::kClusterNctaidX:
+    case Special::kClusterNctaidY:
+    case Special::kClusterNctaidZ: return launch.cluster[axis(Special::kClusterNctaidX)];
+    case Special::kClusterNctarank: return launch.cluster_blocks;
+    case Special::kNclusteridX:
+    case Special::kNclusteridY:
+    case Special::kNclusteridZ: {
+      const unsigned k = axis(Special::kNclusteridX);
+      return launch.grid[k] / launch.cluster[k];
+    }
+    case Special::kIsExplicitCluster: return launch.cluster_blocks > 1 ? 1 : 0;
+    default: return 0;
+  }
+}
+
 std::uint64_t launch_value(Special what, const Warp& w) {
   const LaunchState& launch = *w.worker->launch;
   switch (what) {
@@ -77,12 +111,11 @@ std::uint64_t launch_value(Special what, const Warp& w) {
     case Special::kGridId: return launch.grid_id;
     case Special::kEnvReg1: return launch.grid_workspace >> 32;
     case Special::kEnvReg2: return launch.grid_workspace & 0xffffffffu;
-    case Special::kOne: return 1;
     case Special::kDynamicShared: return launch.dynamic_shared_bytes;
     case Special::kDynamicOffset: return launch.dynamic_offset;
     case Special::kReservedOffset: return launch.reserved_offset;
     case Special::kTotalShared: return launch.shared_bytes;
-    default: return 0;
+    default: return cluster_value(what, w);
   }
 }
 

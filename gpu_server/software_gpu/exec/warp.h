@@ -50,6 +50,8 @@ enum class GroupState : std::uint8_t {
   kBarrier,  // at a block barrier
 };
 
+inline constexpr std::uint8_t kClusterBarrier = 255;
+
 struct Group {
   const Ins* pc = nullptr;
   Frame* frame = nullptr;
@@ -57,7 +59,7 @@ struct Group {
   std::uint32_t members = 0;  // kParked: lanes it waits for
   std::uint64_t stamp = 0;    // when it ran last, for fairness
   GroupState state = GroupState::kReady;
-  std::uint8_t barrier = 0;  // kBarrier: which
+  std::uint8_t barrier = 0;  // kBarrier: which, or kClusterBarrier
   bool passed = false;       // kParked before, released: do not wait again
 };
 
@@ -82,9 +84,10 @@ struct alignas(64) Warp {
   bool rotate = false;    // the next choice of a group is by age
   std::uint8_t group_count = 0;
   std::uint8_t current = 0;
-  std::uint32_t index = 0;  // of this warp in its block
-  std::uint64_t clock = 0;  // stamps for groups
-  Frame* frame = nullptr;   // of the running group
+  std::uint32_t index = 0;            // of this warp in its block
+  std::uint32_t cluster_arrived = 0;  // lanes at the cluster's barrier or past their arrival there
+  std::uint64_t clock = 0;            // stamps for groups
+  Frame* frame = nullptr;             // of the running group
   BlockRun* block = nullptr;
   Worker* worker = nullptr;
   Group groups[kLanes];

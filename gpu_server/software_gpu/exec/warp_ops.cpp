@@ -190,16 +190,19 @@ const Ins* cvta(Warp& w, const Ins* i, std::byte* r) {
 
 const Ins* is_space(Warp& w, const Ins* i, std::byte* r) {
   const Row<u64>* a = row<u64>(r, i->a);
+  const u64 cluster_bytes = u64{w.shared_bytes} * w.worker->launch->cluster_blocks;
   u32 found = 0;
   for (int l = 0; l < kLanes; ++l) {
-    const bool shared = a[l] - reinterpret_cast<u64>(w.shared) < w.shared_bytes;
+    const bool own = a[l] - reinterpret_cast<u64>(w.shared) < w.shared_bytes;
+    const bool cluster = a[l] - reinterpret_cast<u64>(w.block->first->shared.get()) < cluster_bytes;
+    const bool shared = (i->flags & kAnyFlag) != 0 ? cluster : own;
     const bool param = a[l] - reinterpret_cast<u64>(w.params) < w.param_bytes;
     const bool local =
         a[l] - reinterpret_cast<u64>(w.local) < std::uint64_t{w.local_stride} * kLanes;
     const bool yes = i->space == Space::kShared  ? shared
                      : i->space == Space::kLocal ? local
                      : i->space == Space::kParam ? param
-                                                 : !shared && !local;
+                                                 : !cluster && !local;
     found |= yes ? 1u << l : 0u;
   }
   put_pred(w, pred(r, i->d), found);

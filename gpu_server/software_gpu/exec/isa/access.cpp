@@ -6,6 +6,7 @@
 #include "gpu_server/software_gpu/exec/isa/eights.h"
 #include "gpu_server/software_gpu/exec/isa/fill.h"
 #include "gpu_server/software_gpu/exec/isa/lanes.h"
+#include "gpu_server/software_gpu/exec/isa/neighbours.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -168,29 +169,6 @@ inline Shape resolve(Warp& w, const Ins* i, std::byte* r, Place& p) {
   }
 }
 
-// Sign or zero extension of a memory value to a register of type D.
-template <class D, class T>
-inline D extend(T x) {
-  return static_cast<D>(static_cast<s64>(x));
-}
-
-inline u32 element_row(const Ins* i, int v) {
-  return v == 0 ? i->d : v == 1 ? i->e : v == 2 ? i->b : i->c;
-}
-
-// Into a row with stores as wide as the loads that will follow, so that these need not wait.
-inline void put_eights(Row<u32>* d, const Eight* x) {
-  typedef u32 Sixteen __attribute__((vector_size(64)));
-  for (int q = 0; q < 4; q += 2) {
-    const Sixteen both = __builtin_shufflevector(x[q], x[q + 1], 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
-                                                 11, 12, 13, 14, 15);
-    __builtin_memcpy(d + 8 * q, &both, sizeof both);
-  }
-}
-inline void put_eights(Row<u64>* d, const EightOf<u64>::Type* x) {
-  __builtin_memcpy(d, x, 4 * sizeof *x);
-}
-
 // A full warp's load by eights; false when its lanes lie otherwise.
 template <class T, class D, int kCount>
 FARCALL_KERNEL_MEMORY inline bool load_eights(const Warp& w, const Ins* i, std::byte* r) {
@@ -198,6 +176,14 @@ FARCALL_KERNEL_MEMORY inline bool load_eights(const Warp& w, const Ins* i, std::
   Eights found;
   const Runs runs = find_eights(w, i, r, found);
   if (runs == Runs::kOther) return false;
+#if defined(__AVX512F__)
+  if constexpr (kCount == 4 && sizeof(T) == 4 && sizeof(D) == 4) {
+    if (runs == Runs::kNeighbours) {
+      load_all_fours(i, r, found);
+      return true;
+    }
+  }
+#endif
   for (int v = 0; v < kCount; ++v) {
     Row<D>* d = row<D>(r, element_row(i, v));
     typename EightOf<D>::Type x[4];
@@ -206,9 +192,7 @@ FARCALL_KERNEL_MEMORY inline bool load_eights(const Warp& w, const Ins* i, std::
       if (runs == Runs::kEqual) {
         x[q] = typename EightOf<D>::Type{} + extend<D, T>(*from);
       } else {
-        D y[8];
-        for (int l = 0; l < 8; ++l) y[l] = extend<D, T>(from[l * kCount]);
-        __builtin_memcpy(&x[q], y, sizeof y);
+        load_neighbours<T, D, kCount>(found.at[q], v, x[q]);
       }
     }
     put_eights(d, x);
@@ -223,6 +207,12 @@ FARCALL_KERNEL_MEMORY inline bool store_eights(const Warp& w, const Ins* i, std:
   if (find_eights(w, i, r, found) != Runs::kNeighbours) return false;
   if (i->flags & kRelease) [[unlikely]]
     release_fence();
+#if defined(__AVX512F__)
+  if constexpr (kCount == 4 && sizeof(T) == 4 && sizeof(A) == 4) {
+    store_all_fours(i, r, found);
+    return true;
+  }
+#endif
   for (int v = 0; v < kCount; ++v) {
     const Row<A>* a = row<A>(r, element_row(i, v));
     for (int q = 0; q < 4; ++q) {

@@ -205,6 +205,10 @@ void mix_neighbours(const TexelLevel& v, const TexelLanes& lanes, TexelRows& to)
       FARCALL_LANES share[l] *= upper != 0 ? weight[l] : 1 - weight[l];
       join(spots, axes[axis].spots[upper]);
     }
+    // Reads at texels' centres need one of them.
+    u32 any = 0;
+    FARCALL_LANES any |= __builtin_bit_cast(u32, share[l]);
+    if (any << 1 == 0) continue;
     TexelRows texels;
     read(v, spots, texels);
     for (u32 c = 0; c < v.channels; ++c) {
