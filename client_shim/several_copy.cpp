@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "client_shim/copy.h"
+#include "client_shim/direct.h"
 #include "transport/base/secure_arena.h"
 
 namespace farcall::shim {
@@ -72,10 +73,13 @@ CUresult copy_between(Fleet& fleet, CUdeviceptr to, CUdeviceptr from, std::size_
     if (CUresult waited = wait_for(fleet, *stream); waited != CUDA_SUCCESS) return waited;
   }
   Client& target = *fleet.clients()[*receiver];
+  Client& source = *fleet.clients()[*sender];
+  if (auto sent = DirectPaths::of(fleet).copy({target, to}, {source, from}, bytes)) return *sent;
+  target.stats().count(CallKind::kLocal, "copy_through_client");
   LinearCopy copy;
   copy.device = to;
   copy.bytes = bytes;
-  CUresult passed = pass_on(fleet, target, *fleet.clients()[*sender], copy, from);
+  CUresult passed = pass_on(fleet, target, source, copy, from);
   return passed != CUDA_SUCCESS ? passed : finish(fleet, target, to);
 }
 

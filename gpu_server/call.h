@@ -29,6 +29,7 @@
 namespace farcall::server {
 
 class Contexts;
+class DirectLinks;
 class Functions;
 class HostGates;
 class Links;
@@ -55,6 +56,7 @@ struct Call : api::ServerCall {
   WatchedEvents& watched_events;
   Links& links;
   ModuleCache* module_cache = nullptr;  // null: no image is kept on this host
+  DirectLinks* direct = nullptr;        // null: this server talks to no others
 
   // For handlers that send their reply themselves, right before they do.
   void before_answer() {

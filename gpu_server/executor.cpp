@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "gpu_server/direct_links.h"
 #include "gpu_server/rows.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
@@ -40,6 +41,16 @@ Executor::Executor(const Driver& driver, link::Session& link)
 
 Executor::~Executor() = default;
 
+void Executor::use_direct_links(DirectLinks* direct) {
+  direct_ = direct;
+  if (direct == nullptr) return;
+  direct->bind_by([this](std::uint64_t context_id) {
+    ThreadState as_client;
+    as_client.context_id = context_id;
+    return contexts_.bind(as_client);
+  });
+}
+
 Status Executor::run() {
   lead();
   Status why;
@@ -49,6 +60,7 @@ Status Executor::run() {
     why = **end;
   }
   if (why.code() == Code::kMalformed) FARCALL_LOG_WARN("session ended: %s", why.text().c_str());
+  if (direct_ != nullptr) direct_->stop();  // calls may be waiting for other servers
   relief_.stop();
   waiters_.wait_idle();
   frames_.stop();
@@ -204,7 +216,8 @@ Status Executor::carry_out(Errand& errand) {
             host_gates_,
             watched_events_,
             links_,
-            module_cache_};
+            module_cache_,
+            direct_};
   Verdict verdict = errand.row->run(*errand.row, call);
   if (earlier != CUDA_SUCCESS && verdict == Verdict::kAnswered) {
     out.rewind(0);

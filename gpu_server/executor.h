@@ -59,6 +59,8 @@ class Executor {
   void overlap_copies(bool overlaps) { late_copies_.set_overlaps(overlaps); }
   // Keeps images there. Borrowed. Before run().
   void use_module_cache(ModuleCache* cache) { module_cache_ = cache; }
+  // Links to other servers, ended with the session. Borrowed; may be null. Before run().
+  void use_direct_links(DirectLinks* direct);
 
   HandleTable& handles() { return handles_; }
 
@@ -105,6 +107,7 @@ class Executor {
   Links links_;
   std::function<void()> flush_;
   ModuleCache* module_cache_ = nullptr;
+  DirectLinks* direct_ = nullptr;
   std::uint32_t last_call_ = 0;  // these three belong to the leader
   std::uint32_t last_thread_ = 0;
   int waits_with_others_ = 0;  // more to come, since the client's threads last took turns

@@ -4,6 +4,7 @@
 #include <array>
 #include <unordered_map>
 
+#include "transport/api/hand_direct.h"
 #include "transport/api/rows.h"
 
 namespace farcall::server {
@@ -19,6 +20,7 @@ Verdict run_hand(const Row& row, Call& call) { return row.hand(call); }
 namespace row = api::row;
 
 const std::uint16_t kEndsState[] = {
+    api::hand::kDirectSettle.id,
     // Waits: what work behind the failure wrote is read next, and must be there.
     row::cuCtxSynchronize::info().id,
     row::cuCtxSynchronize_v2::info().id,
@@ -82,9 +84,9 @@ Table build_table() {
   }
   // After the generated ones: a hand-written family may wrap a generated row.
   for (auto rows : {hand_session_rows(), hand_context_rows(), hand_stream_rows(), hand_event_rows(),
-                    hand_memory_rows(), hand_shape_rows(), hand_module_rows(), hand_function_rows(),
-                    hand_launch_rows(), hand_link_rows(), hand_graph_rows(), hand_graph_list_rows(),
-                    hand_callback_rows(), hand_probe_rows()}) {
+                    hand_memory_rows(), hand_shape_rows(), hand_direct_rows(), hand_module_rows(),
+                    hand_function_rows(), hand_launch_rows(), hand_link_rows(), hand_graph_rows(),
+                    hand_graph_list_rows(), hand_callback_rows(), hand_probe_rows()}) {
     for (const HandRow& hand : rows) {
       table.insert_or_assign(hand.info.id, Row{.info = hand.info,
                                                .run = run_hand,

@@ -46,6 +46,7 @@ std::span<const HandRow> hand_context_rows();
 std::span<const HandRow> hand_event_rows();
 std::span<const HandRow> hand_memory_rows();
 std::span<const HandRow> hand_shape_rows();
+std::span<const HandRow> hand_direct_rows();
 std::span<const HandRow> hand_module_rows();
 std::span<const HandRow> hand_function_rows();
 std::span<const HandRow> hand_link_rows();

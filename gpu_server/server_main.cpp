@@ -11,6 +11,7 @@
 #include "gpu_server/check.h"
 #include "gpu_server/supervisor.h"
 #include "transport/api/dispatch.h"
+#include "transport/base/limits_direct.h"
 #include "transport/base/log.h"
 #include "transport/base/switches.h"
 
@@ -27,6 +28,7 @@ struct Arguments {
   std::string off;
   std::string carriers = "tcp,shm";
   std::string module_cache;  // empty: the usual place
+  std::vector<std::string> peers;
   SupervisorOptions server;
   bool check = false;
 };
@@ -65,6 +67,11 @@ void declare(CLI::App& app, Arguments& a) {
                  "DIR[:SIZE] or off: keep images there, encrypted, from one session to the next; "
                  "default: " +
                      default_cache().path + ", 4 GiB");
+  app.add_option("--peers", a.peers,
+                 "other servers, as name@host:port, whose sessions may send bytes straight to "
+                 "sessions here and be sent some, when their client asks; they must list this one, "
+                 "too")
+      ->delimiter(',');
   app.add_option("--off", a.off,
                  "optimisations to do without, in workers too: spin,gather,... or all")
       ->envname("FARCALL_OFF");
@@ -127,9 +134,20 @@ Status choose_cache(Arguments& a) {
   return ok();
 }
 
+Status choose_peers(Arguments& a) {
+  if (a.peers.size() > limits::kPeersMax) return {Code::kOverQuota, "--peers: too many servers"};
+  for (const std::string& text : a.peers) {
+    Result<link::PeerPlace> peer = link::parse_peer(text);
+    if (!peer.ok()) return {peer.status().code(), "--peers: " + peer.status().text()};
+    a.server.peers.push_back(std::move(peer).value());
+  }
+  return ok();
+}
+
 int run(Arguments& a) {
   Status done = parse_address(a.listen, &a.server);
   if (done.ok()) done = choose_carriers(a);
+  if (done.ok()) done = choose_peers(a);
   if (done.ok()) done = choose_cache(a);
   if (done.ok()) done = turn_off(a.off);
   if (!done.ok()) {

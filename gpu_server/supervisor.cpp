@@ -51,9 +51,7 @@ Supervisor::Supervisor(SupervisorOptions options) : options_(std::move(options))
 Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options) {
   std::unique_ptr<Supervisor> server(new Supervisor(std::move(options)));
   const SupervisorOptions& o = server->options_;
-  auto tls = security::TlsContext::load(o.identity, security::TlsContext::Side::kServer);
-  if (!tls.ok()) return tls.status();
-  *server->tls_.lock() = std::make_shared<const security::TlsContext>(std::move(tls).value());
+  if (Status loaded = server->load_identity(); !loaded.ok()) return loaded;
   server->stop_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!server->stop_) return Status::system("make an eventfd");
   Result<Fd> listener = link::listen_tcp(o.host, o.port);
@@ -128,13 +126,10 @@ bool Supervisor::handle_signal(int signal_fd) {
 }
 
 void Supervisor::reload_identity() {
-  auto fresh = security::TlsContext::load(options_.identity, security::TlsContext::Side::kServer);
-  if (!fresh.ok()) {
-    FARCALL_LOG_ERROR("SIGHUP: %s; the old certificate stays in use",
-                      fresh.status().text().c_str());
+  if (Status fresh = load_identity(); !fresh.ok()) {
+    FARCALL_LOG_ERROR("SIGHUP: %s; the old certificate stays in use", fresh.text().c_str());
     return;
   }
-  *tls_.lock() = std::make_shared<const security::TlsContext>(std::move(fresh).value());
   FARCALL_LOG_INFO("SIGHUP: certificate, key and CA read again");
 }
 
@@ -235,6 +230,7 @@ void Supervisor::serve_client(Fd socket, const std::string& from, std::uint64_t 
     }
     return;
   }
+  if (control.value()->is_server()) return serve_peer(*control.value(), from);
   no_longer_a_stranger(number);
   Counted session(sessions_);
   if (sessions() > options_.sessions_max) {
@@ -255,6 +251,10 @@ Result<WorkerProcess> Supervisor::spawn_worker(WorkerProcess::Command command,
     Result<Fd> own = module_cache_->tenant(peer);
     if (own.ok()) folder = std::move(own).value();
     if (!own.ok()) FARCALL_LOG_WARN("no module cache: %s", own.status().to_string().c_str());
+  }
+  command.name = (*tls_.lock())->own().host;
+  for (const link::PeerPlace& peer : options_.peers) {
+    command.peers += (command.peers.empty() ? "" : ",") + peer.name;
   }
   command.cache_folder = folder.get();
   command.cache_bytes = folder ? module_cache_->bytes_max() : 0;
@@ -345,8 +345,12 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
   }
   const link::SessionId session_id = link::make_session_id();
   const std::string id = link::to_string(session_id).substr(0, 8);
+  // Before its client can know it: another server may come for it at once.
+  workers_.lock()->emplace(session_id.bytes,
+                           Fd(::fcntl(worker.value().socket(), F_DUPFD_CLOEXEC, 0)));
   Status given = give(control, offer, session_id, worker.value());
   if (!given.ok()) {
+    workers_.lock()->erase(session_id.bytes);
     FARCALL_LOG_WARN("session %s from %s: %s", id.c_str(), from.c_str(), given.to_string().c_str());
     return;
   }
@@ -354,6 +358,7 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
                    peer.tenant.c_str(), peer.user.c_str(), from.c_str(), link::name_of(offer.kind),
                    static_cast<int>(worker.value().pid()));
   watch(control, worker.value());
+  workers_.lock()->erase(session_id.bytes);
   std::string how = worker.value().end();
   control.close();
   if (module_cache_) module_cache_->make_room();
@@ -362,12 +367,18 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
 
 // Returns when the client, the worker or the server is to end.
 void Supervisor::watch(link::ControlConnection& control, WorkerProcess& worker) {
+  int dials = 0;
   for (;;) {
     pollfd wait[] = {{.fd = control.fd(), .events = POLLIN, .revents = 0},
                      {.fd = worker.end_fd(), .events = POLLIN, .revents = 0},
-                     {.fd = stop_.get(), .events = POLLIN, .revents = 0}};
-    if (::poll(wait, 3, -1) < 0 && errno != EINTR) return;
+                     {.fd = stop_.get(), .events = POLLIN, .revents = 0},
+                     {.fd = worker.socket(), .events = POLLIN, .revents = 0}};
+    if (::poll(wait, 4, -1) < 0 && errno != EINTR) return;
     if (wait[1].revents != 0 || wait[2].revents != 0) return;
+    if (wait[3].revents != 0) {
+      Status reached = reach_peer(worker, &dials);
+      if (!reached.ok()) return;
+    }
     if (wait[0].revents != 0) {
       Status event = control.wait_event(Deadline::after(system_clock(), 0));
       if (event.code() != Code::kTimeout) return;  // gone, or it talked where it must not

@@ -11,6 +11,7 @@
 // Owner: main, or a test.  Threads: run() by one, stop() by any.
 #pragma once
 #include <atomic>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +27,7 @@
 #include "transport/base/guarded.h"
 #include "transport/base/limits.h"
 #include "transport/link/acceptor.h"
+#include "transport/link/peer.h"
 
 namespace farcall::server {
 
@@ -41,6 +43,8 @@ struct SupervisorOptions {
   std::size_t stripes_max = limits::kStripesMax;
   bool compress = false;       // let clients that want it compress payloads
   CacheSettings module_cache;  // where images are kept from session to session; nowhere by default
+  // Other servers whose sessions may exchange bytes with sessions here; none by default.
+  std::vector<link::PeerPlace> peers;
   std::size_t sessions_max = limits::kSessionsMax;
   std::size_t strangers_max = limits::kUnauthenticatedConnectionsMax;
   int handshake_ms = limits::kHandshakeMs;
@@ -73,6 +77,8 @@ class Supervisor {
     std::vector<std::uint64_t> ended;
   };
 
+  // Certificate, key and CA, as they are on disk now.
+  Status load_identity();
   bool handle_signal(int signal_fd);  // true: shut down
   void reload_identity();
   // False when descriptors or memory ran out, and trying again at once is no use.
@@ -93,6 +99,15 @@ class Supervisor {
   Status give(link::ControlConnection& control, const link::CarrierOffer& offer,
               const link::SessionId& id, WorkerProcess& worker);
   void watch(link::ControlConnection& control, WorkerProcess& worker);
+
+  // --- links between servers: supervisor_peers.cpp
+  const link::PeerPlace* peer_named(const std::string& name) const;
+  // Another server came, with a ticket for a session here.
+  void serve_peer(link::ControlConnection& control, const std::string& from);
+  Status lead_peer(link::ControlConnection& control);
+  // Answers what the worker asks for.  Errors: those of its socket, or that it asks too often.
+  Status reach_peer(WorkerProcess& worker, int* dials);
+  Result<link::Handover> dial(const link::PeerRequest& request);
   void no_longer_a_stranger(std::uint64_t number);
 
   const SupervisorOptions options_;
@@ -102,6 +117,9 @@ class Supervisor {
   Fd stop_;                 // eventfd; readable for ever once stop() was called
   std::optional<CacheRoot> module_cache_;
   Guarded<Tls> tls_;
+  Guarded<Tls> peer_tls_;  // as one that dials others; null when there are none
+  // Where the worker of each session is reached, for links from other servers.
+  Guarded<std::map<std::array<std::byte, 16>, Fd>> workers_;
   LaneDesk lanes_;
   Guarded<Threads> threads_;
   std::atomic<std::size_t> strangers_{0};

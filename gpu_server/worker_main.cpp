@@ -1,10 +1,10 @@
 // farcall-worker: serves one client process, and ends with it.
 //
 // Started by farcall-server with one end of a socket pair as descriptor 3: keys and lanes come
-// through it once, and its end is the end of the worker. It holds no certificate and opens no
-// connection; for an RDMA session it listens for its client. It reads and writes files only in its
-// tenant's folder of images, if it was given that (descriptor 4). Every byte its client sends is
-// hostile.
+// through it once, then links to other servers, where there are such; and its end is the end of the
+// worker. It holds no certificate and opens no connection; for an RDMA session it listens for its
+// client. It reads and writes files only in its tenant's folder of images, if it was given that
+// (descriptor 4). Every byte its client sends is hostile.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -19,6 +19,7 @@
 #include <string_view>
 #include <thread>
 
+#include "gpu_server/direct_links.h"
 #include "gpu_server/driver_library.h"
 #include "gpu_server/executor.h"
 #include "gpu_server/module_cache.h"
@@ -38,6 +39,8 @@ struct Arguments {
   const char* driver = nullptr;
   const char* rdma_address = nullptr;
   std::uint64_t cache_bytes = 0;  // 0: there is no kCacheFolder
+  std::string server_name;
+  std::vector<std::string> peers;  // servers that this one talks to
 
   bool read(int count, char** words) {
     for (int i = 1; i < count; i += 2) {
@@ -49,10 +52,23 @@ struct Arguments {
         rdma_address = words[i + 1];
       else if (name == "--module-cache")
         cache_bytes = std::strtoull(words[i + 1], nullptr, 10);
+      else if (name == "--name")
+        server_name = words[i + 1];
+      else if (name == "--peers")
+        add_peers(words[i + 1]);
       else
         return false;
     }
     return driver != nullptr;
+  }
+
+ private:
+  void add_peers(std::string_view list) {
+    for (std::size_t end = 0; end != std::string_view::npos; list.remove_prefix(end + 1)) {
+      end = list.find(',');
+      peers.emplace_back(list.substr(0, end));
+      if (end == std::string_view::npos) return;
+    }
   }
 };
 
@@ -83,10 +99,16 @@ Status confine() {
   return move_log();
 }
 
-// The supervisor never writes a second message: whatever happens on its socket now is the end.
-void wait_for_the_end(int socket, link::Session& session) {
+// After the session the supervisor hands over links to other servers, if this worker has any use
+// for them. All else on its socket is the end.
+void wait_for_the_end(int socket, link::Session& session, DirectLinks* direct) {
+  while (direct != nullptr) {
+    Result<link::Handover> gift = link::receive_session(socket, Deadline::never());
+    if (!gift.ok() || gift->kind == link::HandoverKind::kClient) break;
+    direct->take(std::move(gift).value());
+  }
   pollfd wait{.fd = socket, .events = POLLIN, .revents = 0};
-  while (::poll(&wait, 1, -1) < 0 && errno == EINTR) {
+  while (direct == nullptr && ::poll(&wait, 1, -1) < 0 && errno == EINTR) {
   }
   session.close(Status(Code::kClosed, "the supervisor ended the session"));
 }
@@ -105,10 +127,15 @@ Result<std::unique_ptr<link::RdmaListener>> listen_for_client(const char* rdma_a
   return listener;
 }
 
-Result<std::unique_ptr<link::Session>> take_session(link::RdmaListener* listener) {
+Result<std::unique_ptr<link::Session>> take_session(link::RdmaListener* listener,
+                                                    link::SessionId* id) {
   const Deadline deadline = Deadline::after(system_clock(), limits::kHandshakeMs);
   Result<link::Handover> gift = link::receive_session(kSupervisorSocket, deadline);
   if (!gift.ok()) return gift.status();
+  if (gift->kind != link::HandoverKind::kClient) {
+    return Status(Code::kMalformed, "a link to another server came before the client's session");
+  }
+  *id = gift->session_id;
   Result<link::LaneCarriers> lanes = link::lanes_of(gift.value(), listener, deadline);
   if (!lanes.ok()) return lanes.status();
   return link::session_from_carriers(std::move(lanes).value(), std::move(gift.value().keys),
@@ -125,12 +152,23 @@ int serve(const Arguments& arguments) {
   }
   auto library = DriverLibrary::open(arguments.driver);
   if (!library.ok()) return fail("load the driver", library.status());
-  auto session = take_session(listener.get());
+  link::SessionId session_id;
+  auto session = take_session(listener.get(), &session_id);
   // A client that never opened its lanes is no failure of ours.
   if (session.status().code() == Code::kClosed) return 0;
   if (!session.ok()) return fail("take over the session", session.status());
   listener.reset();
-  std::thread watcher(wait_for_the_end, kSupervisorSocket, std::ref(*session.value()));
+  std::unique_ptr<DirectLinks> direct;
+  if (!arguments.peers.empty()) {
+    auto ask = [](const link::PeerRequest& request) {
+      return link::send_peer_request(kSupervisorSocket, request);
+    };
+    direct = std::make_unique<DirectLinks>(
+        library.value()->driver(),
+        DirectLinks::Settings{arguments.server_name, arguments.peers, session_id}, ask);
+  }
+  std::thread watcher(wait_for_the_end, kSupervisorSocket, std::ref(*session.value()),
+                      direct.get());
   watcher.detach();  // ends with the process
   auto printed = PrintedOutput::capture(STDOUT_FILENO, *session.value());
   if (!printed.ok()) return fail("forward what kernels print", printed.status());
@@ -143,6 +181,7 @@ int serve(const Arguments& arguments) {
   }
   Executor executor(library.value()->driver(), *session.value());
   executor.use_module_cache(cache.get());
+  executor.use_direct_links(direct.get());
   executor.before_answers([&] { PrintedOutput::forward(*printed.value(), *complained.value()); });
   Status why = executor.run();
   const link::LinkStats link = session.value()->stats();

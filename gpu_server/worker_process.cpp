@@ -104,6 +104,9 @@ Result<WorkerProcess> WorkerProcess::spawn(const Command& command) {
   if (!command.rdma_address.empty()) {
     words.insert(words.end(), {"--rdma", command.rdma_address});
   }
+  if (!command.peers.empty()) {
+    words.insert(words.end(), {"--name", command.name, "--peers", command.peers});
+  }
   // Out of the way of the numbers that descriptors get in the worker.
   Fd cache;
   if (command.cache_folder >= 0) {

@@ -17,7 +17,12 @@ Status refused(const std::string& what) {
 }
 
 const char* word(TlsContext::Side side) {
-  return side == TlsContext::Side::kServer ? "server" : "client";
+  return side == TlsContext::Side::kClient ? "client" : "server";
+}
+
+// Of the accepting end: may the far end be another server?
+bool takes_servers(const SSL* ssl) {
+  return SSL_is_server(ssl) != 0 && SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)) != nullptr;
 }
 
 // After OpenSSL found the chain good: the purpose must be stated, not merely not forbidden, and the
@@ -30,13 +35,21 @@ int check_peer(int good, X509_STORE_CTX* verification) {
     seen->not_after = unix_seconds(X509_get0_notAfter(certificate));
     if (is_other_name(X509_STORE_CTX_get_error(verification))) seen->names = names_of(certificate);
   }
-  if (good != 1 || X509_STORE_CTX_get_error_depth(verification) != 0) return good;
-  const IdentityKind wanted = SSL_is_server(ssl) ? IdentityKind::kClient : IdentityKind::kServer;
+  if (X509_STORE_CTX_get_error_depth(verification) != 0) return good;
+  Result<PeerIdentity> who = identity_of(certificate);
+  // OpenSSL wants a client's purpose of whoever connects; another server has a server's.
+  const bool is_server = who.ok() && who->kind == IdentityKind::kServer && takes_servers(ssl);
+  if (good != 1) {
+    const int error = X509_STORE_CTX_get_error(verification);
+    if (!is_server || error != X509_V_ERR_INVALID_PURPOSE) return good;
+    X509_STORE_CTX_set_error(verification, X509_V_OK);
+  }
+  const IdentityKind wanted =
+      SSL_is_server(ssl) != 0 && !is_server ? IdentityKind::kClient : IdentityKind::kServer;
   if (!allows(certificate, wanted)) {
     X509_STORE_CTX_set_error(verification, X509_V_ERR_INVALID_PURPOSE);
     return 0;
   }
-  Result<PeerIdentity> who = identity_of(certificate);
   Result<PeerIdentity> own = identity_of(SSL_get_certificate(ssl));
   if (!who.ok() || !own.ok() || who->kind != wanted || who->pool != own->pool) {
     X509_STORE_CTX_set_error(verification, X509_V_ERR_APPLICATION_VERIFICATION);
@@ -101,7 +114,7 @@ Status load_own(SSL_CTX* context, const IdentityFiles& files, X509** own) {
 
 // Finds our own mistakes here, where they have a path, rather than at the peer.
 Status verify_own(SSL_CTX* context, X509* own, const IdentityFiles& files, TlsContext::Side side) {
-  const bool server = side == TlsContext::Side::kServer;
+  const bool server = side != TlsContext::Side::kClient;
   const IdentityKind kind = server ? IdentityKind::kServer : IdentityKind::kClient;
   if (!allows(own, kind)) {
     return {Code::kDenied, files.certificate_path + " is no " + word(side) +
@@ -144,9 +157,10 @@ TlsContext::~TlsContext() { SSL_CTX_free(context_); }
 
 Result<TlsContext> TlsContext::load(const IdentityFiles& files, Side side) {
   init_crypto();
-  ContextPtr context(
-      SSL_CTX_new(side == Side::kServer ? TLS_server_method() : TLS_client_method()));
+  ContextPtr context(SSL_CTX_new(accepts_by(side) ? TLS_server_method() : TLS_client_method()));
   if (!context) return refused("set up TLS");
+  static bool taken = true;  // there is something at all: takes_servers()
+  if (side == Side::kServerOfPeers) SSL_CTX_set_app_data(context.get(), &taken);
   if (Status done = harden(context.get()); !done.ok()) return done;
   if (Status done = load_authorities(context.get(), files.ca_path); !done.ok()) return done;
   X509* own = nullptr;

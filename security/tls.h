@@ -25,7 +25,9 @@ struct SeenCertificate {
 
 class TlsContext {
  public:
-  enum class Side { kClient, kServer };
+  // kServerOfPeers: a server that lets other servers in as well; who came, TlsChannel::peer()
+  // tells. kPeer: a server that dials another, with the same certificate it serves with.
+  enum class Side { kClient, kServer, kServerOfPeers, kPeer };
 
   // Errors, with path, cause and fix: kNotFound (no file), kDenied (not PEM, key does not fit the
   // certificate, expired, not issued by this CA, wrong purpose for this side).
@@ -36,10 +38,14 @@ class TlsContext {
   ~TlsContext();
 
   Side side() const { return side_; }
+  bool accepts() const { return accepts_by(side_); }
   const PeerIdentity& own() const { return own_; }
   ssl_ctx_st* native() const { return context_; }  // for tls_channel.cpp
 
  private:
+  static bool accepts_by(Side side) {
+    return side == Side::kServer || side == Side::kServerOfPeers;
+  }
   TlsContext(ssl_ctx_st* context, Side side, PeerIdentity own);
   ssl_ctx_st* context_ = nullptr;
   Side side_ = Side::kClient;

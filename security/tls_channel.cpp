@@ -97,7 +97,7 @@ Status TlsChannel::handshake(const TlsContext& tls, const std::string& server_na
   server_name_ = server_name;
   SSL_set_app_data(ssl_, &seen_);
   SSL_set_bio(ssl_, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
-  const bool server = tls.side() == TlsContext::Side::kServer;
+  const bool server = tls.accepts();
   if (!server) {
     X509_VERIFY_PARAM* verify = SSL_get0_param(ssl_);
     const bool address = is_address(server_name);

@@ -12,6 +12,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -94,6 +95,15 @@ def ends_within(pid_fd, seconds):
     return bool(wait_for_any([pid_fd], seconds))
 
 
+def free_ports(count):
+    """Ports of 127.0.0.1 that nobody listens on, for servers that must know each other's."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
 class Authority:
     """A certificate authority in a folder, by the farcall command itself."""
 
@@ -106,8 +116,9 @@ class Authority:
         done = run([self.farcall, "ca", *words], clean_environment())
         expect(done.returncode == 0, f"farcall ca {words[0]}: {done.stderr}")
 
-    def server(self, name="server"):
-        return self._issue(name, "--server", "localhost", "--names", "127.0.0.1,localhost")
+    def server(self, name="server", host="localhost"):
+        """host: who the certificate says the server is."""
+        return self._issue(name, "--server", host, "--names", "127.0.0.1,localhost")
 
     def client(self, name="client", tenant="acme"):
         return self._issue(name, "--tenant", tenant, "--user", name)
@@ -156,8 +167,9 @@ subjectAltName = critical, URI:spiffe://test/tenant/acme/user/late
 
 class Pool:
     def __init__(self, build, driver=None, module_cache_size="1G", server_words=(),
-                 server_environment=None, beside=None):
-        """beside: another pool, whose authority and client are this one's too."""
+                 server_environment=None, beside=None, name="localhost", port=0):
+        """beside: another pool, whose authority and client are this one's too.
+        name: who the server is; port: 0 is any that is free."""
         self.build = build
         self.driver = driver or software_gpu(build)
         self.shim = build / "lib" / "libcuda.so.1"
@@ -167,7 +179,7 @@ class Pool:
         self.module_cache_size = module_cache_size
         self.server_words = server_words
         self.server_environment = server_environment or {}
-        self.beside = beside
+        self.beside, self.name, self.listens_on = beside, name, port
         for part in (self.driver, self.shim, self.farcall, build / "bin" / "farcall-server"):
             expect(part.exists(), f"{part} is missing")
 
@@ -186,12 +198,12 @@ class Pool:
         return self
 
     def _start(self):
-        self.certificate, self.key = self.authority.server(self.folder.name)
+        self.certificate, self.key = self.authority.server(self.folder.name, self.name)
         self.module_cache = self.folder / "images"
         environment = clean_environment() | {"FARCALL_LOG": "info"} | self.server_environment
         self.server = subprocess.Popen(
-            [self.build / "bin" / "farcall-server", "--listen", "127.0.0.1:0", "--cert",
-             self.certificate, "--key", self.key, "--ca", self.authority.ca, "--driver", self.driver,
+            [self.build / "bin" / "farcall-server", "--listen", f"127.0.0.1:{self.listens_on}",
+             "--cert", self.certificate, "--key", self.key, "--ca", self.authority.ca, "--driver", self.driver,
              "--port-file", self.folder / "port", "--off", OFF,
              "--module-cache", f"{self.module_cache}:{self.module_cache_size}",
              *self.server_words],

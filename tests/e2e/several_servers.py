@@ -1,11 +1,12 @@
 """One program, several servers: it sees the devices of all of them.
 
-    several_servers.py BUILD union | structures | lost | unreachable | commands | managed
+    several_servers.py BUILD union | structures | direct | killed | not_direct | impostor |
+                        lost | unreachable | commands | managed
 """
 import json
 import signal
 
-from pool import Pool, clean_environment, expect, main, run
+from pool import Pool, clean_environment, expect, free_ports, main, run
 
 
 def servers(*pools):
@@ -38,6 +39,99 @@ def structures(build):
         done = a.run([a.program("between_devices")], FARCALL_SERVER=servers(a, b))
         expect(done.returncode == 0 and done.stdout == "as on one machine\n",
                done.stdout + done.stderr)
+
+
+COPY_BYTES = 12 << 20  # many_devices.cu
+
+
+def copy_between(a, b):
+    """Runs a program that copies between the devices of a and b; its figures of both."""
+    done = a.run([a.program("many_devices"), "2"], FARCALL_SERVER=servers(a, b),
+                 FARCALL_STATS=str(a.folder / "stats"), FARCALL_LOG="warn")
+    expect(done.returncode == 0 and done.stdout == "2 devices\n", done.stdout + done.stderr)
+    return [json.loads((a.folder / path).read_text()) for path in ("stats", "stats.2")]
+
+
+def times(figures, kind, name):
+    return figures["calls"][kind].get(name, 0)
+
+
+def direct(build):
+    """Where both servers list each other, bytes go from one to the other and not through here."""
+    ports = free_ports(2)
+    peers = [f"{name}@127.0.0.1:{port}" for name, port in zip("ab", ports)]
+    with Pool(build, name="a", port=ports[0], server_words=("--peers", peers[1])) as a, \
+         Pool(build, name="b", port=ports[1], beside=a, server_words=("--peers", peers[0])) as b:
+        straight = copy_between(a, b)
+        a.await_log("a link from b, for copies")
+        b.await_log("a link from a, for copies")
+        dials = sum("a link to b, for copies" in line for line in a.log)
+        expect(dials == 1, f"{dials} links for one session")
+    with Pool(build) as a, Pool(build, beside=a) as b:
+        through = copy_between(a, b)
+    for one, other in zip(straight, through):
+        pushed = times(one, "sync", "direct_push")
+        expect(pushed > 0, f"nothing went straight: {one['calls']}")
+        expect(times(one, "local", "copy_through_client") == 0, "some went through the client")
+        expect(times(other, "sync", "direct_push") == 0, "some went straight without --peers")
+        # What was pushed is just what this client neither got nor sent.
+        saved = other["bulk_bytes_in"] - one["bulk_bytes_in"]
+        expect(saved == pushed * COPY_BYTES, f"{pushed} copies saved {saved} bytes of link")
+
+
+def killed(build):
+    """A server that is killed while it sends ends that copy; the receiver's session goes on."""
+    ports = free_ports(2)
+    peers = [f"{name}@127.0.0.1:{port}" for name, port in zip("ab", ports)]
+    with Pool(build, name="a", port=ports[0], server_words=("--peers", peers[1])) as a, \
+         Pool(build, name="b", port=ports[1], beside=a, server_words=("--peers", peers[0])) as b:
+        program = a.start([a.program("many_devices"), "2", "copying"], FARCALL_SERVER=servers(a, b))
+        try:
+            a.await_log("a link from b, for copies")
+            b.server.send_signal(signal.SIGKILL)
+            b.server.wait()
+            out, err = program.communicate(timeout=60)
+        finally:
+            program.kill()
+        expect(program.returncode == 0 and out == "ready\nthe others go on\n", out + err)
+
+
+def not_direct(build):
+    """Whatever stands between two servers, the copies are made; and the log says what it was."""
+    ports = free_ports(3)
+    there = f"@127.0.0.1:{ports[1]}"
+    # By what a and b list, and who listens where a looks for b.
+    for of_a, of_b, name_of_b, words in (
+            (f"b{there}", "other@127.0.0.1:1", "b", None),  # b does not want a
+            (f"b@127.0.0.1:{ports[2]}", "a@127.0.0.1:1", "b", "no link to b"),  # nobody is there
+            (f"b{there}", "a@127.0.0.1:1", "b", "no link to a"),  # one way only
+    ):
+        with Pool(build, name="a", port=ports[0], server_words=("--peers", of_a)) as a, \
+             Pool(build, name=name_of_b, port=ports[1], beside=a,
+                  server_words=("--peers", of_b)) as b:
+            figures = copy_between(a, b)
+            relayed = sum(times(one, "local", "copy_through_client") for one in figures)
+            expect(relayed > 0, "no copy went through the client")
+            if words == "no link to a":
+                b.await_log(words)
+                expect(times(figures[0], "sync", "direct_push") > 0, "a did not reach b")
+            elif words:
+                a.await_log(words)
+
+
+def impostor(build):
+    """A server that is not who it should be, or of another pool, gets nothing."""
+    ports = free_ports(3)
+    peers = [f"{name}@127.0.0.1:{port}" for name, port in zip("abc", ports)]
+    wrong = f"b@127.0.0.1:{ports[2]}"  # where c listens
+    with Pool(build, name="a", port=ports[0], server_words=("--peers", wrong)) as a, \
+         Pool(build, name="b", port=ports[1], beside=a, server_words=("--peers", peers[0])) as b:
+        with Pool(build, name="c", port=ports[2], beside=a, server_words=("--peers", peers[0])):
+            copy_between(a, b)
+            a.await_log("the server there is c, and not b")
+        with Pool(build, name="b", port=ports[2], server_words=("--peers", peers[0])):
+            copy_between(a, b)
+            a.await_log("not issued by our CA")
 
 
 def lost(build):
@@ -96,5 +190,6 @@ def managed(build):
         expect("managed_devices" in done.stdout, done.stdout + done.stderr)
 
 
-main({"union": union, "structures": structures, "lost": lost, "unreachable": unreachable,
-      "commands": commands, "managed": managed})
+main({"union": union, "structures": structures, "direct": direct, "killed": killed,
+      "not_direct": not_direct, "impostor": impostor, "lost": lost,
+      "unreachable": unreachable, "commands": commands, "managed": managed})

@@ -1,4 +1,5 @@
-// How it works: the input is a hello as it comes out of TLS, tried as a client's and as a server's.
+// How it works: the input is a hello as it comes out of TLS, tried as a client's, as a server's
+// and as that of a server that dials another.
 // What parses must survive being written and parsed again, so that nothing is accepted that the
 // encoder could not have said.
 #include <array>
@@ -9,6 +10,7 @@
 
 #include "transport/base/limits.h"
 #include "transport/link/hello.h"
+#include "transport/link/peer.h"
 
 using namespace farcall;
 using namespace farcall::link;
@@ -50,11 +52,23 @@ void server(std::span<const std::byte> bytes) {
           back->offer.compress == hello->offer.compress);
 }
 
+void peer(std::span<const std::byte> bytes) {
+  Result<PeerHello> hello = parse_peer_hello(bytes);
+  if (!hello.ok()) return;
+  Room room;
+  Result<std::size_t> again = encode(hello.value(), room);
+  require(again.ok());
+  Result<PeerHello> back = parse_peer_hello(std::span(room).first(again.value()));
+  require(back.ok() && back->version == hello->version && back->session == hello->session &&
+          back->table_fingerprint == hello->table_fingerprint && back->ticket == hello->ticket);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::span<const std::byte> bytes = std::as_bytes(std::span(data, size));
   client(bytes);
   server(bytes);
+  peer(bytes);
   return 0;
 }

@@ -262,3 +262,29 @@ TEST_CASE("a peer that does not speak TLS is told apart") {
   Status status = TlsChannel::accept(Fd(ends[0]), server, soon()).status();
   CHECK_MESSAGE(says(status, "does not speak TLS at all"), status.text());
 }
+
+TEST_CASE("servers meet only where one lets servers in, and neither is taken for a client") {
+  TestPool pool;
+  auto options = TestPool::server_options();
+  options.host = "gpu2";
+  const IdentityFiles other = pool.issue("other", options);
+  TlsContext dialling = load(other, TlsContext::Side::kPeer);
+  Outcome met = meet(load(pool.server(), TlsContext::Side::kServerOfPeers), dialling);
+  CHECK_MESSAGE(met.server.ok(), met.server.to_string());
+  CHECK_MESSAGE(met.client.ok(), met.client.to_string());
+  // Its clients come in as ever.
+  met = meet(load(pool.server(), TlsContext::Side::kServerOfPeers),
+             load(pool.client(), TlsContext::Side::kClient));
+  CHECK(met.server.ok());
+  // One that has no peers refuses them.
+  met = meet(load(pool.server(), TlsContext::Side::kServer), dialling);
+  CHECK(met.server.code() == Code::kDenied);
+  CHECK(met.client.code() == Code::kDenied);
+  // A server of another pool stays outside.
+  TestPool foreign;
+  met = meet(load(pool.server(), TlsContext::Side::kServerOfPeers),
+             load(foreign.server(), TlsContext::Side::kPeer));
+  CHECK(met.server.code() == Code::kDenied);
+  // And a client's certificate dials nobody as a server.
+  CHECK(TlsContext::load(pool.client(), TlsContext::Side::kPeer).status().code() == Code::kDenied);
+}

@@ -8,6 +8,7 @@
 
 #include "security/tls_channel.h"
 #include "transport/link/hello_io.h"
+#include "transport/link/peer.h"
 #include "transport/link/socket.h"
 
 namespace farcall::link {
@@ -81,6 +82,26 @@ void ControlConnection::close() {
   if (channel_->fd() >= 0) ::shutdown(channel_->fd(), SHUT_RDWR);
 }
 
+Status ControlConnection::read_hello(Deadline deadline) {
+  HelloRoom room;
+  Result<std::size_t> bytes = receive_hello(*channel_, room, deadline);
+  if (!bytes.ok()) return bytes.status();
+  const std::span<const std::byte> text = std::span(room).first(bytes.value());
+  if (!is_server()) {
+    Result<ClientHello> hello = parse_client_hello(text);
+    if (hello.ok()) hello_ = std::move(hello).value();
+    return hello.status();
+  }
+  Result<PeerHello> hello = parse_peer_hello(text);
+  if (!hello.ok()) return hello.status();
+  peer_hello_ = std::move(hello).value();
+  // Both must speak of the same calls, as with a client.
+  hello_.protocol = peer_hello_.protocol;
+  hello_.table_fingerprint = peer_hello_.table_fingerprint;
+  hello_.version = peer_hello_.version;
+  return ok();
+}
+
 Result<std::unique_ptr<ControlConnection>> accept_tls(Fd socket, const security::TlsContext& tls,
                                                       const LocalHello& local, Deadline deadline) {
   tune_socket(socket.get());
@@ -90,12 +111,7 @@ Result<std::unique_ptr<ControlConnection>> accept_tls(Fd socket, const security:
   if (!channel.ok()) return channel.status();
   std::unique_ptr<ControlConnection> control(
       new ControlConnection(std::move(channel).value(), local));
-  HelloRoom room;
-  Result<std::size_t> bytes = receive_hello(*control->channel_, room, deadline);
-  if (!bytes.ok()) return bytes.status();
-  Result<ClientHello> hello = parse_client_hello(std::span(room).first(bytes.value()));
-  if (!hello.ok()) return hello.status();
-  control->hello_ = std::move(hello).value();
+  if (Status read = control->read_hello(deadline); !read.ok()) return read;
   Status match = check_match(control->hello_, local.table_fingerprint, local.version);
   if (!match.ok()) {
     static_cast<void>(control->refuse(match));  // the caller logs why; the client may be gone

@@ -51,6 +51,9 @@ class ControlConnection {
 
   const security::PeerIdentity& peer() const { return peer_; }  // proven by its certificate
   const ClientHello& hello() const { return hello_; }           // what it said: not proven
+  // Of a peer whose identity is a server's, which is no client and gets no session: peer.h.
+  const PeerHello& peer_hello() const { return peer_hello_; }
+  bool is_server() const { return peer_.kind == security::IdentityKind::kServer; }
 
   // Says no with cause and fix, and closes.
   Status refuse(const Status& why);
@@ -69,15 +72,17 @@ class ControlConnection {
                                                                const LocalHello&, Deadline);
   ControlConnection(std::unique_ptr<security::TlsChannel> channel, const LocalHello& local);
   Status answer(const ServerHello& hello);
+  Status read_hello(Deadline deadline);
   std::unique_ptr<security::TlsChannel> channel_;
   LocalHello local_;
   security::PeerIdentity peer_;
   ClientHello hello_;
+  PeerHello peer_hello_;
 };
 
-// Mutual TLS, then the client's hello. A hello of another protocol version or another table is
-// refused here, naming both values.
-// Errors: kDenied (certificate, mismatch), kMalformed, kTimeout, kClosed.
+// Mutual TLS, then the client's hello, or another server's where `tls` lets servers in. A hello of
+// another protocol version or another table is refused here, naming both values. Errors: kDenied
+// (certificate, mismatch), kMalformed, kTimeout, kClosed.
 Result<std::unique_ptr<ControlConnection>> accept_tls(Fd socket, const security::TlsContext& tls,
                                                       const LocalHello& local, Deadline deadline);
 

@@ -18,9 +18,11 @@ namespace farcall::link {
 namespace {
 
 // Always this long, so that one receive takes exactly one message from any kind of Unix socket.
-constexpr std::size_t kMessageBytes = 256;
-constexpr std::uint32_t kMagic = 0x344f4846;  // "FHO4"
-static_assert(4 + sizeof(SessionId::bytes) + SessionKeys::kBytes + 3 <= kMessageBytes);
+constexpr std::size_t kMessageBytes = 384;
+constexpr std::uint32_t kMagic = 0x354f4846;  // "FHO5"
+static_assert(4 + sizeof(SessionId::bytes) + SessionKeys::kBytes + 3 + 5 + sizeof(Ticket) + 1 +
+                  kPeerNameBytesMax <=
+              kMessageBytes);
 constexpr std::size_t kDescriptorsMax = 1 + limits::kStripesMax;
 // A worker's place or its reason for having none; always this long too.
 constexpr std::size_t kPlaceTextBytesMax = 509;
@@ -34,12 +36,16 @@ struct Message {
 };
 
 std::size_t descriptors_of(const Handover& gift) {
+  if (gift.kind == HandoverKind::kPeerRefused) return 0;
   return gift.carrier == CarrierKind::kRdma ? 0 : 1 + gift.bulk.size();
 }
 
 Status encode(const Handover& gift, Message& message) {
   if (descriptors_of(gift) > kDescriptorsMax) {
     return {Code::kOverQuota, "a session of too many lanes to hand over"};
+  }
+  if (gift.peer.size() > kPeerNameBytesMax) {
+    return {Code::kOverQuota, "the name of a server that long"};
   }
   wire::Writer out(message.bytes);
   out.put(kMagic);
@@ -49,6 +55,11 @@ Status encode(const Handover& gift, Message& message) {
   out.put(static_cast<std::uint8_t>(gift.carrier));
   out.put(static_cast<std::uint8_t>(descriptors_of(gift)));
   out.put(static_cast<std::uint8_t>(gift.compress));
+  out.put(static_cast<std::uint8_t>(gift.kind));
+  out.put(gift.number);
+  out.put(gift.ticket);
+  out.put(static_cast<std::uint8_t>(gift.peer.size()));
+  out.bytes(gift.peer.data(), gift.peer.size());
   return ok();
 }
 
@@ -64,13 +75,22 @@ Status decode(const Message& message, std::size_t descriptors, Handover* gift) {
   const auto carrier = in.get<std::uint8_t>();
   const auto descriptors_sent = in.get<std::uint8_t>();
   const auto compress = in.get<std::uint8_t>();
+  const auto kind = in.get<std::uint8_t>();
+  gift->number = in.get<std::uint32_t>();
+  gift->ticket = in.get<Ticket>();
+  std::span<const std::byte> peer = in.bytes(in.get<std::uint8_t>());
+  gift->peer.assign(reinterpret_cast<const char*>(peer.data()), peer.size());
   if (in.failed() || magic != kMagic || carrier >= kCarrierKinds ||
-      compress > static_cast<std::uint8_t>(Compress::kOn)) {
+      compress > static_cast<std::uint8_t>(Compress::kOn) ||
+      kind > static_cast<std::uint8_t>(HandoverKind::kPeerRefused) ||
+      gift->peer.size() > kPeerNameBytesMax) {
     return {Code::kMalformed, "what arrived is no session"};
   }
   gift->carrier = static_cast<CarrierKind>(carrier);
   gift->compress = static_cast<Compress>(compress);
-  const bool has_lanes = gift->carrier != CarrierKind::kRdma;
+  gift->kind = static_cast<HandoverKind>(kind);
+  const bool has_lanes =
+      gift->carrier != CarrierKind::kRdma && gift->kind != HandoverKind::kPeerRefused;
   if (descriptors != descriptors_sent || (has_lanes ? descriptors < 2 : descriptors != 0)) {
     return {Code::kMalformed, "a session arrived without its lanes"};
   }

@@ -4,7 +4,8 @@
 //   Result<Handover> mine = receive_session(3, deadline);        // worker
 //   Result<LaneCarriers> lanes = lanes_of(mine.value(), …);               // lanes.h
 //
-// Before that, a worker that listens for RDMA says where: send_place(), receive_place().
+// Later ones are links between this session and one on another server (peer.h).
+// Before the first, a worker that listens for RDMA says where: send_place(), receive_place().
 // One message over a Unix socket pair (SOCK_STREAM or SOCK_SEQPACKET): keys as bytes,
 // the connections' descriptors by SCM_RIGHTS.  Threads: one.
 #pragma once
@@ -13,6 +14,7 @@
 
 #include "transport/base/clock.h"
 #include "transport/base/status.h"
+#include "transport/base/ticket.h"
 #include "transport/base/unique.h"
 #include "transport/link/carrier_kind.h"
 #include "transport/link/compress.h"
@@ -20,7 +22,20 @@
 
 namespace farcall::link {
 
+// What is handed over: the client's session first, and once; then links to other servers (peer.h).
+enum class HandoverKind : std::uint8_t {
+  kClient,
+  kPeerCame,     // from the server `peer`, which showed `ticket`
+  kPeerReached,  // to another server, as request `number` asked
+  kPeerRefused,  // there is none: nothing else is in this handover
+};
+inline constexpr std::size_t kPeerNameBytesMax = 64;  // an identity's word, security/identity.h
+
 struct Handover {
+  HandoverKind kind = HandoverKind::kClient;
+  std::uint32_t number = 0;
+  std::string peer;  // at most kPeerNameBytesMax
+  Ticket ticket{};
   SessionId session_id;
   SessionKeys keys;
   CarrierKind carrier = CarrierKind::kTcp;

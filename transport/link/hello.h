@@ -13,14 +13,16 @@
 #include <string>
 
 #include "transport/base/status.h"
+#include "transport/base/ticket.h"
 #include "transport/link/carrier_kind.h"
 #include "transport/link/compress.h"
 #include "transport/link/keys.h"
 
 namespace farcall::link {
 
-// Changes whenever hello, lanes or records change. The table of calls has its own fingerprint.
-inline constexpr std::uint16_t kProtocolVersion = 3;
+// Changes whenever hello, lanes, records or the messages of hand_direct.h change. The table of
+// calls has its own fingerprint.
+inline constexpr std::uint16_t kProtocolVersion = 4;
 inline constexpr std::size_t kVersionBytesMax = 64;
 inline constexpr std::size_t kRefusalBytesMax = 1024;
 inline constexpr std::size_t kPlaceBytesMax = 256;
@@ -63,6 +65,15 @@ Result<ServerHello> parse_server_hello(std::span<const std::byte> bytes);
 // ok when these two ends can talk; else kDenied naming both values and what to do.
 Status check_match(const ClientHello& client, std::uint64_t server_fingerprint,
                    const std::string& server_version);
+
+// What a server says that wants to send bytes to a session of another: peer.h.
+struct PeerHello {
+  std::uint16_t protocol = kProtocolVersion;
+  std::uint64_t table_fingerprint = 0;
+  std::string version;  // printable, ≤ kVersionBytesMax
+  SessionId session;    // the receiver's
+  Ticket ticket{};      // one that is good there
+};
 
 // --- lanes: {"FCL1", u8 version, u8 connection, 16 bytes session id}, in the clear ---------------
 inline constexpr std::size_t kLaneHelloBytes = 22;

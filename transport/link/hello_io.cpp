@@ -1,5 +1,7 @@
 #include "transport/link/hello_io.h"
 
+#include "transport/link/peer.h"
+
 namespace farcall::link {
 namespace {
 
@@ -20,6 +22,10 @@ Status send_hello(security::TlsChannel& channel, const ClientHello& hello, Deadl
 }
 
 Status send_hello(security::TlsChannel& channel, const ServerHello& hello, Deadline deadline) {
+  return send_any(channel, hello, deadline);
+}
+
+Status send_hello(security::TlsChannel& channel, const PeerHello& hello, Deadline deadline) {
   return send_any(channel, hello, deadline);
 }
 

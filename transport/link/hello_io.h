@@ -18,6 +18,7 @@ using HelloRoom = std::array<std::byte, limits::kHelloBytesMax>;
 
 Status send_hello(security::TlsChannel& channel, const ClientHello& hello, Deadline deadline);
 Status send_hello(security::TlsChannel& channel, const ServerHello& hello, Deadline deadline);
+Status send_hello(security::TlsChannel& channel, const PeerHello& hello, Deadline deadline);
 // Returns how many bytes of `room` the hello fills.
 Result<std::size_t> receive_hello(security::TlsChannel& channel, HelloRoom& room,
                                   Deadline deadline);

@@ -47,14 +47,21 @@ Result<std::unique_ptr<Carrier>> carrier_on(const LanesAt& at, std::uint8_t lane
 
 using Carriers = std::vector<std::unique_ptr<Carrier>>;
 
-Result<Carriers> dial_server(const LanesAt& at, const SessionId& id, std::size_t count,
-                             Deadline deadline) {
+Result<std::vector<Fd>> say_hello(const LanesAt& at, const SessionId& id, std::size_t count,
+                                  Deadline deadline) {
   Result<std::vector<Fd>> sockets = connect_sockets(at, count, deadline);
-  if (!sockets.ok()) return sockets.status();
+  if (!sockets.ok()) return sockets;
   for (std::size_t i = 0; i < count; ++i) {
     Status sent = write_all(sockets.value()[i].get(), hello_of(i, id), deadline);
     if (!sent.ok()) return sent;
   }
+  return sockets;
+}
+
+Result<Carriers> dial_server(const LanesAt& at, const SessionId& id, std::size_t count,
+                             Deadline deadline) {
+  Result<std::vector<Fd>> sockets = say_hello(at, id, count, deadline);
+  if (!sockets.ok()) return sockets.status();
   // The worker is there once all have said their hello, so nothing is waited for before.
   Carriers carriers;
   for (std::size_t i = 0; i < count; ++i) {
@@ -109,6 +116,10 @@ Result<LaneCarriers> dial_lanes(const LanesAt& at, const SessionId& id, Deadline
   all.erase(all.begin(), all.begin() + kFirstBulkConnection);
   lanes.bulk = make_striped_carrier(std::move(all));
   return lanes;
+}
+
+Result<std::vector<Fd>> dial_sockets(const LanesAt& at, const SessionId& id, Deadline deadline) {
+  return say_hello(at, id, std::size_t{kFirstBulkConnection} + at.offer.stripes, deadline);
 }
 
 Result<LaneCarriers> lanes_of(Handover& gift, RdmaListener* listener, Deadline deadline) {

@@ -8,6 +8,7 @@
 // The one place that knows how each kind of carrier is reached.  Threads: one.
 #pragma once
 #include <memory>
+#include <vector>
 
 #include "transport/base/clock.h"
 #include "transport/base/status.h"
@@ -37,6 +38,10 @@ struct LaneCarriers {
 // Errors: kUnsupported (this kind cannot be had here), kNotFound (nobody at its place), kTimeout,
 // kClosed, kSystem, kMalformed.
 Result<LaneCarriers> dial_lanes(const LanesAt& at, const SessionId& id, Deadline deadline);
+
+// The sockets of a session over tcp, for somebody else to make carriers of: calls first.
+// Errors: kTimeout, kClosed, kSystem.
+Result<std::vector<Fd>> dial_sockets(const LanesAt& at, const SessionId& id, Deadline deadline);
 
 // What was handed over, as carriers. rdma: waits for the client to connect to `listener`, which
 // other kinds do not need.  Errors: kTimeout, kClosed, kSystem, kMalformed.

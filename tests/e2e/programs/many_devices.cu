@@ -2,6 +2,7 @@
 // events of each, copies between them, and one thread for each.
 //
 //   many_devices COUNT          expects so many devices
+//   many_devices COUNT copying  … copies from the last device until it is gone; the others go on
 //   many_devices COUNT lost     … waits for a line on its input, after which the last device is
 //                               gone and the others must go on
 #include <cstring>
@@ -125,6 +126,19 @@ int go_on_without_the_last(const std::vector<Part>& parts) {
   return 0;
 }
 
+int copy_until_the_last_is_gone(const std::vector<Part>& parts) {
+  const int last = static_cast<int>(parts.size()) - 1;
+  std::printf("ready\n");
+  std::fflush(stdout);
+  while (cudaMemcpyPeer(parts[0].in, 0, parts[last].out, last, kCount * sizeof(int)) ==
+         cudaSuccess) {
+  }
+  cudaGetLastError();
+  for (int device = 0; device < last; device++) add_on(device, parts[device]);
+  std::printf("the others go on\n");
+  return 0;
+}
+
 int main(int argc, char** argv) {
   int count = 0;
   CUDA_OK(cudaGetDeviceCount(&count));
@@ -141,6 +155,7 @@ int main(int argc, char** argv) {
     set_up(device, &parts[device]);
   }
   for (int device = 0; device < count; device++) add_on(device, parts[device]);
+  if (argc > 2 && std::strcmp(argv[2], "copying") == 0) return copy_until_the_last_is_gone(parts);
   if (argc > 2) return go_on_without_the_last(parts);
   between_all(parts);
 

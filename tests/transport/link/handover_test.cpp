@@ -64,8 +64,8 @@ TEST_CASE("a supervisor that is gone, silent or confused is told apart") {
   Pair way = socket_pair(SOCK_STREAM);
   CHECK(receive_session(way.b.get(), Deadline::after(system_clock(), 1)).status().code() ==
         Code::kTimeout);
-  const std::string junk(256, 'j');
-  REQUIRE(::write(way.a.get(), junk.data(), junk.size()) == 256);
+  const std::string junk(384, 'j');
+  REQUIRE(::write(way.a.get(), junk.data(), junk.size()) == 384);
   CHECK(receive_session(way.b.get(), soon()).status().code() == Code::kMalformed);
   way.a.reset();
   CHECK(receive_session(way.b.get(), soon()).status().code() == Code::kClosed);

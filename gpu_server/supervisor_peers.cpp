@@ -1,0 +1,125 @@
+// The supervisor and other servers: links between a session here and one there.
+//
+// A client can have this server dial those on its list and nobody else, and another server can
+// reach a session here only with a ticket that the session's own worker has given out. What the
+// supervisor passes on it cannot read: keys and sockets go to the workers, as a client's do.
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "gpu_server/supervisor.h"
+#include "transport/base/limits_direct.h"
+#include "transport/base/log.h"
+#include "transport/link/handover.h"
+
+namespace farcall::server {
+namespace {
+
+LogLimit g_peer_log(5);
+
+using Side = security::TlsContext::Side;
+
+}  // namespace
+
+Status Supervisor::load_identity() {
+  const bool has_peers = !options_.peers.empty();
+  auto own = security::TlsContext::load(options_.identity,
+                                        has_peers ? Side::kServerOfPeers : Side::kServer);
+  if (!own.ok()) return own.status();
+  if (has_peers) {
+    auto dialling = security::TlsContext::load(options_.identity, Side::kPeer);
+    if (!dialling.ok()) return dialling.status();
+    *peer_tls_.lock() = std::make_shared<const security::TlsContext>(std::move(dialling).value());
+  }
+  *tls_.lock() = std::make_shared<const security::TlsContext>(std::move(own).value());
+  return ok();
+}
+
+const link::PeerPlace* Supervisor::peer_named(const std::string& name) const {
+  auto found = std::find_if(options_.peers.begin(), options_.peers.end(),
+                            [&](const link::PeerPlace& peer) { return peer.name == name; });
+  return found == options_.peers.end() ? nullptr : &*found;
+}
+
+void Supervisor::serve_peer(link::ControlConnection& control, const std::string& from) {
+  Status led = lead_peer(control);
+  if (led.ok() || !g_peer_log.allow()) return;
+  FARCALL_LOG_WARN("server %s at %s: %s", control.peer().host.c_str(), from.c_str(),
+                   led.to_string().c_str());
+}
+
+// It stays one of the strangers as long as this takes.
+Status Supervisor::lead_peer(link::ControlConnection& control) {
+  const std::string& name = control.peer().host;
+  if (peer_named(name) == nullptr) {
+    const Status why(Code::kDenied, "server " + name + " is not among this server's --peers");
+    (void)control.refuse(why);
+    return why;
+  }
+  link::Handover gift;
+  Fd worker;
+  {
+    auto workers = workers_.lock();
+    auto at = workers->find(control.peer_hello().session.bytes);
+    if (at != workers->end()) worker = Fd(::fcntl(at->second.get(), F_DUPFD_CLOEXEC, 0));
+  }
+  if (!worker) {
+    const Status why(Code::kNotFound, "there is no such session here");
+    (void)control.refuse(why);
+    return why;
+  }
+  gift.kind = link::HandoverKind::kPeerCame;
+  gift.peer = name;
+  gift.ticket = control.peer_hello().ticket;
+  gift.session_id = link::make_session_id();
+  lanes_.expect(gift.session_id, link::CarrierKind::kTcp, 1);
+  Result<link::SessionKeys> keys = control.grant(gift.session_id);
+  const int patience_ms = keys.ok() ? options_.handshake_ms : 0;
+  Result<LaneSockets> lanes = lanes_.await(
+      gift.session_id, Deadline::after(system_clock(), patience_ms), [] { return false; });
+  if (!keys.ok()) return keys.status();
+  if (!lanes.ok()) return lanes.status();
+  gift.keys = std::move(keys).value();
+  gift.calls = std::move(lanes.value().calls);
+  gift.bulk = std::move(lanes.value().bulk);
+  return link::send_session(worker.get(), gift);
+}
+
+Result<link::Handover> Supervisor::dial(const link::PeerRequest& request) {
+  const link::PeerPlace* place = peer_named(request.receiver);
+  if (place == nullptr) {
+    return Status(Code::kDenied, request.receiver + " is not among this server's --peers");
+  }
+  link::PeerHello hello;
+  hello.table_fingerprint = options_.hello.table_fingerprint;
+  hello.version = options_.hello.version;
+  hello.session = request.session;
+  hello.ticket = request.ticket;
+  const Tls tls = *peer_tls_.lock();
+  return link::dial_peer(*place, *tls, hello,
+                         Deadline::after(system_clock(), options_.handshake_ms));
+}
+
+Status Supervisor::reach_peer(WorkerProcess& worker, int* dials) {
+  Result<link::PeerRequest> request = link::receive_peer_request(
+      worker.socket(), Deadline::after(system_clock(), options_.handshake_ms));
+  if (!request.ok()) return request.status();
+  if (++*dials > limits::kPeerDialsMax) {
+    FARCALL_LOG_WARN("a worker asks for other servers too often");
+    return Status(Code::kOverQuota, "too many links to other servers");
+  }
+  Result<link::Handover> gift = dial(request.value());
+  link::Handover answer;
+  answer.kind = link::HandoverKind::kPeerRefused;
+  if (gift.ok()) {
+    answer = std::move(gift).value();
+    FARCALL_LOG_INFO("a link to %s, for copies", request->receiver.c_str());
+  } else if (g_peer_log.allow()) {
+    FARCALL_LOG_WARN("no link to %s: %s", request->receiver.c_str(),
+                     gift.status().to_string().c_str());
+  }
+  answer.number = request->number;
+  return link::send_session(worker.socket(), answer);
+}
+
+}  // namespace farcall::server
