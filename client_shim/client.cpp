@@ -21,6 +21,8 @@ namespace {
 
 // Sessions of this process and its ancestors: a thread's state belongs to one of them.
 std::atomic<std::uint64_t> g_generations{0};
+// The last of those that were finished because the program ends.
+std::atomic<std::uint64_t> g_finished{0};
 
 constexpr auto kStatusOf = [](Reply& reply) { return reply.status; };
 
@@ -178,7 +180,8 @@ CUresult Client::require_context() {
 CUresult Client::failed(const Status& why) const {
   // Too long a request is the caller's; anything else means the link has gone.
   if (why.code() == Code::kOverQuota) return CUDA_ERROR_NOT_SUPPORTED;
-  return kLinkLost;
+  return generation_ <= g_finished.load(std::memory_order_relaxed) ? CUDA_ERROR_DEINITIALIZED
+                                                                   : kLinkLost;
 }
 
 Result<wire::FrameHeader> Client::begin(const api::RowInfo& row, ThreadState& thread,
@@ -225,6 +228,7 @@ CUresult Client::round_trip(const api::RowInfo& row, CallKind kind, Send send, T
   std::int64_t started = stats_.is_enabled() ? clock_.now_ns() : 0;
   Waiter waiter(take);
   CUresult result = exchange(row, thread, send, waiter);
+  if (result == kLinkLost) result = failed(Status(Code::kClosed, "lost while it waited"));
   if (stats_.is_enabled()) stats_.waited(clock_.now_ns() - started);
   if (result != CUDA_SUCCESS) {
     FARCALL_LOG_DEBUG("%s: error %d", row.name, result);
@@ -382,6 +386,7 @@ CUresult Client::post_payload(const api::RowInfo& row, Encode encode,
 }
 
 void Client::finish() {
+  g_finished.store(generation_, std::memory_order_relaxed);
   host_functions_.stop();
   if (stats_.is_enabled()) {
     Stats::About about;

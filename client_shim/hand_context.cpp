@@ -106,7 +106,9 @@ FARCALL_EXPORT cuCtxGetApiVersion(CUcontext context, unsigned int* version) {
 
 FARCALL_EXPORT cuCtxCreate_v3(CUcontext* context, CUexecAffinityParam* params, int count,
                               unsigned int flags, CUdevice dev) {
-  if (params != nullptr || count != 0) return CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
+  if (count != 0) {
+    return params == nullptr ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_UNSUPPORTED_EXEC_AFFINITY;
+  }
   return cuCtxCreate_v2(context, flags, dev);
 }
 

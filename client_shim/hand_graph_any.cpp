@@ -200,6 +200,7 @@ FARCALL_EXPORT cuGraphAddNode_v2(CUgraphNode* node, CUgraph graph, const CUgraph
   if (node == nullptr || params == nullptr || (count > 0 && dependencies == nullptr)) {
     return CUDA_ERROR_INVALID_VALUE;
   }
+  if (count > farcall::limits::kArrayItemsMax) return CUDA_ERROR_NOT_SUPPORTED;
   if (edges == nullptr || !has_data(edges, count)) {
     return add_by_type({node, graph, dependencies, count}, *params);
   }

@@ -3,6 +3,9 @@
 // Memory that is mapped for the device (zero-copy) has a twin there (mirrors.h): from the start
 // when it was asked for so; else from the first kernel that is given its address (reach.h), or the
 // first question for its device address.
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <atomic>
 
 #include "client_shim/copy.h"
@@ -70,6 +73,15 @@ CUresult allocate(Client& client, void** pointer, std::size_t bytes, unsigned fl
   return CUDA_SUCCESS;
 }
 
+// Whether the program has memory at all of these addresses: a local driver could not lock it else.
+bool is_there(std::uint64_t address, std::uint64_t bytes) {
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const std::uint64_t first = address / page * page;
+  // Asks and changes nothing: with MS_ASYNC the kernel only looks whether the pages are mapped.
+  return address + bytes > address &&
+         ::msync(reinterpret_cast<void*>(first), address + bytes - first, MS_ASYNC) == 0;
+}
+
 }  // namespace
 
 FARCALL_EXPORT cuMemHostAlloc(void** pointer, size_t bytes, unsigned int flags) {
@@ -107,9 +119,11 @@ FARCALL_EXPORT cuMemHostRegister_v2(void* pointer, size_t bytes, unsigned int fl
     if (pointer == nullptr || bytes == 0 || (flags & ~kRegisterFlags) != 0) {
       return CUDA_ERROR_INVALID_VALUE;
     }
+    if (CUresult bad = client.require_context(); bad != CUDA_SUCCESS) return bad;
     int ordinal = 0;
     if (CUresult device = client.current_device(&ordinal); device != CUDA_SUCCESS) return device;
     auto address = reinterpret_cast<std::uint64_t>(pointer);
+    if (!is_there(address, bytes)) return CUDA_ERROR_INVALID_VALUE;
     if (client.allocations().find_host(address) ||
         client.allocations().find_host(address + bytes - 1)) {
       return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
@@ -129,6 +143,7 @@ FARCALL_EXPORT cuMemHostRegister_v2(void* pointer, size_t bytes, unsigned int fl
 FARCALL_EXPORT cuMemHostUnregister(void* pointer) {
   return answer("cuMemHostUnregister", [&](Client& client) {
     if (pointer == nullptr) return CUDA_ERROR_INVALID_VALUE;
+    if (CUresult bad = client.require_context(); bad != CUDA_SUCCESS) return bad;
     auto address = reinterpret_cast<std::uint64_t>(pointer);
     auto found = client.allocations().find_host(address);
     if (!found || found->address != address || found->memory != Memory::kRegistered) {

@@ -37,8 +37,8 @@ FARCALL_EXPORT cuProfilerInitialize(const char*, const char*, CUoutput_mode) {
   return answer("cuProfilerInitialize", [](Client&) { return CUDA_SUCCESS; });
 }
 FARCALL_EXPORT cuProfilerStart(void) {
-  return answer("cuProfilerStart", [](Client&) { return CUDA_SUCCESS; });
+  return answer("cuProfilerStart", [](Client& client) { return client.require_context(); });
 }
 FARCALL_EXPORT cuProfilerStop(void) {
-  return answer("cuProfilerStop", [](Client&) { return CUDA_SUCCESS; });
+  return answer("cuProfilerStop", [](Client& client) { return client.require_context(); });
 }

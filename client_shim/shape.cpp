@@ -21,6 +21,10 @@ struct RawSide {
   std::uint64_t pitch, height, x, y, z, lod;
 };
 
+bool is_known(CUmemorytype type) {
+  return type >= CU_MEMORYTYPE_HOST && type <= CU_MEMORYTYPE_UNIFIED;
+}
+
 CUresult side_of(const Allocations& allocations, const RawSide& raw, const Shape& shape,
                  Side* side) {
   Side out{Place::kHost, 0, raw.pitch, raw.height, raw.x, raw.y, raw.z, raw.lod};
@@ -181,6 +185,7 @@ CUresult read_sides(const Allocations& allocations, const Copy& copy, RawSide fr
   to.x = copy.dstXInBytes;
   to.y = copy.dstY;
   to.pitch = copy.dstPitch;
+  if (!is_known(from.type) || !is_known(to.type)) return CUDA_ERROR_INVALID_VALUE;
   if (shape->width == 0 || shape->rows == 0 || shape->slices == 0) return CUDA_SUCCESS;
   CUresult result = side_of(allocations, from, *shape, &shape->from);
   return result != CUDA_SUCCESS ? result : side_of(allocations, to, *shape, &shape->to);

@@ -9,8 +9,8 @@ LogLimit g_full_log(1);
 
 }  // namespace
 
-// Contexts, libraries, their kernels and memory pools belong to the process, not to a context. A
-// link's state does neither: what is kept for it goes with cuLinkDestroy.
+// What belongs to the process, not to a context: what is not among the resources that cuda.h's
+// cuCtxDestroy names. A link's state is, but what is kept for it goes with cuLinkDestroy.
 std::uint64_t CallHandles::context_for(Kind kind) const {
   switch (kind) {
     case Kind::kContext:
@@ -18,6 +18,9 @@ std::uint64_t CallHandles::context_for(Kind kind) const {
     case Kind::kKernel:
     case Kind::kLinkState:
     case Kind::kMemoryPool:
+    case Kind::kGraph:
+    case Kind::kGraphExec:
+    case Kind::kResourceDescription:
     case Kind::kUserObject:
     case Kind::kGreenContext: return 0;
     default: return thread_.context_id;

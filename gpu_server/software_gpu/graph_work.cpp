@@ -85,6 +85,7 @@ CUresult kernel_work(const CUDA_KERNEL_NODE_PARAMS& params, Work* work) {
   if (CUresult failed = find_context(wanted, &context)) return failed;
   const CUfunction handle =
       params.func != nullptr ? params.func : reinterpret_cast<CUfunction>(params.kern);
+  if (handle == nullptr) return CUDA_ERROR_INVALID_VALUE;
   LaunchPlan plan;
   plan.handle = handle;
   if (CUresult failed = find_function(handle, *context, &plan.function)) return failed;

@@ -23,6 +23,13 @@ Status map_everywhere(std::uint64_t base, std::size_t bytes) {
   return ok();
 }
 
+// Whether the program has memory at all of these addresses. With MS_ASYNC the kernel only looks.
+bool is_there(std::uint64_t base, std::uint64_t bytes) {
+  const std::uint64_t first = base / kPageBytes * kPageBytes;
+  return base + bytes > base &&
+         ::msync(reinterpret_cast<void*>(first), base + bytes - first, MS_ASYNC) == 0;
+}
+
 void unmap_everywhere(std::uint64_t base) {
   for (int i = 0; i < driver().device_count(); ++i) {
     driver().device(i)->memory().unmap_host(reinterpret_cast<void*>(base));
@@ -80,9 +87,10 @@ CUresult allocate_host(Context& context, std::size_t bytes, unsigned flags, void
 }
 
 CUresult register_host(Context& context, void* pointer, std::size_t bytes, unsigned flags) {
-  if (pointer == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
+  const auto base = reinterpret_cast<std::uint64_t>(pointer);
+  if (pointer == nullptr || bytes == 0 || !is_there(base, bytes)) return CUDA_ERROR_INVALID_VALUE;
   Allocation allocation;
-  allocation.base = reinterpret_cast<std::uint64_t>(pointer);
+  allocation.base = base;
   allocation.bytes = bytes;
   allocation.kind = MemoryKind::kHostRegistered;
   allocation.flags = flags;

@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "gpu_server/software_gpu/object_file.h"
+#include "transport/base/limits.h"
 #include "transport/base/log.h"
 #include "transport/cuda/image_extent.h"
 
@@ -35,10 +36,18 @@ bool is_better(const Target& a, const Target& b, int sm) {
   return !a.special && b.special;
 }
 
+std::uint64_t bytes_of(const std::vector<std::string>& texts) {
+  std::uint64_t bytes = 0;
+  for (const std::string& text : texts) bytes += text.size();
+  return bytes;
+}
+
 // The PTX that machine code was made of, where -lineinfo left it for debuggers: lines that end with
 // NULs. Observed on CUDA 13.0.
 void ptx_of_machine_code(std::span<const std::byte> cubin, std::vector<std::string>* texts) {
   for (std::span<const std::byte> section : elf_sections(cubin, ".nv_debug_ptx_txt")) {
+    // Sections may lie over each other.
+    if (bytes_of(*texts) + section.size() > limits::kPtxBytesMax) return;
     std::string text(reinterpret_cast<const char*>(section.data()), section.size());
     std::replace(text.begin(), text.end(), '\0', '\n');
     if (text.find(".version") != std::string::npos) texts->push_back(std::move(text));
@@ -71,8 +80,20 @@ CUresult ptx_of_container(std::span<const std::byte> container, int sm,
     ptx_of_machine_code_in(entries.value(), sm, texts);
     return CUDA_SUCCESS;
   }
+  const auto is_wanted = [&](const FatbinEntry& entry) {
+    return entry.kind == cuda::EntryKind::kPtx && target_of(entry) == target_of(*best);
+  };
+  // Of one entry ptx_text() sees to it that it is no bomb; here many small ones may be.
+  std::uint64_t claimed = bytes_of(*texts);
   for (const FatbinEntry& entry : entries.value()) {
-    if (entry.kind != cuda::EntryKind::kPtx || target_of(entry) != target_of(*best)) continue;
+    if (is_wanted(entry)) claimed += std::max<std::uint64_t>(entry.uncompressed_bytes, 1);
+  }
+  if (claimed > limits::kPtxBytesMax) {
+    FARCALL_LOG_DEBUG("container: more than 1 GiB of PTX");
+    return CUDA_ERROR_INVALID_IMAGE;
+  }
+  for (const FatbinEntry& entry : entries.value()) {
+    if (!is_wanted(entry)) continue;
     auto text = cuda::ptx_text(entry);
     if (!text.ok()) {
       FARCALL_LOG_DEBUG("PTX entry: %s", text.status().to_string().c_str());

@@ -146,10 +146,11 @@ CUresult cuGraphExecUpdate_v2(CUgraphExec hGraphExec, CUgraph hGraph,
 
 CUresult cuGraphExecUpdate(CUgraphExec hGraphExec, CUgraph hGraph, CUgraphNode* hErrorNode_out,
                            CUgraphExecUpdateResult* updateResult_out) {
+  if (updateResult_out == nullptr) return CUDA_ERROR_INVALID_VALUE;
   CUgraphExecUpdateResultInfo info{};
   const CUresult result = cuGraphExecUpdate_v2(hGraphExec, hGraph, &info);
   if (hErrorNode_out != nullptr) *hErrorNode_out = info.errorNode;
-  if (updateResult_out != nullptr) *updateResult_out = info.result;
+  *updateResult_out = info.result;
   return result;
 }
 

@@ -2,6 +2,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "gpu_server/software_gpu/exec/bounds.h"
 #include "gpu_server/software_gpu/exec/fence.h"
 #include "gpu_server/software_gpu/exec/isa/lanes.h"
 #include "gpu_server/software_gpu/exec/runtime.h"
@@ -94,11 +95,12 @@ const Ins* enter(Warp& w, const Ins* i, const FunctionBody& callee, u32 mask) {
   Frame* const caller = w.frame;
   const CallSite& site = caller->function->calls[i->table];
   const std::uint64_t offset = std::uint64_t{caller->local_offset} + caller->function->local_bytes;
-  if (offset + callee.local_bytes > w.local_stride) {
+  const bool fits = offset + callee.local_bytes <= w.local_stride && caller->depth < kCallDepthMax;
+  Frame* const frame = fits ? open_frame(w, callee) : nullptr;
+  if (frame == nullptr) {
     return raise_fault(w, i, FaultKind::kIllegalAddress, __builtin_ctz(mask), offset,
                        "overflows the stack by calling");
   }
-  Frame* const frame = open_frame(w, callee);
   frame->caller = caller;
   frame->return_to = i + 1;
   frame->call_site = i->table;

@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "gpu_server/software_gpu/exec/bounds.h"
 #include "gpu_server/software_gpu/ptx/parser.h"
 
 namespace farcall::softgpu {
@@ -93,6 +94,9 @@ Status FunctionDecoder::decode() {
     starts_.push_back(static_cast<std::uint32_t>(out_.code.size()));
     one(instruction);
     if (!status_.ok()) return status_;
+    if (std::uint64_t{frame_used_} + constants_end_ > kFrameBytesMax) {
+      return {Code::kOverQuota, function_.name + ": too many registers and constants"};
+    }
   }
   starts_.push_back(static_cast<std::uint32_t>(out_.code.size()));
   emit(Op::kReturn, Ty::kU32);  // what running off the end means
@@ -137,7 +141,6 @@ void FunctionDecoder::lay_out_locals() {
       }
     }
   }
-  constexpr std::uint64_t kLocalBytesMax = 512 * 1024;  // per thread, as devices allow
   if (used > kLocalBytesMax) {
     status_ = Status(Code::kUnsupported, function_.name + ": too much local memory");
     used = 0;

@@ -63,7 +63,7 @@ class KernelBuilder {
  private:
   Status decode_one(std::size_t function);
   void leave_out(std::size_t n);
-  void stack_bytes(std::size_t index, std::vector<int>& state, std::uint64_t& deepest);
+  std::uint64_t stack_bytes() const;
 
   const ptx::Module& module_;
   const std::vector<std::uint64_t>& addresses_;
@@ -72,6 +72,7 @@ class KernelBuilder {
   std::vector<std::unique_ptr<ptx::Body>> bodies_;  // kept: shared_ knows their variables
   std::vector<std::size_t> wanted_;  // module functions, in the order of kernel_->functions
   std::vector<std::vector<std::int64_t>> calls_;
+  std::uint64_t all_bytes_ = 0;  // registers and constants of all functions so far
   bool indirect_ = false;
 };
 

@@ -1,5 +1,6 @@
 #include "gpu_server/software_gpu/exec/engine.h"
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
@@ -7,6 +8,7 @@
 #include <deque>
 #include <thread>
 
+#include "gpu_server/software_gpu/exec/bounds.h"
 #include "gpu_server/software_gpu/exec/checker.h"
 #include "gpu_server/software_gpu/exec/heap.h"
 #include "gpu_server/software_gpu/exec/runtime.h"
@@ -35,6 +37,14 @@ void wait_for_others(LaunchState& launch) {
   launch.block_ended.wait_for(held, kMoment);
 }
 
+// Registers, local and shared memory: what the host's memory pays for each block under way.
+std::uint64_t block_bytes(const LaunchState& state) {
+  const detail::KernelBody& body = *state.kernel;
+  const std::uint64_t warps = body.warps_independent ? 1 : state.warps;
+  const std::uint64_t local = std::uint64_t{body.local_bytes} * kLanes;
+  return warps * (body.functions[0]->frame_bytes + local) + state.shared_bytes;
+}
+
 // Works on a launch until none of its blocks is left to start or to finish.
 void work(LaunchState& launch, int number) {
   Worker worker;
@@ -43,11 +53,13 @@ void work(LaunchState& launch, int number) {
   worker.ranges.resize(launch.kernel->slots < 65536 ? launch.kernel->slots + 1 : 65536);
   std::deque<std::unique_ptr<BlockRun>> resident;
   std::size_t turns_without_end = 0;
+  const std::size_t resident_max = std::clamp<std::uint64_t>(
+      kResidentBytesMax / (block_bytes(launch) + 1), 1, kResidentBlocksMax);
   while (!launch.stopped.load(std::memory_order_relaxed)) {
     // A new block only when no resident one can be expected to get on.
     const bool wants_more =
         resident.empty() || (turns_without_end >= resident.size() &&
-                             (launch.cooperative || resident.size() < kResidentBlocksMax));
+                             (launch.cooperative || resident.size() < resident_max));
     if (wants_more) {
       const std::uint64_t next = launch.next_block.fetch_add(1, std::memory_order_relaxed);
       if (next < launch.clusters) {
@@ -287,6 +299,8 @@ Fault Engine::run_grid(const Launch& launch, unsigned depth, std::vector<ChildLa
   state.shared_bytes = static_cast<std::uint32_t>(shared);
   state.dynamic_shared_bytes = launch.dynamic_shared_bytes;
   state.local_stride = body.local_bytes;
+  const std::uint64_t bytes = block_bytes(state);
+  if (bytes > kBlockBytesMax) return invalid(kernel, std::to_string(bytes) + " bytes in a block");
   state.grid_id = ++state_->launches;
   state.cooperative = launch.cooperative;
   state.alone = is_brief(launch);

@@ -1,6 +1,7 @@
 // Register frames of calls, kept per worker and function because their constants stay valid.
 #include <cstring>
 
+#include "gpu_server/software_gpu/exec/bounds.h"
 #include "gpu_server/software_gpu/exec/runtime.h"
 
 namespace farcall::softgpu {
@@ -12,12 +13,21 @@ Buffer make_buffer(std::size_t bytes) {
   return Buffer(p);
 }
 
+// Counted anew for each frame that is made: few are, since they are kept.
+static std::uint64_t frame_bytes(const Worker& worker) {
+  std::uint64_t bytes = 0;
+  for (const auto& frame : worker.frames) bytes += frame->function->frame_bytes;
+  return bytes;
+}
+
+// Null beyond kCallBytesMax.
 Frame* open_frame(Warp& w, const FunctionBody& function) {
   Worker& worker = *w.worker;
   if (worker.idle_frames.size() <= function.index) worker.idle_frames.resize(function.index + 1);
   std::vector<Frame*>& idle = worker.idle_frames[function.index];
   Frame* frame = nullptr;
   if (idle.empty()) {
+    if (frame_bytes(worker) + function.frame_bytes > kCallBytesMax) return nullptr;
     worker.frames.push_back(std::make_unique<Frame>());
     worker.frame_registers.push_back(make_buffer(function.frame_bytes));
     frame = worker.frames.back().get();

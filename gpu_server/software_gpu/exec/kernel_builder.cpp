@@ -1,12 +1,12 @@
 // Decodes a kernel with everything it calls, and lays out its shared and local memory.
+#include <algorithm>
+
+#include "gpu_server/software_gpu/exec/bounds.h"
 #include "gpu_server/software_gpu/exec/decode.h"
 #include "gpu_server/software_gpu/ptx/parser.h"
 
 namespace farcall::softgpu {
 namespace {
-
-// Local memory of a kernel whose calls recurse or go through pointers: their depth is unknown.
-constexpr std::uint64_t kUnknownStackBytes = 16 * 1024;
 
 bool may_take_long(std::uint32_t key, const Ins& ins) {
   // Filters and matrix products are hundreds of instructions each.
@@ -54,9 +54,10 @@ Status KernelBuilder::build(std::size_t function, detail::KernelBody& kernel) {
       }
     }
   }
-  std::vector<int> state(wanted_.size(), 0);
-  std::uint64_t deepest = 0;
-  stack_bytes(0, state, deepest);
+  const std::uint64_t deepest = stack_bytes();
+  if (deepest > kLocalBytesMax) {
+    return {Code::kUnsupported, kernel.name + ": too much local memory in its chains of calls"};
+  }
   kernel.local_bytes = static_cast<std::uint32_t>(deepest);
   kernel.straight_length = straight_length(*kernel.functions[0]);
   return ok();
@@ -97,25 +98,48 @@ Status KernelBuilder::decode_one(std::size_t n) {
   FunctionDecoder decoder(*this, function, *bodies_.back(), *body);
   FARCALL_TRY(decoder.decode());
   calls_.push_back(std::move(decoder).called());
+  all_bytes_ += body->frame_bytes;
   kernel_->functions.push_back(std::move(body));
+  if (all_bytes_ > kKernelBytesMax) {
+    return {Code::kOverQuota, kernel_->name + ": too many registers and constants"};
+  }
   return ok();
 }
 
-// The deepest chain of calls from function `index`; state: 0 unknown, 1 on the path, 2 done.
-void KernelBuilder::stack_bytes(std::size_t index, std::vector<int>& state,
-                                std::uint64_t& deepest) {
-  const std::uint64_t own = kernel_->functions[index]->local_bytes;
-  std::uint64_t below = 0;
-  state[index] = 1;
-  for (const std::int64_t called : calls_[index]) {
-    std::uint64_t bytes = kUnknownStackBytes;
-    if (called >= 0 && state[static_cast<std::size_t>(called)] != 1) {
-      stack_bytes(static_cast<std::size_t>(called), state, bytes);
+// Local memory of the deepest chain of calls from function 0; what calls itself, or through a
+// pointer, counts as unknown. Each function is looked at once, however many ways lead to it.
+std::uint64_t KernelBuilder::stack_bytes() const {
+  struct Visit {
+    std::size_t function;
+    std::size_t next = 0;  // of its calls
+    std::uint64_t below = 0;
+  };
+  enum class Seen : std::uint8_t { kNever, kOnPath, kDone };
+  std::vector<Seen> seen(wanted_.size(), Seen::kNever);
+  std::vector<std::uint64_t> deepest(wanted_.size(), 0);
+  std::vector<Visit> path{{0}};
+  seen[0] = Seen::kOnPath;
+  while (!path.empty()) {
+    Visit& top = path.back();
+    if (top.next < calls_[top.function].size()) {
+      const std::int64_t called = calls_[top.function][top.next++];
+      const auto callee = static_cast<std::size_t>(called);
+      if (called >= 0 && seen[callee] == Seen::kNever) {
+        seen[callee] = Seen::kOnPath;
+        path.push_back({callee});
+        continue;
+      }
+      const bool is_known = called >= 0 && seen[callee] == Seen::kDone;
+      top.below = std::max(top.below, is_known ? deepest[callee] : kUnknownStackBytes);
+      continue;
     }
-    below = bytes > below ? bytes : below;
+    const std::uint64_t all = kernel_->functions[top.function]->local_bytes + top.below;
+    deepest[top.function] = all;
+    seen[top.function] = Seen::kDone;
+    path.pop_back();
+    if (!path.empty()) path.back().below = std::max(path.back().below, all);
   }
-  state[index] = 2;
-  deepest = own + below;
+  return deepest[0];
 }
 
 std::uint64_t KernelBuilder::shared_offset(const ptx::Variable& variable) {

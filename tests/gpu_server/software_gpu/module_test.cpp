@@ -1,5 +1,6 @@
 #include <ar.h>
 #include <elf.h>
+#include <lz4.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -21,6 +22,34 @@ TEST_CASE("an image without PTX has no binary for this GPU, and text that is no 
   const std::vector<std::byte> empty = container_of({}, 90);
   CHECK(cuModuleLoadData(&module, empty.data()) == CUDA_ERROR_NO_BINARY_FOR_GPU);
   CHECK(cuModuleLoad(&module, "/nonexistent/module.ptx") == CUDA_ERROR_FILE_NOT_FOUND);
+  CHECK(module == nullptr);
+}
+
+TEST_CASE("entries that are no bombs each are refused when they are one together") {
+  DriverSession session;
+  const std::string spaces(std::size_t{32} << 20, ' ');
+  std::vector<char> dense(
+      static_cast<std::size_t>(LZ4_compressBound(static_cast<int>(spaces.size()))));
+  const auto bytes = static_cast<std::uint32_t>(
+      LZ4_compress_default(spaces.data(), dense.data(), static_cast<int>(spaces.size()),
+                           static_cast<int>(dense.size())));
+  // As container_of() lays it out, with what nvcc writes of a compressed entry.
+  std::vector<std::byte> image = container_of({""}, 90);
+  const std::uint32_t padded = (bytes + 7) / 8 * 8;
+  const std::uint64_t lz4 = 0x2011, plain = spaces.size();
+  std::vector<std::byte> entry(image.begin() + 16, image.begin() + 16 + 64);
+  std::memcpy(&entry[0x08], &padded, sizeof padded);
+  std::memcpy(&entry[0x10], &bytes, sizeof bytes);
+  std::memcpy(&entry[0x28], &lz4, sizeof lz4);
+  std::memcpy(&entry[0x38], &plain, sizeof plain);
+  entry.resize(64 + padded);
+  std::memcpy(&entry[64], dense.data(), bytes);
+  image.resize(16);
+  for (int i = 0; i < 33; ++i) image.insert(image.end(), entry.begin(), entry.end());
+  const std::uint64_t all = image.size() - 16;
+  std::memcpy(&image[8], &all, sizeof all);
+  CUmodule module = nullptr;
+  CHECK(cuModuleLoadData(&module, image.data()) == CUDA_ERROR_INVALID_IMAGE);
   CHECK(module == nullptr);
 }
 

@@ -1,6 +1,8 @@
 #include "transport/cuda/image.h"
 
 #include <doctest/doctest.h>
+#include <lz4.h>
+#include <zstd.h>
 
 #include <cstring>
 
@@ -228,4 +230,55 @@ TEST_CASE("entries that lie about their sizes are refused") {
   const std::uint64_t beyond = container.size();
   std::memcpy(container.data() + 8, &beyond, sizeof beyond);
   CHECK(container_entries(container).status().code() == Code::kMalformed);
+}
+
+TEST_CASE("a container cut short at any byte is refused, or its entries are within it") {
+  for (const char* name : {"plain.fatbin", "zstd.fatbin", "lz4.fatbin", "two_archs.fatbin"}) {
+    CAPTURE(name);
+    const std::vector<std::byte> whole = data_file(name);
+    for (std::size_t bytes = 0; bytes < whole.size(); ++bytes) {
+      // Of exactly that size, so that a reader that goes on is seen.
+      const std::vector<std::byte> cut(whole.begin(), whole.begin() + static_cast<long>(bytes));
+      CHECK_FALSE(container_entries(cut).ok());
+    }
+    // The header says less than there is: what is left of the entries must still hold together.
+    for (std::uint64_t claimed = 0; claimed < whole.size() - 16; ++claimed) {
+      std::vector<std::byte> shorter = whole;
+      std::memcpy(shorter.data() + 8, &claimed, sizeof claimed);
+      Result<std::vector<FatbinEntry>> entries = container_entries(shorter);
+      if (!entries.ok()) continue;
+      for (const FatbinEntry& entry : entries.value()) {
+        const std::byte* end = entry.stored.data() + entry.stored.size();
+        CHECK(end <= shorter.data() + 16 + claimed);
+      }
+    }
+  }
+}
+
+TEST_CASE("a decompression bomb is refused before room is made for it") {
+  // A gigabyte of zeros in the fewest bytes: far beyond what code compresses to.
+  const std::vector<std::byte> zeros(std::size_t{64} << 20);
+  std::vector<std::byte> bomb(ZSTD_compressBound(zeros.size()));
+  bomb.resize(ZSTD_compress(bomb.data(), bomb.size(), zeros.data(), zeros.size(), 19));
+  FatbinEntry entry;
+  entry.kind = EntryKind::kPtx;
+  entry.compression = Compression::kZstd;
+  entry.payload = bomb;
+  entry.uncompressed_bytes = zeros.size();
+  REQUIRE(bomb.size() < zeros.size() / 4096);
+  CHECK(ptx_text(entry).status().code() == Code::kMalformed);
+  // LZ4 reaches no such ratio; what it holds more than it claims is not written.
+  std::vector<std::byte> dense(
+      static_cast<std::size_t>(LZ4_compressBound(static_cast<int>(zeros.size()))));
+  dense.resize(static_cast<std::size_t>(LZ4_compress_default(
+      reinterpret_cast<const char*>(zeros.data()), reinterpret_cast<char*>(dense.data()),
+      static_cast<int>(zeros.size()), static_cast<int>(dense.size()))));
+  entry.compression = Compression::kLz4;
+  entry.payload = dense;
+  CHECK(entry_bytes(entry).value().size() == zeros.size());
+  entry.uncompressed_bytes = 1000;
+  CHECK(entry_bytes(entry).status().code() == Code::kMalformed);
+  entry.compression = Compression::kZstd;
+  entry.payload = bomb;
+  CHECK(entry_bytes(entry).status().code() == Code::kMalformed);
 }
