@@ -1,5 +1,7 @@
 #include "gpu_server/software_gpu/image_objects.h"
 
+#include <algorithm>
+
 #include "gpu_server/software_gpu/driver.h"
 #include "gpu_server/software_gpu/memory_calls.h"
 
@@ -53,18 +55,30 @@ CUresult image_of(const Array& array, Image* image) {
   return set_format(array.shape.Format, array.shape.NumChannels, image);
 }
 
+// From `address` to the end of the memory around it; 0 where there is none.
+std::size_t bytes_from(CUdeviceptr address) {
+  for (int i = 0; i < driver().device_count(); ++i) {
+    const auto range = driver().device(i)->memory().find(address);
+    if (range) return range->base + range->bytes - address;
+  }
+  return 0;
+}
+
 CUresult image_of_linear(const CUDA_RESOURCE_DESC& resource, Image* image) {
   const auto& linear = resource.res.linear;
   if (CUresult failed = set_format(linear.format, linear.numChannels, image)) return failed;
   const std::size_t texels = linear.sizeInBytes / image->texel_bytes();
-  if (texels == 0 || texels > kLinearTexelsMax || linear.devPtr % kAddressAlign != 0 ||
-      !is_device_range(linear.devPtr, linear.sizeInBytes)) {
+  if (texels == 0 || texels > kLinearTexelsMax || linear.devPtr % kAddressAlign != 0) {
     return CUDA_ERROR_INVALID_VALUE;
   }
+  // It may promise more than its memory holds, as NVIDIA's sample convolutionFFT2D does: behind it
+  // there is zero.
+  const std::size_t there = bytes_from(linear.devPtr) / image->texel_bytes();
+  if (there == 0) return CUDA_ERROR_INVALID_VALUE;
   image->is_linear = true;
   ImageLevel level;
   level.base = linear.devPtr;
-  level.width = static_cast<std::uint32_t>(texels);
+  level.width = static_cast<std::uint32_t>(std::min(texels, there));
   image->levels.push_back(level);
   return CUDA_SUCCESS;
 }

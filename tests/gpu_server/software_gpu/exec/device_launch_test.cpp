@@ -78,6 +78,21 @@ TEST_CASE("children run after their parent, in order, each with its own children
   CHECK(family.numbers() == std::vector<u32>{1, 2, 7, 3, 7});
 }
 
+TEST_CASE("the driver's calls of the first generation do the same") {
+  std::string text =
+      kCalls + entry("child", kAppend) + entry("parent", launch("child", "3", "5", "4"));
+  const std::string present = "__cuda_syscall_cnpv2";
+  for (auto at = text.find(present); at != std::string::npos; at = text.find(present)) {
+    text.replace(at, present.size(), "cnp");
+  }
+  Device device;
+  const auto program = load(device, text);
+  auto* list = device.array<u32>(4096);
+  const Fault fault = run(device, *program, "parent", {1, 4}, pack(list, 1u));
+  REQUIRE_MESSAGE(fault.kind == FaultKind::kNone, fault.text);
+  CHECK(list[0] == 4 * 3 * 5);
+}
+
 TEST_CASE("every thread's child is a grid of its own") {
   Family family(entry("child", kAppend) + entry("parent", launch("child", "3", "5", "4")));
   const Fault fault = family.run(1, 4);
