@@ -10,11 +10,12 @@ void Addresses::add(Allocation allocation) {
   book->by_base[allocation.base] = allocation;
 }
 
-std::optional<Allocation> Addresses::remove(std::uint64_t base) {
+std::optional<Allocation> Addresses::remove(std::uint64_t base, std::uint64_t buffer_id) {
   auto book = book_.lock();
   book.wait(let_go_, [base](const Book& now) { return !now.holds.contains(base); });
   auto at = book->by_base.find(base);
   if (at == book->by_base.end()) return std::nullopt;
+  if (buffer_id != 0 && at->second.buffer_id != buffer_id) return std::nullopt;
   Allocation found = at->second;
   book->by_base.erase(at);
   return found;

@@ -47,8 +47,9 @@ struct Allocation {
 class Addresses {
  public:
   void add(Allocation allocation);
-  // The allocation that starts exactly there leaves the book, once nobody holds it.
-  std::optional<Allocation> remove(std::uint64_t base);
+  // The allocation that starts exactly there leaves the book, once nobody holds it; with a
+  // buffer_id only if it is that one.
+  std::optional<Allocation> remove(std::uint64_t base, std::uint64_t buffer_id = 0);
   // Keeps the plain device or managed allocation around all of these bytes in the book. False when
   // there is none.
   bool hold(std::uint64_t address, std::uint64_t bytes);

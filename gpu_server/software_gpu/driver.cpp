@@ -139,6 +139,7 @@ void drop_objects_of(Context& context) {
   all.mipmapped_arrays.remove_if(
       [&](const MipmappedArray& array) { return array.context == &context; });
   all.arrays.remove_if([&](const Array& array) { return array.context == &context; });
+  GraphMemory::forget_all_of(context);
   for (const Allocation& left : all.addresses.remove_all_of(context)) {
     note_left(left);
     give_back(left);

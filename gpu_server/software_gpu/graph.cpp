@@ -16,6 +16,11 @@ Work clone_work(const Work& from) {
   for (const auto& graph : from.params->inner->graphs) graphs.push_back(graph->clone());
   auto params = std::make_shared<NodeParams>(*from.params);
   params->inner = std::make_shared<InnerGraphs>(std::move(graphs));
+  if (params->told.type == CU_GRAPH_NODE_TYPE_GRAPH) {
+    params->told.graph.graph = params->inner->handles[0];
+  } else {
+    params->told.conditional.phGraph_out = params->inner->handles.data();
+  }
   Work copy = from;
   copy.params = std::move(params);
   return copy;
@@ -76,6 +81,7 @@ std::shared_ptr<Graph> Graph::clone() const {
 void Graph::clear() {
   for (const auto& node : nodes) driver().graph_nodes.remove(node.get());
   nodes.clear();
+  conditions.clear();
   references = std::make_shared<UserReferences>();
 }
 

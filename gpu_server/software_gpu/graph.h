@@ -12,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include "gpu_server/software_gpu/graph_memory.h"
 #include "gpu_server/software_gpu/stream.h"
 #include "gpu_server/software_gpu/user_object.h"
 #include "transport/cuda/cuda_abi.h"
@@ -40,6 +41,7 @@ struct Graph {
     std::uint64_t handle = 0;
     unsigned value = 0;  // at each launch, if it has one then
     bool is_assigned = false;
+    std::shared_ptr<void> last;  // ends the handle, with the graph and what was made of it
   };
   std::vector<std::shared_ptr<GraphNode>> nodes;
   std::vector<Condition> conditions;
@@ -76,11 +78,13 @@ struct GraphExec {
   static CUresult make(const Graph& graph, std::shared_ptr<GraphExec>* exec);
   // Gives a step new work, and what is inside it.
   static CUresult put(Step& step, Work work);
-  // Everything that is enabled, in order, as one piece of work. It stops at a fault.
-  Work work(const Context& context) const;
-  // What a launch does to memory of graphs, inner ones included.
+  // Everything that is enabled, in order, as one piece of work, which also holds `held` and all
+  // that the graph allocates or refers to. It stops at a fault.
+  Work work(const Context& context, GraphMemory::Pointers held) const;
+  // What a launch does to memory of graphs, inner ones included. `held` is what its work, once it
+  // is queued, has to hold.
   // Errors: CUDA_ERROR_INVALID_VALUE when memory is still alive that this launch allocates.
-  CUresult begin_memory() const;
+  CUresult begin_memory(GraphMemory::Pointers* held) const;
   // Replaces the work by that of a graph of the same shape; says what is different if it is not.
   CUresult update(const Graph& graph, CUgraphExecUpdateResultInfo* info);
 };

@@ -63,6 +63,15 @@ void collect_conditions(const GraphExec& exec, std::vector<Graph::Condition>* al
   }
 }
 
+using References = std::vector<std::shared_ptr<UserReferences>>;
+
+void collect_references(const GraphExec& exec, References* all) {
+  all->push_back(exec.references);
+  for (const GraphExec::Step& step : exec.steps) {
+    for (const auto& inner : step.inner) collect_references(*inner, all);
+  }
+}
+
 void collect_memory(const GraphExec& exec, std::vector<const NodeParams*>* all) {
   for (const GraphExec::Step& step : exec.steps) {
     const bool is_memory =
@@ -107,25 +116,31 @@ CUresult GraphExec::make(const Graph& graph, std::shared_ptr<GraphExec>* exec) {
   return CUDA_SUCCESS;
 }
 
-Work GraphExec::work(const Context& context) const {
+Work GraphExec::work(const Context& context, GraphMemory::Pointers held) const {
   std::vector<Graph::Condition> all;
   collect_conditions(*this, &all);
-  std::erase_if(all, [](const Graph::Condition& each) { return !each.is_assigned; });
-  return {[run = run_of(*this, context), all = std::move(all), held = references] {
-    for (const Graph::Condition& each : all) set_graph_condition(each.handle, each.value);
+  References objects;
+  collect_references(*this, &objects);
+  return {[run = run_of(*this, context), all = std::move(all), held = std::move(held),
+           objects = std::move(objects)] {
+    for (const Graph::Condition& each : all) {
+      if (each.is_assigned) set_graph_condition(each.handle, each.value);
+    }
     run();
   }};
 }
 
-CUresult GraphExec::begin_memory() const {
+CUresult GraphExec::begin_memory(GraphMemory::Pointers* held) const {
   const bool auto_free = (flags & CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH) != 0;
   std::vector<const NodeParams*> all;
   collect_memory(*this, &all);
   for (const NodeParams* params : all) {
-    if (params->memory && !params->memory->begin(auto_free)) return CUDA_ERROR_INVALID_VALUE;
+    if (params->memory) held->push_back(params->memory);
   }
+  if (!GraphMemory::begin(*held, auto_free)) return CUDA_ERROR_INVALID_VALUE;
   for (const NodeParams* params : all) {
-    if (!params->memory) (void)GraphMemory::end(params->told.free.dptr);
+    if (params->memory) continue;
+    if (auto ended = GraphMemory::end(params->told.free.dptr)) held->push_back(std::move(ended));
   }
   return CUDA_SUCCESS;
 }

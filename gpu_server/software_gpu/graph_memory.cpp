@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "gpu_server/software_gpu/driver.h"
 #include "gpu_server/software_gpu/memory_calls.h"
@@ -14,9 +15,10 @@ struct Count {
   std::uint64_t now = 0, used_high = 0, reserved_high = 0;
 };
 struct Entry {
-  std::weak_ptr<GraphMemory> memory;
   std::shared_ptr<GraphMemory> alive;  // null: not
+  std::uint64_t buffer_id = 0;
   std::size_t bytes = 0;
+  const Context* context = nullptr;
   const Device* device = nullptr;
   bool reserved = false;
 };
@@ -37,12 +39,6 @@ void unreserve(Book& book, Entry& entry) {
   book.counts[entry.device].now -= entry.bytes;
 }
 
-// A context that has ended took its memory along, and its address may be another's by now.
-bool is_of_graph(CUdeviceptr address) {
-  const auto found = driver().addresses.find(address);
-  return found && found->base == address && found->kind == MemoryKind::kGraph;
-}
-
 }  // namespace
 
 std::shared_ptr<GraphMemory> GraphMemory::make(Context& context, std::size_t bytes,
@@ -50,8 +46,10 @@ std::shared_ptr<GraphMemory> GraphMemory::make(Context& context, std::size_t byt
   CUdeviceptr address = 0;
   *failed = allocate(context, bytes, MemoryKind::kGraph, 0, &address);
   if (*failed != CUDA_SUCCESS) return nullptr;
-  std::shared_ptr<GraphMemory> made(new GraphMemory(context.device(), address, bytes));
-  book().lock()->entries[address] = {made, nullptr, bytes, &context.device(), false};
+  const auto known = driver().addresses.find(address);
+  const std::uint64_t buffer_id = known ? known->buffer_id : 0;
+  std::shared_ptr<GraphMemory> made(new GraphMemory(address, buffer_id));
+  book().lock()->entries[address] = {nullptr, buffer_id, bytes, &context, &context.device(), false};
   return made;
 }
 
@@ -59,40 +57,56 @@ GraphMemory::~GraphMemory() {
   {
     auto all = book().lock();
     auto at = all->entries.find(address_);
-    const bool is_ours = at != all->entries.end() && at->second.memory.expired();
-    if (!is_ours) return;
-    unreserve(*all, at->second);
-    all->entries.erase(at);
+    if (at != all->entries.end() && at->second.buffer_id == buffer_id_) {
+      unreserve(*all, at->second);
+      all->entries.erase(at);
+    }
   }
-  if (!is_of_graph(address_)) return;
-  if (auto taken = driver().addresses.remove(address_)) give_back(*taken);
+  // A context that has ended took its memory along, and the address may be another's by now.
+  if (auto taken = driver().addresses.remove(address_, buffer_id_)) give_back(*taken);
 }
 
-bool GraphMemory::begin(bool auto_free) {
+bool GraphMemory::begin(const Pointers& memory, bool auto_free) {
   auto all = book().lock();
-  Entry& entry = all->entries[address_];
-  if (entry.alive != nullptr) return auto_free;
-  entry.alive = shared_from_this();
-  Count& count = all->counts[&device_];
-  if (!entry.reserved) count.now += bytes_;
-  entry.reserved = true;
-  count.used_high = std::max(count.used_high, count.now);
-  count.reserved_high = std::max(count.reserved_high, count.now);
+  for (const auto& one : memory) {
+    auto at = all->entries.find(one->address_);
+    if (at == all->entries.end() || at->second.buffer_id != one->buffer_id_) return false;
+    if (at->second.alive != nullptr && !auto_free) return false;
+  }
+  for (const auto& one : memory) {
+    Entry& entry = all->entries[one->address_];
+    if (entry.alive != nullptr) continue;
+    entry.alive = one;
+    Count& count = all->counts[entry.device];
+    if (!entry.reserved) count.now += entry.bytes;
+    entry.reserved = true;
+    count.used_high = std::max(count.used_high, count.now);
+    count.reserved_high = std::max(count.reserved_high, count.now);
+  }
   return true;
 }
 
-bool GraphMemory::end(CUdeviceptr address) {
-  std::shared_ptr<GraphMemory> last;  // goes after the lock
+std::shared_ptr<GraphMemory> GraphMemory::end(CUdeviceptr address) {
   auto all = book().lock();
   auto at = all->entries.find(address);
-  if (at == all->entries.end() || at->second.alive == nullptr) return false;
-  last = std::move(at->second.alive);
-  at->second.alive = nullptr;
-  return true;
+  if (at == all->entries.end()) return nullptr;
+  return std::exchange(at->second.alive, nullptr);
 }
 
-bool GraphMemory::is_known(CUdeviceptr address) {
-  return book().lock()->entries.contains(address) && is_of_graph(address);
+bool GraphMemory::is_known(CUdeviceptr address) { return book().lock()->entries.contains(address); }
+
+void GraphMemory::forget_all_of(const Context& context) {
+  Pointers last;  // goes after the lock
+  auto all = book().lock();
+  for (auto at = all->entries.begin(); at != all->entries.end();) {
+    if (at->second.context != &context) {
+      ++at;
+      continue;
+    }
+    unreserve(*all, at->second);
+    last.push_back(std::move(at->second.alive));
+    at = all->entries.erase(at);
+  }
 }
 
 CUresult GraphMemory::attribute(const Device& device, CUgraphMem_attribute which,

@@ -2,15 +2,18 @@
 // a launch of the graph brings it to life, and a free node, cuMemFreeAsync or cuMemFree ends that.
 //
 //   auto memory = GraphMemory::make(context, bytes, &result);
-//   if (!memory->begin(auto_free)) return CUDA_ERROR_INVALID_VALUE;    // still alive
-//   GraphMemory::end(address);
+//   if (!GraphMemory::begin({memory}, auto_free)) return CUDA_ERROR_INVALID_VALUE;
+//   GraphMemory::end(address);             // → whose memory it was; null: nobody's
 //
+// Both say at once what is alive; work that may still use the memory holds it by shared_ptr until
+// its turn is over. It ends with its context, like all memory; who still has it has an empty one.
 // The address is backed all the time, because a CPU's memory costs nothing before it is touched.
 // What counts as used and reserved is what a GPU would keep: from a launch until it is trimmed.
 // Owner: the nodes, and itself while it is alive.  Threads: any.
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "transport/cuda/cuda_abi.h"
 
@@ -19,7 +22,7 @@ namespace farcall::softgpu {
 class Context;
 class Device;
 
-class GraphMemory : public std::enable_shared_from_this<GraphMemory> {
+class GraphMemory {
  public:
   // Null, and the reason in `failed`, when there is no memory.
   static std::shared_ptr<GraphMemory> make(Context& context, std::size_t bytes, CUresult* failed);
@@ -28,11 +31,14 @@ class GraphMemory : public std::enable_shared_from_this<GraphMemory> {
   GraphMemory& operator=(const GraphMemory&) = delete;
 
   CUdeviceptr address() const { return address_; }
-  // A launch allocates it. False: it is alive, and the launch may not free it first.
-  bool begin(bool auto_free);
-  // It is free again. False: no memory of a graph begins there, or it is not alive.
-  static bool end(CUdeviceptr address);
+  using Pointers = std::vector<std::shared_ptr<GraphMemory>>;
+  // A launch allocates all of it, or nothing. False: some is alive and the launch may not free it
+  // first, or its context has gone.
+  static bool begin(const Pointers& all, bool auto_free);
+  // It is free again. Null: no memory of a graph begins there, or it is not alive.
+  static std::shared_ptr<GraphMemory> end(CUdeviceptr address);
   static bool is_known(CUdeviceptr address);
+  static void forget_all_of(const Context& context);
 
   // cuDeviceGetGraphMemAttribute and relatives.
   static CUresult attribute(const Device& device, CUgraphMem_attribute which, std::uint64_t* value);
@@ -40,11 +46,10 @@ class GraphMemory : public std::enable_shared_from_this<GraphMemory> {
   static void trim(const Device& device);
 
  private:
-  GraphMemory(Device& device, CUdeviceptr address, std::size_t bytes)
-      : device_(device), address_(address), bytes_(bytes) {}
-  Device& device_;
+  GraphMemory(CUdeviceptr address, std::uint64_t buffer_id)
+      : address_(address), buffer_id_(buffer_id) {}
   const CUdeviceptr address_;
-  const std::size_t bytes_;
+  const std::uint64_t buffer_id_;  // whose the address was when it was given out
 };
 
 }  // namespace farcall::softgpu

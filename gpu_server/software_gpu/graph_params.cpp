@@ -9,6 +9,7 @@ InnerGraphs::InnerGraphs(std::vector<std::shared_ptr<Graph>> inner) : graphs(std
 }
 
 InnerGraphs::~InnerGraphs() {
+  if (!owns_handles) return;
   for (CUgraph handle : handles) driver().graphs.remove(handle);
 }
 

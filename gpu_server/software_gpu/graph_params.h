@@ -23,6 +23,7 @@ struct Graph;
 struct InnerGraphs {
   std::vector<std::shared_ptr<Graph>> graphs;
   std::vector<CUgraph> handles;
+  bool owns_handles = true;  // they end with this; not those of a child that is yet to move in
 
   explicit InnerGraphs(std::vector<std::shared_ptr<Graph>> inner);
   ~InnerGraphs();

@@ -3,11 +3,10 @@
 #include "gpu_server/software_gpu/driver.h"
 #include "gpu_server/software_gpu/exec/graph_condition.h"
 #include "transport/base/clock.h"
+#include "transport/base/limits.h"
 
 namespace farcall::softgpu {
 namespace {
-
-constexpr unsigned kBodiesMax = 1024;  // of one conditional node
 
 std::shared_ptr<NodeParams> params_of(CUgraphNodeType type) {
   auto params = std::make_shared<NodeParams>();
@@ -48,6 +47,21 @@ Work captured_work(LaunchPlan plan) {
   return work;
 }
 
+Work with_attributes(const Work& kernel, std::map<int, CUlaunchAttributeValue> attributes) {
+  LaunchPlan plan = *kernel.params->launch;
+  auto cooperative = attributes.find(CU_LAUNCH_ATTRIBUTE_COOPERATIVE);
+  plan.cooperative = cooperative != attributes.end() && cooperative->second.cooperative != 0;
+  Work work = captured_work(std::move(plan));
+  auto params = std::make_shared<NodeParams>(*work.params);
+  params->attributes = std::move(attributes);
+  const auto& before = kernel.params->told.kernel;
+  params->told.kernel.func = before.func;
+  params->told.kernel.kern = before.kern;
+  params->told.kernel.kernelParams = params->arguments.data();
+  work.params = std::move(params);
+  return work;
+}
+
 Work captured_work(const CopyPlan& plan, Work work) {
   auto params = params_of(CU_GRAPH_NODE_TYPE_MEMCPY);
   CUDA_MEMCPY3D& told = params->told.memcpy.copyParams;
@@ -83,6 +97,7 @@ CUresult kernel_work(const CUDA_KERNEL_NODE_PARAMS& params, Work* work) {
   Context* context = nullptr;
   const CUcontext wanted = params.func == nullptr ? params.ctx : nullptr;
   if (CUresult failed = find_context(wanted, &context)) return failed;
+  context = &context->home();  // a view has no code of its own
   const CUfunction handle =
       params.func != nullptr ? params.func : reinterpret_cast<CUfunction>(params.kern);
   if (handle == nullptr) return CUDA_ERROR_INVALID_VALUE;
@@ -162,17 +177,28 @@ CUresult wait_work(CUevent handle, Work* work) {
   return CUDA_SUCCESS;
 }
 
-CUresult child_work(CUgraph handle, Work* work) {
+namespace {
+
+CUresult work_of_child(CUgraph handle, bool moves, Work* work) {
   auto child = driver().graphs.find(handle);
   if (!child) return CUDA_ERROR_INVALID_HANDLE;
   if (child->in_order().empty() && !child->nodes.empty()) return CUDA_ERROR_INVALID_VALUE;
   auto params = params_of(CU_GRAPH_NODE_TYPE_GRAPH);
-  params->inner = std::make_shared<InnerGraphs>(std::vector{child->clone()});
+  params->inner = std::make_shared<InnerGraphs>(std::vector{moves ? child : child->clone()});
+  params->inner->owns_handles = !moves;
   params->told.graph.graph = params->inner->handles[0];
   *work = {};
   work->params = std::move(params);
   return CUDA_SUCCESS;
 }
+
+}  // namespace
+
+CUresult child_work(CUgraph child, Work* work) { return work_of_child(child, false, work); }
+
+CUresult moved_child_work(CUgraph child, Work* work) { return work_of_child(child, true, work); }
+
+void take_child(const Work& work) { work.params->inner->owns_handles = true; }
 
 CUresult allocation_work(CUDA_MEM_ALLOC_NODE_PARAMS& wanted, Work* work) {
   if (CUresult failed = require_driver()) return failed;
@@ -219,7 +245,7 @@ CUresult conditional_work(CUDA_CONDITIONAL_NODE_PARAMS& wanted, Work* work) {
   if (!is_if && !is_switch && wanted.type != CU_GRAPH_COND_TYPE_WHILE) {
     return CUDA_ERROR_INVALID_VALUE;
   }
-  const unsigned most = is_switch ? kBodiesMax : is_if ? 2 : 1;
+  const std::size_t most = is_switch ? limits::kGraphBodiesMax : is_if ? 2 : 1;
   if (wanted.size == 0 || wanted.size > most || !is_graph_condition(wanted.handle)) {
     return CUDA_ERROR_INVALID_VALUE;
   }
@@ -232,6 +258,11 @@ CUresult conditional_work(CUDA_CONDITIONAL_NODE_PARAMS& wanted, Work* work) {
   *work = {};
   work->params = std::move(params);
   return CUDA_SUCCESS;
+}
+
+bool is_moving(const CUgraphNodeParams& params) {
+  return params.type == CU_GRAPH_NODE_TYPE_GRAPH &&
+         params.graph.ownership == CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE;
 }
 
 CUresult any_work(CUgraphNodeParams& params, Work* work) {
@@ -251,12 +282,9 @@ CUresult any_work(CUgraphNodeParams& params, Work* work) {
           {from.dst, from.pitch, from.value, from.elementSize, from.width, from.height}, work);
     }
     case CU_GRAPH_NODE_TYPE_HOST: return host_work({params.host.fn, params.host.userData}, work);
-    case CU_GRAPH_NODE_TYPE_GRAPH: {
-      if (CUresult failed = child_work(params.graph.graph, work)) return failed;
-      const bool moves = params.graph.ownership == CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE;
-      if (moves) driver().graphs.remove(params.graph.graph);
-      return CUDA_SUCCESS;
-    }
+    case CU_GRAPH_NODE_TYPE_GRAPH:
+      return is_moving(params) ? moved_child_work(params.graph.graph, work)
+                               : child_work(params.graph.graph, work);
     case CU_GRAPH_NODE_TYPE_EMPTY: return CUDA_SUCCESS;
     case CU_GRAPH_NODE_TYPE_WAIT_EVENT: return wait_work(params.eventWait.event, work);
     case CU_GRAPH_NODE_TYPE_EVENT_RECORD: return record_work(params.eventRecord.event, work);

@@ -22,13 +22,21 @@ CUresult wait_work(CUevent event, Work* work);
 CUresult mem_op_work(const CUDA_BATCH_MEM_OP_NODE_PARAMS& params, Work* work);
 // The child as it is now: later changes to it do not reach the parent.
 CUresult child_work(CUgraph child, Work* work);
+// The child itself. Its handle stays the program's until take_child(), once the work is a node's.
+CUresult moved_child_work(CUgraph child, Work* work);
+void take_child(const Work& work);
 // Fills in the address.
 CUresult allocation_work(CUDA_MEM_ALLOC_NODE_PARAMS& params, Work* work);
 CUresult free_work(CUdeviceptr address, Work* work);
 // Fills in the bodies.
 CUresult conditional_work(CUDA_CONDITIONAL_NODE_PARAMS& params, Work* work);
+// Whether the program's child graph itself is to be the node's.
+bool is_moving(const CUgraphNodeParams& params);
 // Of any served type. Fills in what the node gives back.
 CUresult any_work(CUgraphNodeParams& params, Work* work);
+
+// A kernel's work made anew with these attributes.
+Work with_attributes(const Work& kernel, std::map<int, CUlaunchAttributeValue> attributes);
 
 // Captured work, as if its node had been made with parameters.
 Work captured_work(LaunchPlan plan);

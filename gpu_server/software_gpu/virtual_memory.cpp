@@ -69,12 +69,12 @@ CUresult VirtualMemory::release_range(CUdeviceptr address, std::size_t bytes) {
 CUresult VirtualMemory::create(int device, std::size_t bytes,
                                CUmemGenericAllocationHandle* handle) {
   if (!is_whole(bytes)) return CUDA_ERROR_INVALID_VALUE;
-  const softgpu::Memory& whole = driver().device(device)->memory();
-  const std::size_t taken = used(device) + whole.used();
-  if (taken > whole.limit() || bytes > whole.limit() - taken) return CUDA_ERROR_OUT_OF_MEMORY;
+  softgpu::Memory& whole = driver().device(device)->memory();
+  if (!whole.claim(bytes)) return CUDA_ERROR_OUT_OF_MEMORY;
   Memory made;
   made.file.reset(::memfd_create("device memory", MFD_CLOEXEC));
   if (!made.file || ::ftruncate(made.file.get(), static_cast<off_t>(bytes)) != 0) {
+    whole.unclaim(bytes);
     return CUDA_ERROR_OUT_OF_MEMORY;
   }
   made.bytes = bytes;
@@ -88,7 +88,9 @@ CUresult VirtualMemory::create(int device, std::size_t bytes,
 
 void VirtualMemory::forget_if_unused(State& state, CUmemGenericAllocationHandle handle) {
   auto found = state.memory.find(handle);
-  if (found->second.holders == 0 && found->second.mappings == 0) state.memory.erase(found);
+  if (found->second.holders != 0 || found->second.mappings != 0) return;
+  driver().device(found->second.device)->memory().unclaim(found->second.bytes);
+  state.memory.erase(found);
 }
 
 CUresult VirtualMemory::release(CUmemGenericAllocationHandle handle) {
@@ -192,7 +194,7 @@ CUresult VirtualMemory::allow(CUdeviceptr address, std::size_t bytes, int device
       mapping.access.erase(device);
       continue;
     }
-    if (!had && !memory.map_host(at(each->first), mapping.bytes).ok()) {
+    if (!had && !memory.map_for_this_device(at(each->first), mapping.bytes).ok()) {
       return CUDA_ERROR_INVALID_VALUE;
     }
     // Kernels are trusted with what they may only read: the engine knows one kind of access.
@@ -213,13 +215,13 @@ CUresult VirtualMemory::access_of(CUdeviceptr address, int device, unsigned long
   return CUDA_SUCCESS;
 }
 
-std::size_t VirtualMemory::used(int device) {
-  std::size_t bytes = 0;
+std::optional<int> VirtualMemory::device_of(CUdeviceptr address) {
   auto state = state_.lock();
-  for (const auto& [handle, memory] : state->memory) {
-    if (memory.device == device) bytes += memory.bytes;
-  }
-  return bytes;
+  auto after = state->mappings.upper_bound(address);
+  if (after == state->mappings.begin()) return std::nullopt;
+  const auto& [base, mapping] = *std::prev(after);
+  if (address - base >= mapping.bytes || mapping.access.empty()) return std::nullopt;
+  return state->memory.at(mapping.handle).device;
 }
 
 }  // namespace farcall::softgpu

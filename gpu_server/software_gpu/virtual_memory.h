@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "transport/base/guarded.h"
 #include "transport/base/unique.h"
@@ -43,8 +44,8 @@ class VirtualMemory {
   CUresult allow(CUdeviceptr address, std::size_t bytes, int device, CUmemAccess_flags access);
   CUresult access_of(CUdeviceptr address, int device, unsigned long long* access);
 
-  // Bytes of handles that live on `device`.
-  std::size_t used(int device);
+  // Where the memory is that is mapped there, if any device may touch it.
+  std::optional<int> device_of(CUdeviceptr address);
 
  private:
   struct Memory {

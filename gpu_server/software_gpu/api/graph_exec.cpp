@@ -120,11 +120,12 @@ CUresult cuGraphLaunch(CUgraphExec hGraph, CUstream hStream) {
   if (CUresult failed = find_exec(hGraph, &exec)) return failed;
   std::shared_ptr<Stream> stream;
   if (CUresult failed = find_stream(hStream, &stream)) return failed;
+  GraphMemory::Pointers held;
   if (!capturing(*stream)) {
     if (CUresult no = forbid_legacy(*stream)) return no;
-    if (CUresult failed = exec->begin_memory()) return failed;
+    if (CUresult failed = exec->begin_memory(&held)) return failed;
   }
-  return queue(*stream, exec->work(stream->context()), CU_GRAPH_NODE_TYPE_GRAPH);
+  return queue(*stream, exec->work(stream->context(), std::move(held)), CU_GRAPH_NODE_TYPE_GRAPH);
 }
 
 CUresult cuGraphUpload(CUgraphExec hGraph, CUstream hStream) {

@@ -44,13 +44,24 @@ CUresult add(const Place& place, CUgraphNodeType type, Params* params, Maker mak
   return add_node(place, type, std::move(work));
 }
 
+// The attributes of a kernel node are set apart from its parameters, and stay.
+void keep_attributes(const Work& before, Work* work) {
+  if (before.params && before.params->launch && work->params && work->params->launch) {
+    *work = with_attributes(*work, before.params->attributes);
+  }
+}
+
 template <class Params, class Maker>
 CUresult set(CUgraphNode handle, CUgraphNodeType type, Params* params, Maker maker) {
   if (CUresult failed = require_driver()) return failed;
   auto node = driver().graph_nodes.find(handle);
   if (!node) return CUDA_ERROR_INVALID_HANDLE;
   if (params == nullptr || node->type != type) return CUDA_ERROR_INVALID_VALUE;
-  return maker(*params, &node->work);
+  Work work;
+  if (CUresult failed = maker(*params, &work)) return failed;
+  keep_attributes(node->work, &work);
+  node->work = std::move(work);
+  return CUDA_SUCCESS;
 }
 
 template <class Params, class Maker>
@@ -65,13 +76,16 @@ CUresult set_in(CUgraphExec exec_handle, CUgraphNode handle, CUgraphNodeType typ
   if (step.type != type) return CUDA_ERROR_INVALID_VALUE;
   Work work;
   if (CUresult failed = maker(*params, &work)) return failed;
+  keep_attributes(step.work, &work);
   return GraphExec::put(step, std::move(work));
 }
 
-// What a node allocates or decides cannot be changed afterwards.
-bool is_fixed(CUgraphNodeType type) {
-  return type == CU_GRAPH_NODE_TYPE_MEM_ALLOC || type == CU_GRAPH_NODE_TYPE_MEM_FREE ||
-         type == CU_GRAPH_NODE_TYPE_CONDITIONAL;
+// What a node allocates or decides cannot be changed afterwards; nor can a graph move into a node
+// that there is.
+bool is_fixed(const CUgraphNodeParams& params) {
+  return params.type == CU_GRAPH_NODE_TYPE_MEM_ALLOC ||
+         params.type == CU_GRAPH_NODE_TYPE_MEM_FREE ||
+         params.type == CU_GRAPH_NODE_TYPE_CONDITIONAL || is_moving(params);
 }
 
 }  // namespace
@@ -140,8 +154,12 @@ CUresult cuGraphAddNode_v2(CUgraphNode* phGraphNode, CUgraph hGraph,
                            const CUgraphNode* dependencies, const CUgraphEdgeData* edges,
                            size_t numDependencies, CUgraphNodeParams* nodeParams) {
   if (nodeParams == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  return add({phGraphNode, hGraph, dependencies, numDependencies, edges}, nodeParams->type,
-             nodeParams, any_work);
+  if (CUresult failed = add({phGraphNode, hGraph, dependencies, numDependencies, edges},
+                            nodeParams->type, nodeParams, any_work)) {
+    return failed;
+  }
+  if (is_moving(*nodeParams)) take_child(driver().graph_nodes.find(*phGraphNode)->work);
+  return CUDA_SUCCESS;
 }
 
 CUresult cuGraphAddNode(CUgraphNode* phGraphNode, CUgraph hGraph, const CUgraphNode* dependencies,
@@ -163,7 +181,7 @@ CUresult cuGraphHostNodeSetParams(CUgraphNode hNode, const CUDA_HOST_NODE_PARAMS
   return set(hNode, CU_GRAPH_NODE_TYPE_HOST, nodeParams, host_work);
 }
 CUresult cuGraphNodeSetParams(CUgraphNode hNode, CUgraphNodeParams* nodeParams) {
-  if (nodeParams == nullptr || is_fixed(nodeParams->type)) return CUDA_ERROR_INVALID_VALUE;
+  if (nodeParams == nullptr || is_fixed(*nodeParams)) return CUDA_ERROR_INVALID_VALUE;
   return set(hNode, nodeParams->type, nodeParams, any_work);
 }
 
@@ -189,7 +207,7 @@ CUresult cuGraphExecChildGraphNodeSetParams(CUgraphExec hGraphExec, CUgraphNode 
 }
 CUresult cuGraphExecNodeSetParams(CUgraphExec hGraphExec, CUgraphNode hNode,
                                   CUgraphNodeParams* nodeParams) {
-  if (nodeParams == nullptr || is_fixed(nodeParams->type)) return CUDA_ERROR_INVALID_VALUE;
+  if (nodeParams == nullptr || is_fixed(*nodeParams)) return CUDA_ERROR_INVALID_VALUE;
   return set_in(hGraphExec, hNode, nodeParams->type, nodeParams, any_work);
 }
 

@@ -34,22 +34,6 @@ CUresult find_device(CUdevice ordinal, Device** device) {
 
 using Attributes = std::map<int, CUlaunchAttributeValue>;
 
-// The node's work made anew with these attributes.
-void apply(GraphNode& node, Attributes attributes) {
-  LaunchPlan plan = *node.work.params->launch;
-  auto cooperative = attributes.find(CU_LAUNCH_ATTRIBUTE_COOPERATIVE);
-  plan.cooperative = cooperative != attributes.end() && cooperative->second.cooperative != 0;
-  Work work = captured_work(std::move(plan));
-  auto params = std::make_shared<NodeParams>(*work.params);
-  params->attributes = std::move(attributes);
-  const auto& before = node.work.params->told.kernel;
-  params->told.kernel.func = before.func;
-  params->told.kernel.kern = before.kern;
-  params->told.kernel.kernelParams = params->arguments.data();
-  work.params = std::move(params);
-  node.work = std::move(work);
-}
-
 }  // namespace
 }  // namespace farcall::softgpu
 
@@ -130,7 +114,7 @@ CUresult cuGraphKernelNodeSetAttribute(CUgraphNode hNode, CUkernelNodeAttrID att
   if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
   Attributes attributes = node->work.params->attributes;
   attributes[static_cast<int>(attr)] = *value;
-  apply(*node, std::move(attributes));
+  node->work = with_attributes(node->work, std::move(attributes));
   return CUDA_SUCCESS;
 }
 
@@ -149,7 +133,7 @@ CUresult cuGraphKernelNodeCopyAttributes(CUgraphNode dst, CUgraphNode src) {
   std::shared_ptr<GraphNode> to, from;
   if (CUresult failed = find_node(dst, CU_GRAPH_NODE_TYPE_KERNEL, &to)) return failed;
   if (CUresult failed = find_node(src, CU_GRAPH_NODE_TYPE_KERNEL, &from)) return failed;
-  apply(*to, from->work.params->attributes);
+  to->work = with_attributes(to->work, from->work.params->attributes);
   return CUDA_SUCCESS;
 }
 
@@ -165,7 +149,9 @@ CUresult cuGraphConditionalHandleCreate(CUgraphConditionalHandle* pHandle_out, C
     return CUDA_ERROR_INVALID_VALUE;
   }
   *pHandle_out = new_graph_condition();
-  graph->conditions.push_back({*pHandle_out, defaultLaunchValue, flags != 0});
+  std::shared_ptr<void> last(nullptr,
+                             [handle = *pHandle_out](void*) { end_graph_condition(handle); });
+  graph->conditions.push_back({*pHandle_out, defaultLaunchValue, flags != 0, std::move(last)});
   return CUDA_SUCCESS;
 }
 

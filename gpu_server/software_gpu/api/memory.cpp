@@ -34,8 +34,7 @@ CUresult cuMemGetInfo_v2(size_t* free, size_t* total) {
   if (CUresult failed = require_context(&context)) return failed;
   if (free == nullptr || total == nullptr) return CUDA_ERROR_INVALID_VALUE;
   const Memory& memory = context->device().memory();
-  const std::size_t used =
-      memory.used() + driver().virtual_memory.used(context->device().ordinal());
+  const std::size_t used = memory.used();
   *free = memory.limit() - std::min(memory.limit(), used);
   *total = memory.limit();
   return CUDA_SUCCESS;

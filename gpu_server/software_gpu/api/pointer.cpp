@@ -21,7 +21,8 @@ bool look_up(std::uint64_t address, Known* known) {
   }
   for (int i = 0; i < driver().device_count(); ++i) {
     Device* device = driver().device(i);
-    if (auto range = device->memory().find(address)) {
+    if (auto range = device->memory().find_own(address)) {
+      if (auto home = driver().virtual_memory.device_of(address)) device = driver().device(*home);
       known->allocation.base = range->base;
       known->allocation.bytes = range->bytes;
       known->allocation.context = &device->primary();

@@ -19,6 +19,7 @@ CUresult find_pool(CUmemoryPool handle, std::shared_ptr<Pool>* pool) {
 
 CUresult allocate_from(const std::shared_ptr<Pool>& pool, Stream& stream, std::size_t bytes,
                        CUdeviceptr* address) {
+  if (address == nullptr) return CUDA_ERROR_INVALID_VALUE;
   if (capturing(stream)) {
     CUDA_MEM_ALLOC_NODE_PARAMS params{};
     params.poolProps.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
@@ -86,7 +87,13 @@ CUresult cuMemFreeAsync(CUdeviceptr dptr, CUstream hStream) {
   if (CUresult no = forbid_legacy(*stream)) return no;
   if (dptr == 0) return CUDA_SUCCESS;
   if (GraphMemory::is_known(dptr)) {
-    return GraphMemory::end(dptr) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    auto ended = GraphMemory::end(dptr);
+    if (!ended) return CUDA_ERROR_INVALID_VALUE;
+    Work work;
+    work.run = [held = std::move(ended)] {};  // until its turn
+    work.even_if_broken = true;
+    stream->context().submit(*stream, std::move(work));
+    return CUDA_SUCCESS;
   }
   auto known = driver().addresses.find(dptr);
   const bool ours = known && known->base == dptr &&

@@ -51,11 +51,6 @@ CheckOptions CheckOptions::parse(const char* text) {
   return options;
 }
 
-bool CheckOptions::understands(std::string_view text) {
-  CheckOptions unused;
-  return each_word(text, [&](std::string_view word) { return add_word(word, unused); });
-}
-
 bool Checker::is_new(Mistake mistake, const void* instruction) {
   auto book = book_.lock();
   if (++book->seen[{instruction, mistake}] > 1) {

@@ -36,8 +36,6 @@ struct CheckOptions {
   // "1": memory, init and race; or words with commas: "memory,leak". Nothing for null, "0" and
   // words that nobody knows.
   static CheckOptions parse(const char* text);
-  // Whether each of the words is known.
-  static bool understands(std::string_view text);
 };
 
 // A problem as it is told, first line first.

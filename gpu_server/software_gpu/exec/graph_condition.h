@@ -12,6 +12,7 @@
 namespace farcall::softgpu {
 
 std::uint64_t new_graph_condition();
+void end_graph_condition(std::uint64_t handle);
 // A value for a handle that does not exist changes nothing.
 void set_graph_condition(std::uint64_t handle, std::uint32_t value);
 std::uint32_t graph_condition(std::uint64_t handle);

@@ -192,7 +192,7 @@ void Memory::give_back(Books& books, Range pages) {
   books.free[pages.base] = pages.bytes;
 }
 
-Status Memory::map_host(void* base, std::size_t bytes) {
+Status Memory::map(void* base, std::size_t bytes, bool for_this_device) {
   const std::uint64_t start = reinterpret_cast<std::uint64_t>(base);
   auto books = books_.lock();
   const auto next = books->ranges.lower_bound(start);
@@ -203,6 +203,7 @@ Status Memory::map_host(void* base, std::size_t bytes) {
     return Status(Code::kBusy, "host memory overlaps memory the device knows");
   }
   books->ranges[start] = Range{start, bytes};
+  if (for_this_device) books->for_this_device.insert(start);
   return ok();
 }
 
@@ -210,6 +211,7 @@ void Memory::unmap_host(void* base) {
   const std::uint64_t start = reinterpret_cast<std::uint64_t>(base);
   auto books = books_.lock();
   if (books->pages.find(start) == books->pages.end()) books->ranges.erase(start);
+  books->for_this_device.erase(start);
 }
 
 void Memory::allow(const Memory& neighbour) { ++(*allowed_.lock())[&neighbour]; }
@@ -221,23 +223,24 @@ void Memory::deny(const Memory& neighbour) {
 }
 
 std::optional<Memory::Range> Memory::find(std::uint64_t address) const {
-  if (std::optional<Range> own = find_own(address, false)) return own;
+  if (std::optional<Range> own = find_own(address)) return own;
   if (neighbours_.empty()) return std::nullopt;
   auto allowed = allowed_.lock();
   for (const Memory* neighbour : neighbours_) {
-    const bool host_only = !allowed->contains(neighbour);
-    if (std::optional<Range> theirs = neighbour->find_own(address, host_only)) return theirs;
+    const Who who = allowed->contains(neighbour) ? Who::kPeer : Who::kStranger;
+    if (std::optional<Range> theirs = neighbour->find_here(address, who)) return theirs;
   }
   return std::nullopt;
 }
 
-std::optional<Memory::Range> Memory::find_own(std::uint64_t address, bool host_only) const {
+std::optional<Memory::Range> Memory::find_here(std::uint64_t address, Who who) const {
   auto books = books_.lock();
   auto next = books->ranges.upper_bound(address);
   if (next == books->ranges.begin()) return std::nullopt;
   const Range& range = std::prev(next)->second;
   if (address - range.base >= range.bytes) return std::nullopt;
-  if (host_only && books->pages.contains(range.base)) return std::nullopt;
+  if (who == Who::kStranger && books->pages.contains(range.base)) return std::nullopt;
+  if (who != Who::kSelf && books->for_this_device.contains(range.base)) return std::nullopt;
   return range;
 }
 
@@ -252,6 +255,15 @@ bool Memory::contains(std::uint64_t address, std::size_t bytes) const {
     bytes -= here;
   }
 }
+
+bool Memory::claim(std::size_t bytes) {
+  auto books = books_.lock();
+  if (bytes > limit_ - books->used) return false;
+  books->used += bytes;
+  return true;
+}
+
+void Memory::unclaim(std::size_t bytes) { books_.lock()->used -= bytes; }
 
 std::size_t Memory::used() const { return books_.lock()->used; }
 

@@ -49,14 +49,25 @@ class Memory {
   // Host memory that kernels may touch as well, at its own address (pinned, registered). It stays
   // the caller's, who must unmap it here before it goes away. It does not count as used.
   // Errors: kBusy when it overlaps a known range.
-  Status map_host(void* base, std::size_t bytes);
+  Status map_host(void* base, std::size_t bytes) { return map(base, bytes, false); }
+  // The same of memory that no neighbour's kernels reach by this mapping, whatever they may.
+  Status map_for_this_device(void* base, std::size_t bytes) { return map(base, bytes, true); }
   void unmap_host(void* base);
 
-  // The allocation or mapped host range that holds `address`.
+  // The allocation or mapped range that holds `address`; find() also looks at what this device may
+  // touch of its neighbours.
   std::optional<Range> find(std::uint64_t address) const;
+  std::optional<Range> find_own(std::uint64_t address) const {
+    return find_here(address, Who::kSelf);
+  }
   bool contains(std::uint64_t address, std::size_t bytes) const;
 
-  std::size_t used() const;  // bytes handed out, in whole pages
+  // Counts bytes as used that live elsewhere (files that are mapped), so that all of it together is
+  // no more than the limit. False: there is not so much left.
+  bool claim(std::size_t bytes);
+  void unclaim(std::size_t bytes);
+
+  std::size_t used() const;  // bytes handed out, in whole pages, and claimed
   std::size_t limit() const { return limit_; }
 
   // The memories of the driver's other devices, told once before any launch.
@@ -97,6 +108,7 @@ class Memory {
   struct Books {
     std::map<std::uint64_t, Range> ranges;        // by base; what kernels may touch
     std::map<std::uint64_t, Range> pages;         // by base of an allocation: its whole pages
+    std::set<std::uint64_t> for_this_device;      // bases of ranges that are mapped so
     std::map<std::uint64_t, std::uint64_t> free;  // by base: bytes; inside the reservation
     std::vector<Doomed> doomed;
     std::vector<Spot> ready;  // open: for the next allocation of that size
@@ -105,7 +117,9 @@ class Memory {
     std::size_t used = 0;
   };
   Memory(std::uint64_t base, std::size_t reserved, std::size_t limit);
-  std::optional<Range> find_own(std::uint64_t address, bool host_only) const;
+  enum class Who { kSelf, kPeer, kStranger };  // who asks
+  std::optional<Range> find_here(std::uint64_t address, Who who) const;
+  Status map(void* base, std::size_t bytes, bool for_this_device);
   static void bury(Books& books);
   static std::optional<Spot> take_kept(Books& books, std::uint64_t pages, std::uint64_t step);
   static std::optional<Spot> take_free(Books& books, std::uint64_t pages, std::uint64_t step);

@@ -32,7 +32,7 @@ Watch::~Watch() {
 
 void Watch::add_reservation(std::uint64_t base, std::uint64_t bytes) {
   auto book = book_.lock();
-  book->held_back_max += bytes / 2;
+  book->held_back[base].bytes_max = bytes / 2;
   const std::size_t number = reservations_.load();
   if (number == kReservationsMax) return;
   void* room = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
@@ -47,16 +47,12 @@ void Watch::add_reservation(std::uint64_t base, std::uint64_t bytes) {
 
 void Watch::drop_reservation(std::uint64_t base) {
   auto book = book_.lock();
+  book->held_back.erase(base);
   for (Marks& marks : marks_) {
     if (marks.base != base || marks.first == nullptr) continue;
-    book->held_back_max -= marks.bytes / 2;
     const auto within = [&](const Range& range) { return range.base - base < marks.bytes; };
     std::erase_if(book->allocated, [&](const auto& entry) { return within(entry.second); });
     std::erase_if(book->freed, within);
-    for (const Range& held : book->held_back) {
-      if (within(held)) book->held_back_bytes -= held.bytes;
-    }
-    std::erase_if(book->held_back, within);
     marks.base = std::uint64_t{1} << 63;  // no address is near; its room stays until the end
   }
 }
@@ -91,12 +87,15 @@ void Watch::note_written(std::uint64_t address, std::uint64_t bytes) {
 std::vector<Watch::Range> Watch::hold_back(std::uint64_t base, std::uint64_t bytes) {
   std::vector<Range> long_enough;
   auto book = book_.lock();
-  book->held_back.push_back({base, bytes});
-  book->held_back_bytes += bytes;
-  while (book->held_back_bytes > book->held_back_max && !book->held_back.empty()) {
-    long_enough.push_back(book->held_back.front());
-    book->held_back_bytes -= book->held_back.front().bytes;
-    book->held_back.pop_front();
+  const auto after = book->held_back.upper_bound(base);
+  if (after == book->held_back.begin()) return {{base, bytes}};
+  Held& held = std::prev(after)->second;
+  held.ranges.push_back({base, bytes});
+  held.bytes += bytes;
+  while (held.bytes > held.bytes_max) {
+    long_enough.push_back(held.ranges.front());
+    held.bytes -= held.ranges.front().bytes;
+    held.ranges.pop_front();
   }
   return long_enough;
 }

@@ -48,7 +48,7 @@ class Watch {
   // The marks of these bytes, one each, or null outside.
   std::uint8_t* marks(std::uint64_t address, std::uint64_t bytes) const;
 
-  // Takes freed pages, and gives those back that were held long enough.
+  // Takes freed pages of a reservation, and gives those of it back that were held long enough.
   std::vector<Range> hold_back(std::uint64_t base, std::uint64_t bytes);
 
   // The allocations that begin last before an address and first behind it, and the freed one
@@ -65,11 +65,14 @@ class Watch {
     std::uint64_t bytes = 0;  // 0: this place is free
     std::uint8_t* first = nullptr;
   };
+  struct Held {
+    std::deque<Range> ranges;
+    std::uint64_t bytes = 0, bytes_max = 0;
+  };
   struct Book {
     std::map<std::uint64_t, Range> allocated;
     std::deque<Range> freed;
-    std::deque<Range> held_back;
-    std::uint64_t held_back_bytes = 0, held_back_max = 0;
+    std::map<std::uint64_t, Held> held_back;  // by base of a reservation
   };
   std::array<Marks, kReservationsMax> marks_;
   std::atomic<std::size_t> reservations_{0};

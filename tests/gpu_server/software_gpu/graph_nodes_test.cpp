@@ -203,6 +203,99 @@ TEST_CASE("a user object ends with the last graph that holds it") {
   CHECK(cuUserObjectRetain(object, 1) == CUDA_ERROR_INVALID_VALUE);
 }
 
+TEST_CASE("the child of a clone is the clone's own") {
+  DriverSession session;
+  OneGraph parent, child;
+  child.empty();
+  CUgraphNode node = nullptr, twin = nullptr;
+  REQUIRE(cuGraphAddChildGraphNode(&node, parent.graph, nullptr, 0, child.graph) == CUDA_SUCCESS);
+  CUgraph clone = nullptr, inner = nullptr, cloned_inner = nullptr;
+  REQUIRE(cuGraphClone(&clone, parent.graph) == CUDA_SUCCESS);
+  CHECK(cuGraphNodeFindInClone(&twin, node, clone) == CUDA_SUCCESS);
+  CHECK(cuGraphChildGraphNodeGetGraph(node, &inner) == CUDA_SUCCESS);
+  CHECK(cuGraphChildGraphNodeGetGraph(twin, &cloned_inner) == CUDA_SUCCESS);
+  CHECK(inner != cloned_inner);
+  CHECK(cuGraphDestroyNode(node) == CUDA_SUCCESS);
+  std::size_t count = 0;
+  CHECK(cuGraphGetNodes(inner, nullptr, &count) == CUDA_ERROR_INVALID_HANDLE);
+  CHECK(cuGraphGetNodes(cloned_inner, nullptr, &count) == CUDA_SUCCESS);
+  CHECK(count == 1);
+  CHECK(cuGraphDestroy(clone) == CUDA_SUCCESS);
+}
+
+TEST_CASE("a child that moves into its parent keeps its handle as long as the parent") {
+  DriverSession session;
+  CUgraph child = nullptr, told = nullptr;
+  REQUIRE(cuGraphCreate(&child, 0) == CUDA_SUCCESS);
+  std::size_t count = 0;
+  {
+    OneGraph parent, stranger;
+    CUgraphNode foreign = stranger.empty(), node = nullptr;
+    CUgraphNodeParams params{};
+    params.type = CU_GRAPH_NODE_TYPE_GRAPH;
+    params.graph.graph = child;
+    params.graph.ownership = CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE;
+    CHECK(cuGraphAddNode_v2(&node, parent.graph, &foreign, nullptr, 1, &params) ==
+          CUDA_ERROR_INVALID_VALUE);
+    CHECK(cuGraphGetNodes(child, nullptr, &count) == CUDA_SUCCESS);
+    REQUIRE(cuGraphAddNode_v2(&node, parent.graph, nullptr, nullptr, 0, &params) == CUDA_SUCCESS);
+    CHECK(cuGraphGetNodes(child, nullptr, &count) == CUDA_SUCCESS);
+    CHECK(cuGraphChildGraphNodeGetGraph(node, &told) == CUDA_SUCCESS);
+    CHECK(told == child);
+  }
+  CHECK(cuGraphGetNodes(child, nullptr, &count) == CUDA_ERROR_INVALID_HANDLE);
+}
+
+TEST_CASE("new parameters of a kernel node leave its attributes as they were") {
+  DriverSession session;
+  CUfunction add = session.function(kAddPtx, "add");
+  CUdeviceptr a = session.allocate(4);
+  unsigned n = 1;
+  void* arguments[] = {&a, &a, &a, &n};
+  OneGraph one;
+  CUDA_KERNEL_NODE_PARAMS params{};
+  params.func = add;
+  params.gridDimX = params.gridDimY = params.gridDimZ = 1;
+  params.blockDimX = params.blockDimY = params.blockDimZ = 1;
+  params.kernelParams = arguments;
+  CUgraphNode node = nullptr;
+  REQUIRE(cuGraphAddKernelNode_v2(&node, one.graph, nullptr, 0, &params) == CUDA_SUCCESS);
+  CUkernelNodeAttrValue value{}, got{};
+  value.cooperative = 1;
+  CHECK(cuGraphKernelNodeSetAttribute(node, CU_LAUNCH_ATTRIBUTE_COOPERATIVE, &value) ==
+        CUDA_SUCCESS);
+  params.blockDimX = 2;
+  CHECK(cuGraphKernelNodeSetParams_v2(node, &params) == CUDA_SUCCESS);
+  CHECK(cuGraphKernelNodeGetAttribute(node, CU_LAUNCH_ATTRIBUTE_COOPERATIVE, &got) == CUDA_SUCCESS);
+  CHECK(got.cooperative == 1);
+  CHECK(cuGraphKernelNodeGetParams_v2(node, &params) == CUDA_SUCCESS);
+  CHECK(params.blockDimX == 2);
+}
+
+TEST_CASE("a condition ends with the last of its graph and what was instantiated from it") {
+  DriverSession session;
+  CUgraphNodeParams params{};
+  params.type = CU_GRAPH_NODE_TYPE_CONDITIONAL;
+  params.conditional.type = CU_GRAPH_COND_TYPE_IF;
+  params.conditional.size = 1;
+  params.conditional.ctx = session.context();
+  CUgraphExec exec = nullptr;
+  const auto still_known = [&params] {
+    OneGraph other;
+    CUgraphNode node = nullptr;
+    return cuGraphAddNode_v2(&node, other.graph, nullptr, nullptr, 0, &params) == CUDA_SUCCESS;
+  };
+  {
+    OneGraph one;
+    REQUIRE(cuGraphConditionalHandleCreate(&params.conditional.handle, one.graph, session.context(),
+                                           0, 0) == CUDA_SUCCESS);
+    exec = one.make();
+  }
+  CHECK(still_known());
+  CHECK(cuGraphExecDestroy(exec) == CUDA_SUCCESS);
+  CHECK_FALSE(still_known());
+}
+
 TEST_CASE("operations on memory are nodes too") {
   DriverSession session;
   OneGraph one;

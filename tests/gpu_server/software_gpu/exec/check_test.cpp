@@ -318,5 +318,25 @@ TEST_CASE("the source line of a PTX line is the last .loc of its function") {
   CHECK(source_of(text, 1) == "");
 }
 
+TEST_CASE("each device gets back the freed memory that was held back of it, and in time") {
+  const Checked checked("1");
+  constexpr std::size_t kLimit = std::size_t{64} << 20, kPiece = std::size_t{1} << 20;
+  auto first = Memory::create(kLimit), second = Memory::create(kLimit);
+  REQUIRE(first.ok());
+  REQUIRE(second.ok());
+  std::uint64_t lowest[2] = {};
+  for (int round = 0; round < 600; ++round) {
+    Memory* const memories[] = {first.value().get(), second.value().get()};
+    for (int device : {0, 1}) {
+      if (device == 1 && round % 2 == 0) continue;
+      auto address = memories[device]->allocate(kPiece);
+      REQUIRE(address.ok());
+      if (lowest[device] == 0) lowest[device] = address.value();
+      REQUIRE(address.value() - lowest[device] < 4 * kLimit);
+      REQUIRE(memories[device]->release(address.value()).ok());
+    }
+  }
+}
+
 }  // namespace
 }  // namespace farcall::softgpu::test
