@@ -159,16 +159,18 @@ TEST_CASE("a bulk copy ends a phase when its bytes are there, to one block or se
 TEST_CASE("phases wait for arrivals and bytes, in whatever order they come") {
   Run run;
   const Fault fault =
-      run(" mbarrier.init.b64 [bar], 2; setp.ne.u32 %p1, %r5, 0; @%p1 exit;\n"
-          " mbarrier.arrive.b64 %rd5, [bar]; mbarrier.complete_tx.shared::cta.b64 [bar], 16;\n"
-          " mbarrier.arrive.b64 %rd6, [bar]; mbarrier.pending_count.b64 %r9, %rd6;\n"
-          " mbarrier.test_wait.b64 %p2, [bar], %rd5; selp.u32 %r10, 1, 0, %p2;\n"
+      run(" mbarrier.init.shared::cta.b64 [bar], 2; setp.ne.u32 %p1, %r5, 0; @%p1 exit;\n"
+          " mbarrier.arrive.shared::cta.b64 %rd5, [bar]; mbarrier.complete_tx.shared::cta.b64 "
+          "[bar], 16;\n"
+          " mbarrier.arrive.shared::cta.b64 %rd6, [bar]; mbarrier.pending_count.b64 %r9, %rd6;\n"
+          " mbarrier.test_wait.shared::cta.b64 %p2, [bar], %rd5; selp.u32 %r10, 1, 0, %p2;\n"
           " mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [bar], 16;\n"
-          " mbarrier.test_wait.b64 %p2, [bar], %rd5; selp.u32 %r11, 1, 0, %p2;\n"
-          " mbarrier.arrive_drop.b64 %rd7, [bar]; mbarrier.arrive.b64 %rd8, [bar];\n"
-          " mbarrier.test_wait.b64 %p2, [bar], %rd7; selp.u32 %r12, 1, 0, %p2;\n"
-          " mbarrier.arrive.b64 %rd9, [bar];\n"
-          " mbarrier.test_wait.b64 %p2, [bar], %rd9; selp.u32 %r13, 1, 0, %p2;\n"
+          " mbarrier.test_wait.shared::cta.b64 %p2, [bar], %rd5; selp.u32 %r11, 1, 0, %p2;\n"
+          " mbarrier.arrive_drop.shared::cta.b64 %rd7, [bar]; mbarrier.arrive.shared::cta.b64 "
+          "%rd8, [bar];\n"
+          " mbarrier.test_wait.shared::cta.b64 %p2, [bar], %rd7; selp.u32 %r12, 1, 0, %p2;\n"
+          " mbarrier.arrive.shared::cta.b64 %rd9, [bar];\n"
+          " mbarrier.test_wait.shared::cta.b64 %p2, [bar], %rd9; selp.u32 %r13, 1, 0, %p2;\n"
           " st.global.v4.u32 [%rd2], {%r9, %r10, %r11, %r12}; st.global.u32 [%rd2+16], %r13;",
           1, 1);
   REQUIRE_MESSAGE(fault.kind == FaultKind::kNone, fault.text);
