@@ -1,12 +1,11 @@
 #include "client_shim/client.h"
 
-#include "client_shim/graph_copies.h"
-#include "client_shim/graph_kept.h"
-
 #include <pthread.h>
 
 #include <atomic>
 
+#include "client_shim/graph_copies.h"
+#include "client_shim/graph_kept.h"
 #include "client_shim/kept_reply.h"
 #include "client_shim/process.h"
 #include "client_shim/staged.h"
@@ -21,8 +20,6 @@ namespace {
 
 // Sessions of this process and its ancestors: a thread's state belongs to one of them.
 std::atomic<std::uint64_t> g_generations{0};
-// The last of those that were finished because the program ends.
-std::atomic<std::uint64_t> g_finished{0};
 
 constexpr auto kStatusOf = [](Reply& reply) { return reply.status; };
 
@@ -106,8 +103,7 @@ Result<std::unique_ptr<Client>> Client::open(std::unique_ptr<link::Session> sess
       new Client(std::move(session), std::move(settings), clock, std::move(seat)));
   CUresult opened = client->fetch_snapshot();
   if (opened != CUDA_SUCCESS) {
-    Status closed = client->session_->closed();
-    if (!closed.ok()) return closed;
+    if (Status closed = client->session_->closed(); !closed.ok()) return closed;
     return Status::driver("the server's driver did not start", opened);
   }
   api::set_device_numbers(to_server, to_program);
@@ -175,13 +171,6 @@ CUresult Client::require_context() {
   if (thread.in_host_function) return CUDA_ERROR_NOT_PERMITTED;
   if (thread.current() == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
   return contexts_.fault(thread.current());
-}
-
-CUresult Client::failed(const Status& why) const {
-  // Too long a request is the caller's; anything else means the link has gone.
-  if (why.code() == Code::kOverQuota) return CUDA_ERROR_NOT_SUPPORTED;
-  return generation_ <= g_finished.load(std::memory_order_relaxed) ? CUDA_ERROR_DEINITIALIZED
-                                                                   : kLinkLost;
 }
 
 Result<wire::FrameHeader> Client::begin(const api::RowInfo& row, ThreadState& thread,
@@ -383,25 +372,6 @@ CUresult Client::post_payload(const api::RowInfo& row, Encode encode,
   thread.last_call = posted.value();
   thread.has_posts = true;
   return CUDA_SUCCESS;
-}
-
-void Client::finish() {
-  g_finished.store(generation_, std::memory_order_relaxed);
-  host_functions_.stop();
-  if (stats_.is_enabled()) {
-    Stats::About about;
-    about.server = settings_.server;
-    about.device = all_devices_.devices.empty() ? "" : all_devices_.devices[0].name;
-    about.link = session_->describe();
-    about.failed_earlier = origins_.counts();
-    about.seconds = static_cast<double>(clock_.now_ns() - opened_ns_) * 1e-9;
-    const std::string report = stats_.report(about, session_->stats());
-    trace_.finish(report);
-    Status written =
-        settings_.stats_file.empty() ? ok() : write_report(settings_.stats_file, report);
-    if (!written.ok()) FARCALL_LOG_WARN("no figures: %s", written.to_string().c_str());
-  }
-  session_->close(Status(Code::kClosed, "the program ends"));
 }
 
 }  // namespace farcall::shim

@@ -147,10 +147,8 @@ void GraphCopies::destroyed(CUgraph graph) {
 
 CUgraph GraphCopies::graph_of(CUgraphNode node) {
   auto state = state_.lock();
-  for (const auto& [graph, items] : state->graphs) {
-    for (const Item& item : items) {
-      if (item.node == node && node != nullptr) return graph;
-    }
+  for (auto& [graph, items] : state->graphs) {
+    if (find_in(items, node) != nullptr) return graph;
   }
   return nullptr;
 }

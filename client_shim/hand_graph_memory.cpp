@@ -1,5 +1,7 @@
 // Memory and conditional nodes of graphs: what they give back lives as long as they do.
+#include <span>
 #include "client_shim/behind.h"
+
 #include "client_shim/entry.h"
 #include "client_shim/graph_copies.h"
 #include "client_shim/graph_kept.h"
@@ -50,12 +52,10 @@ FARCALL_EXPORT cuGraphAddMemAllocNode(CUgraphNode* node, CUgraph graph,
       return CUDA_SUCCESS;
     };
     CUresult added = client.ask(row::cuGraphAddMemAllocNode::info(), encode, take);
-    if (added == CUDA_SUCCESS) client.remember_graph_memory(params->dptr, params->bytesize);
-    if (added == CUDA_SUCCESS && params->accessDescCount > 0) {
-      client.graph_kept()
-          .node(*node, graph)
-          .access.assign(params->accessDescs, params->accessDescs + params->accessDescCount);
-    }
+    if (added != CUDA_SUCCESS) return added;
+    client.remember_graph_memory(params->dptr, params->bytesize);
+    const std::span access(params->accessDescs, params->accessDescCount);
+    client.graph_kept().node(*node, graph).access.assign(access.begin(), access.end());
     return added;
   });
 }

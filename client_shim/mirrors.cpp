@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "client_shim/captures.h"
 #include "client_shim/client.h"
 #include "client_shim/fleet.h"
 #include "client_shim/process.h"
@@ -30,7 +31,7 @@ bool begin(Client& client) {
     fleet->thread().serves = &client;
   }
   const bool has_begun = client.begin_own_thread();
-  client.this_thread().capture_mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+  (void)Captures::exchange_mode(CU_STREAM_CAPTURE_MODE_RELAXED);
   return has_begun;
 }
 

@@ -34,7 +34,7 @@ std::string readable(const std::string& symbol) {
   std::string name = failed == 0 && text != nullptr ? text.get() : symbol;
   // A template's name begins with its return type and may hold brackets of its own.
   if (name.find('<') == std::string::npos) name.resize(std::min(name.find('('), name.size()));
-  if (name.size() > kNameBytesMax) name = name.substr(0, kNameBytesMax) + "...";
+  if (name.size() > kNameBytesMax) name.replace(kNameBytesMax, std::string::npos, "...");
   return name;
 }
 

@@ -32,7 +32,7 @@ void for_each_number(const Folder& folder, const Body& body) {
 
 bool is_page(int folder, const char* descriptor) {
   // What a memfd's link says; " (deleted)" follows.
-  static const std::string kStart = std::string("/memfd:") + shim::kUsageFile;
+  static const std::string kStart = std::string("/memfd:").append(shim::kUsageFile);
   char target[64];
   const ssize_t length = ::readlinkat(folder, descriptor, target, sizeof target);
   return length > 0 &&

@@ -256,6 +256,7 @@ TEST_CASE("a graph that outlives its context takes nobody's memory along") {
   for (CUdeviceptr& block : blocks) block = s.allocate(4);
   cuGraphExecDestroy(exec);
   cuGraphDestroy(s.graph);
+  (void)cuCtxSynchronize();  // of what has ended with the context
   for (CUdeviceptr block : blocks) CUDA_OK(cuMemsetD32_v2(block, 1, 1));
   CUDA_OK(cuCtxSynchronize());
   CUgraph again = nullptr;

@@ -184,20 +184,22 @@ void step_aside(int, siginfo_t*, void*) {
 TEST_CASE("a fault goes through handlers that hand it on, and not in circles") {
   struct sigaction own {
   }, before{};
-  own.sa_sigaction = open_page;
   own.sa_flags = SA_SIGINFO;
-  ::sigaction(SIGSEGV, &own, &before);
+  ::sigaction(SIGSEGV, nullptr, &before);
   for (auto* handler : {chain, step_aside}) {
     WritingDevice device;
     World world(device);
     world.use_device();
     CUdeviceptr address = 0;
+    own.sa_sigaction = open_page;
+    ::sigaction(SIGSEGV, &own, nullptr);
     CUDA_OK(cuMemAllocManaged(&address, 64, CU_MEM_ATTACH_GLOBAL));  // the shim's comes first
     own.sa_sigaction = handler;
     ::sigaction(SIGSEGV, &own, &g_behind);
     CUDA_OK(cuMemAllocManaged(&address, 64, CU_MEM_ATTACH_GLOBAL));  // and first again
     g_page = ::mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    g_opened = g_chained = 0;
+    g_opened = 0;
+    g_chained = 0;
     *static_cast<volatile char*>(g_page) = 1;
     CHECK(g_opened == 1);
     CHECK(g_chained == 1);

@@ -100,10 +100,10 @@ TEST_CASE("a pool lets in the devices it is told to, until it goes") {
   DriverSession session;
   CUmemPoolProps props{};
   props.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
-  props.location = {CU_MEM_LOCATION_TYPE_DEVICE, {0}};
+  props.location = {CU_MEM_LOCATION_TYPE_DEVICE, 0};
   CUmemoryPool pool = nullptr;
   REQUIRE(cuMemPoolCreate(&pool, &props) == CUDA_SUCCESS);
-  CUmemAccessDesc theirs{{CU_MEM_LOCATION_TYPE_DEVICE, {1}}, CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
+  CUmemAccessDesc theirs{{CU_MEM_LOCATION_TYPE_DEVICE, 1}, CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
   const auto access = [&] {
     CUmemAccess_flags flags{};
     CHECK(cuMemPoolGetAccess(&flags, pool, &theirs.location) == CUDA_SUCCESS);
@@ -125,7 +125,7 @@ TEST_CASE("a pool lets in the devices it is told to, until it goes") {
   theirs.flags = CU_MEM_ACCESS_FLAGS_PROT_READ;
   // One that is no device spoils all of it.
   const CUmemAccessDesc both[] = {
-      theirs, {{CU_MEM_LOCATION_TYPE_DEVICE, {9}}, CU_MEM_ACCESS_FLAGS_PROT_READ}};
+      theirs, {{CU_MEM_LOCATION_TYPE_DEVICE, 9}, CU_MEM_ACCESS_FLAGS_PROT_READ}};
   CHECK(cuMemPoolSetAccess(pool, both, 2) == CUDA_ERROR_INVALID_DEVICE);
   CHECK(access() == CU_MEM_ACCESS_FLAGS_PROT_NONE);
   CHECK(cuMemPoolSetAccess(pool, both, 1) == CUDA_SUCCESS);

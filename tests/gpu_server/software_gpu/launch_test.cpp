@@ -107,7 +107,15 @@ TEST_CASE("a CUkernel is accepted where a CUfunction is asked for") {
   Sum sum(session);
   CHECK(launch(reinterpret_cast<CUfunction>(kernel), 4, 32, sum.params) == CUDA_SUCCESS);
   CHECK(sum.result() == std::vector<int>(100, 42));
-  // cudaErrorInvalidConfiguration, which only libcudart's way of launching may see.
+  CHECK(launch(reinterpret_cast<CUfunction>(kernel), 0, 32, sum.params) ==
+        CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuLibraryUnload(library) == CUDA_SUCCESS);
+  // cudaErrorInvalidConfiguration, which only kernels that libcudart loaded in its way may see.
+  CUlibraryOption preserved = CU_LIBRARY_BINARY_IS_PRESERVED;
+  void* yes[] = {nullptr};
+  CHECK(cuLibraryLoadData(&library, kAddPtx, nullptr, nullptr, 0, &preserved, yes, 1) ==
+        CUDA_SUCCESS);
+  CHECK(cuLibraryGetKernel(&kernel, library, "add") == CUDA_SUCCESS);
   CHECK(static_cast<int>(launch(reinterpret_cast<CUfunction>(kernel), 0, 32, sum.params)) == 9);
   CHECK(cuLibraryUnload(library) == CUDA_SUCCESS);
 }

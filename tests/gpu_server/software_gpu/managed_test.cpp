@@ -7,8 +7,8 @@
 namespace farcall::softgpu::tests {
 namespace {
 
-CUmemLocation on_device(int ordinal) { return {CU_MEM_LOCATION_TYPE_DEVICE, {ordinal}}; }
-CUmemLocation on_host() { return {CU_MEM_LOCATION_TYPE_HOST, {0}}; }
+CUmemLocation on_device(int ordinal) { return {CU_MEM_LOCATION_TYPE_DEVICE, ordinal}; }
+CUmemLocation on_host() { return {CU_MEM_LOCATION_TYPE_HOST, 0}; }
 
 CUdeviceptr managed(std::size_t bytes) {
   CUdeviceptr at = 0;

@@ -3,7 +3,6 @@
 
 #include <string>
 
-#include "gpu_server/software_gpu/exec/bounds.h"
 #include "tests/gpu_server/software_gpu/exec/harness.h"
 
 using namespace farcall;
@@ -83,15 +82,6 @@ TEST_CASE("a million registers are a few warps' at most") {
   CHECK((refused.kind == FaultKind::kInvalidLaunch || refused.kind == FaultKind::kNone));
   const auto bound = load(device, module_of("", body + "bar.sync 0;\n" + used + "bar.sync 0;\n"));
   CHECK(run(device, *bound, "k", {1, 1024}, {}).kind == FaultKind::kInvalidLaunch);
-}
-
-TEST_CASE("constants are bounded as registers are") {
-  Device device;
-  std::string body = ".reg .b64 %rd<5>;\n";
-  for (std::size_t i = 0; i < kFrameBytesMax / 256 / 2 + 2; ++i) {
-    body += "mad.lo.u64 %rd1, %rd2, " + number(2 * i) + ", " + number(2 * i + 1) + ";\n";
-  }
-  CHECK(decode(device, body).code() == Code::kOverQuota);
 }
 
 TEST_CASE("a million labels and branches are decoded") {
