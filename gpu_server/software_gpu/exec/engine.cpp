@@ -255,6 +255,35 @@ Fault Engine::run_family(const Launch& launch, unsigned depth) {
   return fault;
 }
 
+namespace {
+
+// Shared and local memory of a block, by the kernel and the launch.
+Fault lay_out(const Launch& launch, LaunchState* state) {
+  const std::uint32_t align = state->kernel->dynamic_align < 16 ? 16 : state->kernel->dynamic_align;
+  state->dynamic_offset = (state->kernel->static_shared_bytes + align - 1) / align * align;
+  std::uint64_t shared = std::uint64_t{state->dynamic_offset} + launch.dynamic_shared_bytes;
+  if (shared > kSharedBytesMax) {
+    return invalid(*launch.kernel, std::to_string(shared) + " bytes of shared memory");
+  }
+  if (state->kernel->uses_reserved_shared) {
+    state->reserved_offset = static_cast<std::uint32_t>((shared + 127) / 128 * 128);
+    shared = state->reserved_offset + kReservedSharedBytes;
+  }
+  state->checker = active_checker();
+  if (state->checker == nullptr) {
+    shared = (shared + kSharedUnitBytes - 1) / kSharedUnitBytes * kSharedUnitBytes;
+  }
+  state->shared_bytes = static_cast<std::uint32_t>(shared);
+  state->dynamic_shared_bytes = launch.dynamic_shared_bytes;
+  state->local_stride = state->kernel->local_bytes;
+  const std::uint64_t bytes = block_bytes(*state);
+  if (bytes > kBlockBytesMax)
+    return invalid(*launch.kernel, std::to_string(bytes) + " bytes in a block");
+  return {};
+}
+
+}  // namespace
+
 Fault Engine::run_grid(const Launch& launch, unsigned depth, std::vector<ChildLaunch>* children) {
   const Kernel& kernel = *launch.kernel;
   Fault refused = check(launch);
@@ -282,25 +311,7 @@ Fault Engine::run_grid(const Launch& launch, unsigned depth, std::vector<ChildLa
     state.cluster_blocks *= state.cluster[k];
   }
   state.clusters = state.blocks / state.cluster_blocks;
-  const std::uint32_t align = body.dynamic_align < 16 ? 16 : body.dynamic_align;
-  state.dynamic_offset = (body.static_shared_bytes + align - 1) / align * align;
-  std::uint64_t shared = std::uint64_t{state.dynamic_offset} + launch.dynamic_shared_bytes;
-  if (shared > kSharedBytesMax) {
-    return invalid(kernel, std::to_string(shared) + " bytes of shared memory");
-  }
-  if (body.uses_reserved_shared) {
-    state.reserved_offset = static_cast<std::uint32_t>((shared + 127) / 128 * 128);
-    shared = state.reserved_offset + kReservedSharedBytes;
-  }
-  state.checker = active_checker();
-  if (state.checker == nullptr) {
-    shared = (shared + kSharedUnitBytes - 1) / kSharedUnitBytes * kSharedUnitBytes;
-  }
-  state.shared_bytes = static_cast<std::uint32_t>(shared);
-  state.dynamic_shared_bytes = launch.dynamic_shared_bytes;
-  state.local_stride = body.local_bytes;
-  const std::uint64_t bytes = block_bytes(state);
-  if (bytes > kBlockBytesMax) return invalid(kernel, std::to_string(bytes) + " bytes in a block");
+  if (Fault no = lay_out(launch, &state); no.kind != FaultKind::kNone) return no;
   state.grid_id = ++state_->launches;
   state.cooperative = launch.cooperative;
   state.alone = is_brief(launch);

@@ -64,6 +64,7 @@ static void never_stops() {
     (void)cuMemFree(more);
     (void)cuCtxSynchronize();
     ++g_calls;
+    g_calls.notify_one();
   }
 }
 
@@ -81,6 +82,6 @@ int main() {
   std::thread([] { thread_local OfThread left; (void)left; }).join();
   use("the program");
   std::thread(never_stops).detach();
-  while (g_calls < 10) std::this_thread::yield();
+  for (int calls = g_calls; calls < 10; calls = g_calls) g_calls.wait(calls);
   return 0;
 }

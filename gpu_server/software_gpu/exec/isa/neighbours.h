@@ -36,7 +36,7 @@ inline void put_eights(Row<u64>* d, const EightOf<u64>::Type* x) {
 
 template <class T>
 struct EightInMemory {
-  typedef T Type __attribute__((vector_size(8 * sizeof(T)), __may_alias__, aligned(sizeof(T))));
+  typedef T Type __attribute__((vector_size(8 * sizeof(T))));
 };
 
 // Element v of eight neighbours that have kCount each, extended.
@@ -44,7 +44,8 @@ template <class T, class D, int kCount>
 FARCALL_KERNEL_MEMORY inline void load_neighbours(u64 at, int v, typename EightOf<D>::Type& to) {
   if constexpr (kCount == 1) {
     using From = typename EightInMemory<T>::Type;
-    const From x = *reinterpret_cast<const From*>(at);
+    From x;
+    __builtin_memcpy(&x, reinterpret_cast<const void*>(at), sizeof x);
     to = __builtin_convertvector(x, typename EightOf<D>::Type);
   } else {
     using M = typename RawAlias<T>::Type;
@@ -57,14 +58,12 @@ FARCALL_KERNEL_MEMORY inline void load_neighbours(u64 at, int v, typename EightO
 
 #if defined(__AVX512F__)
 typedef u32 Sixteen __attribute__((vector_size(64)));
-struct Sixteens {
-  typedef Sixteen Type __attribute__((__may_alias__, aligned(4)));
-};
 
 // Four elements of each of eight neighbours, one row for each element, and back.
 inline void load_fours(u64 at, Eight (&x)[4]) {
-  const auto* from = reinterpret_cast<const Sixteens::Type*>(at);
-  const Sixteen low = from[0], high = from[1];
+  Sixteen low, high;  // lanes' places are aligned to 16 bytes at least, not to 64
+  __builtin_memcpy(&low, reinterpret_cast<const void*>(at), sizeof low);
+  __builtin_memcpy(&high, reinterpret_cast<const void*>(at + sizeof low), sizeof high);
   x[0] = __builtin_shufflevector(low, high, 0, 4, 8, 12, 16, 20, 24, 28);
   x[1] = __builtin_shufflevector(low, high, 1, 5, 9, 13, 17, 21, 25, 29);
   x[2] = __builtin_shufflevector(low, high, 2, 6, 10, 14, 18, 22, 26, 30);
@@ -75,21 +74,23 @@ inline void store_fours(u64 at, const Eight (&x)[4]) {
       __builtin_shufflevector(x[0], x[1], 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const Sixteen odd =
       __builtin_shufflevector(x[2], x[3], 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  auto* to = reinterpret_cast<Sixteens::Type*>(at);
-  to[0] =
+  const Sixteen low =
       __builtin_shufflevector(even, odd, 0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27);
-  to[1] = __builtin_shufflevector(even, odd, 4, 12, 20, 28, 5, 13, 21, 29, 6, 14, 22, 30, 7, 15, 23,
-                                  31);
+  const Sixteen high = __builtin_shufflevector(even, odd, 4, 12, 20, 28, 5, 13, 21, 29, 6, 14, 22,
+                                               30, 7, 15, 23, 31);
+  __builtin_memcpy(reinterpret_cast<void*>(at), &low, sizeof low);
+  __builtin_memcpy(reinterpret_cast<void*>(at + sizeof low), &high, sizeof high);
 }
 
 FARCALL_KERNEL_MEMORY inline void load_all_fours(const Ins* i, std::byte* r, const Eights& found) {
   Eight x[4][4];
   for (int q = 0; q < 4; ++q) load_fours(found.at[q], x[q]);
   for (int v = 0; v < 4; ++v) {
-    auto* d = reinterpret_cast<Sixteens::Type*>(r + element_row(i, v));
+    std::byte* const d = r + element_row(i, v);
     for (int q = 0; q < 4; q += 2) {
-      d[q / 2] = __builtin_shufflevector(x[q][v], x[q + 1][v], 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
-                                         12, 13, 14, 15);
+      const Sixteen both = __builtin_shufflevector(x[q][v], x[q + 1][v], 0, 1, 2, 3, 4, 5, 6, 7, 8,
+                                                   9, 10, 11, 12, 13, 14, 15);
+      __builtin_memcpy(d + 32 * q, &both, sizeof both);
     }
   }
 }

@@ -239,6 +239,21 @@ TEST_CASE("atomics on vectors change each element, and tell what was there") {
   CHECK(crooked.kind == FaultKind::kMisaligned);
 }
 
+TEST_CASE("four words of a lane are moved from and to places that are aligned to 16 bytes only") {
+  Device device;
+  u32* in = device.array<u32>(256);
+  u32* out = device.array<u32>(256);
+  for (u32 n = 0; n < 256; ++n) in[n] = n;
+  // The second block finds the ranges known, so that its lanes are moved by eights.
+  const char* const body =
+      " mul.wide.u32 %rd3, %r1, 16; add.s64 %rd4, %rd1, %rd3; add.s64 %rd5, %rd2, %rd3;\n"
+      " ld.global.v4.u32 {%r4, %r5, %r6, %r7}, [%rd4+16];\n"
+      " st.global.v4.u32 [%rd5+16], {%r4, %r5, %r6, %r7};";
+  const Fault fault = run_body(device, body, in, out, {4, 32});
+  REQUIRE_MESSAGE(fault.kind == FaultKind::kNone, fault.text);
+  for (u32 n = 4; n < 132; ++n) CHECK(out[n] == n);
+}
+
 TEST_CASE("shared memory comes in units of 128 bytes") {
   Device device;
   u32* out = device.array<u32>(32);
