@@ -71,11 +71,13 @@ CUresult list_nodes(api::hand::GraphListKind kind, CUgraphNode node, CUgraphNode
 // More edges than a message holds go in several.
 template <class Send>
 CUresult in_pieces(std::size_t count, const Send& send) {
+  // A count may be any number: further than this nobody's list is read.
+  if (count > limits::kGraphListItemsMax) return CUDA_ERROR_NOT_SUPPORTED;
   CUresult sent = CUDA_SUCCESS;
   std::size_t at = 0;
   do {
     const std::size_t piece = std::min(count - at, limits::kGraphPageItems);
-    sent = send(at, count > INT64_MAX ? count : piece);
+    sent = send(at, piece);
     at += piece;
   } while (sent == CUDA_SUCCESS && at < count);
   return sent;

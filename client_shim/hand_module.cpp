@@ -36,10 +36,11 @@ struct LibraryArguments {
   unsigned count;
 };
 
-// That the image stays where it is: not so for one that is read from a file.
+// That the image stays where it is: not so for one that is read from a file. No list needs more
+// entries than there are options; a count may be any number.
 bool says_preserved(const CUlibraryOption* options, unsigned count) {
-  return options != nullptr &&
-         std::find(options, options + count, CU_LIBRARY_BINARY_IS_PRESERVED) != options + count;
+  const auto* const end = options + std::min<unsigned>(count, CU_LIBRARY_NUM_OPTIONS);
+  return options != nullptr && std::find(options, end, CU_LIBRARY_BINARY_IS_PRESERVED) != end;
 }
 
 CUresult load_library(Client& client, CUlibrary* library, const void* image,

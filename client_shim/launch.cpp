@@ -62,6 +62,15 @@ bool is_cooperative(const LaunchRequest& request) {
   return false;
 }
 
+// What the grid says of its clusters; whether the device has room for one, only its driver can
+// tell.
+bool are_clusters_whole(const CUlaunchConfig& config, const CUlaunchAttribute& attribute) {
+  if (attribute.id != CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) return true;
+  const auto& size = attribute.value.clusterDim;
+  return size.x != 0 && size.y != 0 && size.z != 0 && config.gridDimX % size.x == 0 &&
+         config.gridDimY % size.y == 0 && config.gridDimZ % size.z == 0;
+}
+
 CUresult check_attributes(const CUlaunchConfig& config) {
   if (config.numAttrs == 0) return CUDA_SUCCESS;
   if (config.attrs == nullptr) return CUDA_ERROR_INVALID_VALUE;
@@ -69,6 +78,7 @@ CUresult check_attributes(const CUlaunchConfig& config) {
   for (unsigned i = 0; i < config.numAttrs; ++i) {
     CUresult bad = api::check_attribute(config.attrs[i]);
     if (bad != CUDA_SUCCESS) return bad;
+    if (!are_clusters_whole(config, config.attrs[i])) return CUDA_ERROR_INVALID_CLUSTER_SIZE;
   }
   return CUDA_SUCCESS;
 }

@@ -88,21 +88,6 @@ TEST_CASE("an answer may go to memory that the device has") {
   CHECK(notes->ms >= 0);
 }
 
-TEST_CASE("a copy that is under way when what is beside its end is read is seen afterwards") {
-  Session s;
-  CUdeviceptr words = 0;
-  CUDA_OK(cuMemAlloc_v2(&words, 8));
-  CUDA_OK(cuMemsetD32_v2(words, 5, 2));
-  Mapped mapped(2);
-  for (int i : {0, 1}) mapped.host[i] = 1;
-  StreamGate gate(s.stream);
-  CUDA_OK(cuMemcpyDtoHAsync_v2(const_cast<unsigned*>(mapped.host + 1), words, 4, s.stream));
-  CHECK(mapped.host[0] == 1);
-  gate.open();
-  CUDA_OK(cuStreamSynchronize(s.stream));
-  CHECK(mapped.host[1] == 5);
-}
-
 TEST_CASE("a wait of one context does not make certain what another one does") {
   Session s;
   CUcontext first = nullptr, second = nullptr;

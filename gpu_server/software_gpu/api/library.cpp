@@ -20,10 +20,14 @@ int library_sm() {
   return config.cc_major * 10 + config.cc_minor;
 }
 
-// Of its own code the CUDA runtime says that it stays where it is.
+// Of its own code the CUDA runtime says that it stays where it is. No list needs more entries than
+// there are options; a count may be any number.
 bool is_runtimes(const CUlibraryOption* options, unsigned count) {
-  return options != nullptr &&
-         std::find(options, options + count, CU_LIBRARY_BINARY_IS_PRESERVED) != options + count;
+  const unsigned looked_at = std::min<unsigned>(count, CU_LIBRARY_NUM_OPTIONS);
+  for (unsigned i = 0; options != nullptr && i < looked_at; ++i) {
+    if (options[i] == CU_LIBRARY_BINARY_IS_PRESERVED) return true;
+  }
+  return false;
 }
 
 CUresult find_library(CUlibrary handle, std::shared_ptr<Library>* library) {

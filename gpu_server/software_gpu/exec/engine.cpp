@@ -37,12 +37,14 @@ void wait_for_others(LaunchState& launch) {
   launch.block_ended.wait_for(held, kMoment);
 }
 
-// Registers, local and shared memory: what the host's memory pays for each block under way.
-std::uint64_t block_bytes(const LaunchState& state) {
+// Registers, local and shared memory: what the host's memory pays for each cluster under way, whose
+// blocks run together. Mostly a cluster is one block.
+std::uint64_t cluster_bytes(const LaunchState& state) {
   const detail::KernelBody& body = *state.kernel;
   const std::uint64_t warps = body.warps_independent ? 1 : state.warps;
   const std::uint64_t local = std::uint64_t{body.local_bytes} * kLanes;
-  return warps * (body.functions[0]->frame_bytes + local) + state.shared_bytes;
+  return state.cluster_blocks *
+         (warps * (body.functions[0]->frame_bytes + local) + state.shared_bytes);
 }
 
 // Works on a launch until none of its blocks is left to start or to finish.
@@ -54,7 +56,7 @@ void work(LaunchState& launch, int number) {
   std::deque<std::unique_ptr<BlockRun>> resident;
   std::size_t turns_without_end = 0;
   const std::size_t resident_max = std::clamp<std::uint64_t>(
-      kResidentBytesMax / (block_bytes(launch) + 1), 1, kResidentBlocksMax);
+      kResidentBytesMax / (cluster_bytes(launch) + 1), 1, kResidentBlocksMax);
   while (!launch.stopped.load(std::memory_order_relaxed)) {
     // A new block only when no resident one can be expected to get on.
     const bool wants_more =
@@ -262,7 +264,7 @@ Fault lay_out(const Launch& launch, LaunchState* state) {
   const std::uint32_t align = state->kernel->dynamic_align < 16 ? 16 : state->kernel->dynamic_align;
   state->dynamic_offset = (state->kernel->static_shared_bytes + align - 1) / align * align;
   std::uint64_t shared = std::uint64_t{state->dynamic_offset} + launch.dynamic_shared_bytes;
-  if (shared > kSharedBytesMax) {
+  if (shared > Engine::kSharedBytesMax) {
     return invalid(*launch.kernel, std::to_string(shared) + " bytes of shared memory");
   }
   if (state->kernel->uses_reserved_shared) {
@@ -276,9 +278,10 @@ Fault lay_out(const Launch& launch, LaunchState* state) {
   state->shared_bytes = static_cast<std::uint32_t>(shared);
   state->dynamic_shared_bytes = launch.dynamic_shared_bytes;
   state->local_stride = state->kernel->local_bytes;
-  const std::uint64_t bytes = block_bytes(*state);
-  if (bytes > kBlockBytesMax)
-    return invalid(*launch.kernel, std::to_string(bytes) + " bytes in a block");
+  const std::uint64_t bytes = cluster_bytes(*state);
+  if (bytes > kBlockBytesMax) {
+    return invalid(*launch.kernel, std::to_string(bytes) + " bytes in a block or cluster");
+  }
   return {};
 }
 

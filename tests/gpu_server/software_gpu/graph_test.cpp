@@ -138,7 +138,7 @@ TEST_CASE("memory of a graph ends with its context, and frees nobody else's late
   CHECK(cuGraphCreate(&graph, 0) == CUDA_SUCCESS);
   CUDA_MEM_ALLOC_NODE_PARAMS params{};
   params.poolProps.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
-  params.poolProps.location = {CU_MEM_LOCATION_TYPE_DEVICE, {0}};
+  params.poolProps.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
   params.bytesize = 64;
   CUgraphNode node = nullptr;
   CHECK(cuGraphAddMemAllocNode(&node, graph, nullptr, 0, &params) == CUDA_SUCCESS);

@@ -74,7 +74,7 @@ TEST_CASE("a million registers are a few warps' at most") {
   std::string body = ".reg .b64 %rd<500000>;\n.reg .b32 %r<500000>;\n";
   // Only those that are used take room.
   std::string used;
-  for (int i = 0; i < 400'000; ++i) used += "mov.u64 %rd" + number(i) + ", 1;\n";
+  for (std::size_t i = 0; i < 400'000; ++i) used += "mov.u64 %rd" + number(i) + ", 1;\n";
   const auto program = load(device, module_of("", body + used));
   CHECK(run(device, *program, "k", {1, 32}, {}).kind == FaultKind::kNone);
   const Fault refused = run(device, *program, "k", {1, 1024}, {});
@@ -87,7 +87,7 @@ TEST_CASE("a million registers are a few warps' at most") {
 TEST_CASE("a million labels and branches are decoded") {
   Device device;
   std::string body;
-  for (int i = 0; i < 1'000'000; ++i) body += "L" + number(i) + ":\n";
+  for (std::size_t i = 0; i < 1'000'000; ++i) body += "L" + number(i) + ":\n";
   body += "bra L7;\n";
   CHECK(decode(device, ".reg .pred %p<2>;\nret;\n" + body).ok());
 }
