@@ -47,6 +47,8 @@ CUresult read_list(GraphListOf what, const ListPlaces& to, const Call& call) {
   const bool is_whole = what.kind != api::hand::kEdges || to.second != nullptr;
   const CUresult read = fits || !is_whole ? call() : read_pages(what, to);
   if (read != CUDA_SUCCESS || !is_wanted || room > limits::kGraphListItemsMax) return read;
+  // Told by the server, and so not to be believed beyond the room there is.
+  *to.count = std::min(*to.count, room);
   // "If numNodes is higher than the actual number of nodes, the remaining entries in nodes will be
   // set to NULL" (cuda.h).
   std::fill(to.first + *to.count, to.first + room, nullptr);
