@@ -224,9 +224,6 @@ class Sweep {
     void* shim = find_symbol(function.name);
     REQUIRE(direct != nullptr);
     REQUIRE(shim != nullptr);
-    if (std::getenv("FARCALL_TEST_TELL") != nullptr) {
-      std::fprintf(stderr, "%s: %s\n", function.name, std::string(name).c_str());
-    }
     const CUresult expected = function.call(direct, way, direct_.objects);
     CUresult got = function.call(shim, way, shim_.objects);
     // What was only posted says so later.

@@ -1,19 +1,41 @@
 // farcall ca: a pool's certificate authority in a folder, ca.crt and ca.key.
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
+#include <memory>
 
 #include "security/ca.h"
 #include "security/identity.h"
 #include "tools/cli/commands.h"
+#include "tools/cli/families.h"
 
 namespace farcall::cli {
 namespace {
 
+struct CaInitOptions {
+  std::string folder = "ca";
+  std::string pool = "farcall";
+};
+
+struct CaIssueOptions {
+  std::string folder = "ca";
+  std::string server;  // a server's host name, or
+  std::vector<std::string> names;
+  std::string tenant;  // a client's tenant and user
+  std::string user;
+  std::string out;  // path without suffix; default: the host or the user
+  int days = 7;
+};
+
+struct CaOptions {
+  CaInitOptions init;
+  CaIssueOptions issue;
+  std::string shown;
+};
+
 std::string certificate_of(const std::string& folder) { return folder + "/ca.crt"; }
 std::string key_of(const std::string& folder) { return folder + "/ca.key"; }
-
-}  // namespace
 
 int ca_init(const CaInitOptions& options) {
   std::error_code error;
@@ -77,6 +99,42 @@ int ca_show(const std::string& certificate_path) {
   std::printf("serial       %s\n", it.who.serial.c_str());
   std::printf("SHA-256      %s\n", it.fingerprint.c_str());
   return 0;
+}
+
+}  // namespace
+
+void add_ca(CLI::App& app, Act* act) {
+  // Lives as long as the parser, whose callbacks fill it.
+  auto options = std::make_shared<CaOptions>();
+  auto* ca = app.add_subcommand("ca", "The pool's certificate authority");
+  ca->footer(
+      "Examples:\n  farcall ca init --pool lab\n  farcall ca issue --server gpu1.lab.example");
+  ca->require_subcommand(1);
+  auto* init = ca->add_subcommand("init", "Make an authority: ca.crt and ca.key");
+  init->add_option("--dir", options->init.folder, "folder for it")->capture_default_str();
+  init->add_option("--pool", options->init.pool, "the pool's name")->capture_default_str();
+  auto* issue = ca->add_subcommand("issue", "Issue a certificate to a server or a user");
+  issue->add_option("--dir", options->issue.folder, "the authority's folder")
+      ->capture_default_str();
+  issue->add_option("--server", options->issue.server, "host name of a server");
+  issue
+      ->add_option("--names", options->issue.names,
+                   "DNS names and addresses clients dial; default: the host name")
+      ->delimiter(',');
+  issue->add_option("--tenant", options->issue.tenant, "a user's tenant");
+  issue->add_option("--user", options->issue.user, "a user's name");
+  issue->add_option("--days", options->issue.days, "days it is valid, up to 30")
+      ->check(CLI::Range(1, 30))
+      ->capture_default_str();
+  issue->add_option("--out", options->issue.out, "write OUT.crt and OUT.key; default: the name");
+  issue->footer(
+      "Examples:\n  farcall ca issue --server gpu1.lab.example --names "
+      "gpu1.lab.example,10.0.0.7\n  farcall ca issue --tenant vision --user ana");
+  auto* show = ca->add_subcommand("show", "Say what a certificate says");
+  show->add_option("certificate", options->shown, "PEM file")->required();
+  init->callback([options, act] { *act = [options] { return ca_init(options->init); }; });
+  issue->callback([options, act] { *act = [options] { return ca_issue(options->issue); }; });
+  show->callback([options, act] { *act = [options] { return ca_show(options->shown); }; });
 }
 
 }  // namespace farcall::cli

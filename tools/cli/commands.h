@@ -1,4 +1,5 @@
-// The commands of `farcall`, one function each: main.cpp parses, these act.
+// The commands of `farcall`, one function each: main.cpp parses, these act. Families of commands
+// (farcall ca …) parse and act in a file of their own: families.h.
 //
 //   return run_program(options);   // 0 … 127: what the process exits with
 //
@@ -77,24 +78,6 @@ struct DemoOptions {
   bool summary = true;
 };
 int run_demo(const DemoOptions& options);
-
-struct CaInitOptions {
-  std::string folder = "ca";
-  std::string pool = "farcall";
-};
-int ca_init(const CaInitOptions& options);
-
-struct CaIssueOptions {
-  std::string folder = "ca";
-  std::string server;  // a server's host name, or
-  std::vector<std::string> names;
-  std::string tenant;  // a client's tenant and user
-  std::string user;
-  std::string out;  // path without suffix; default: the host or the user
-  int days = 7;
-};
-int ca_issue(const CaIssueOptions& options);
-int ca_show(const std::string& certificate_path);
 
 // Prints "farcall: …" on stderr and returns kExitFarcall.
 int fail(const std::string& what);

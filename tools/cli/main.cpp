@@ -5,6 +5,7 @@
 
 #include "tools/cli/check.h"
 #include "tools/cli/commands.h"
+#include "tools/cli/families.h"
 #include "transport/api/dispatch.h"
 #include "transport/base/log.h"
 #include "transport/base/switches.h"
@@ -184,41 +185,6 @@ void add_netperf(CLI::App& app, NetperfOptions* options) {
       "Example:\n  farcall netperf --server gpu1:7717");
 }
 
-struct CaOptions {
-  CaInitOptions init;
-  CaIssueOptions issue;
-  std::string shown;
-};
-
-void add_ca(CLI::App& app, CaOptions* options) {
-  auto* ca = app.add_subcommand("ca", "The pool's certificate authority");
-  ca->footer(
-      "Examples:\n  farcall ca init --pool lab\n  farcall ca issue --server gpu1.lab.example");
-  ca->require_subcommand(1);
-  auto* init = ca->add_subcommand("init", "Make an authority: ca.crt and ca.key");
-  init->add_option("--dir", options->init.folder, "folder for it")->capture_default_str();
-  init->add_option("--pool", options->init.pool, "the pool's name")->capture_default_str();
-  auto* issue = ca->add_subcommand("issue", "Issue a certificate to a server or a user");
-  issue->add_option("--dir", options->issue.folder, "the authority's folder")
-      ->capture_default_str();
-  issue->add_option("--server", options->issue.server, "host name of a server");
-  issue
-      ->add_option("--names", options->issue.names,
-                   "DNS names and addresses clients dial; default: the host name")
-      ->delimiter(',');
-  issue->add_option("--tenant", options->issue.tenant, "a user's tenant");
-  issue->add_option("--user", options->issue.user, "a user's name");
-  issue->add_option("--days", options->issue.days, "days it is valid, up to 30")
-      ->check(CLI::Range(1, 30))
-      ->capture_default_str();
-  issue->add_option("--out", options->issue.out, "write OUT.crt and OUT.key; default: the name");
-  issue->footer(
-      "Examples:\n  farcall ca issue --server gpu1.lab.example --names "
-      "gpu1.lab.example,10.0.0.7\n  farcall ca issue --tenant vision --user ana");
-  auto* show = ca->add_subcommand("show", "Say what a certificate says");
-  show->add_option("certificate", options->shown, "PEM file")->required();
-}
-
 void add_demo(CLI::App& app, DemoOptions* options) {
   auto* demo = app.add_subcommand("demo", "Run a program in a throw-away pool on this machine");
   demo->add_option("--driver", options->driver,
@@ -247,7 +213,6 @@ int run(int argc, char** argv) {
   GpusOptions gpus_options;
   SmiOptions smi_options;
   NetperfOptions netperf_options;
-  CaOptions ca_options;
   DemoOptions demo_options;
   ExplainOptions explain_options;
   add_run(app, &run_options);
@@ -255,7 +220,8 @@ int run(int argc, char** argv) {
   add_gpus(app, &gpus_options);
   add_smi(app, &smi_options);
   add_netperf(app, &netperf_options);
-  add_ca(app, &ca_options);
+  Act act;
+  add_ca(app, &act);
   add_demo(app, &demo_options);
   add_explain(app, &explain_options);
   auto* version = app.add_subcommand("version", "Print version and table fingerprint");
@@ -276,10 +242,7 @@ int run(int argc, char** argv) {
                 static_cast<unsigned long long>(api::table_fingerprint()));
     return 0;
   }
-  auto* ca = app.get_subcommand("ca");
-  if (ca->got_subcommand("init")) return ca_init(ca_options.init);
-  if (ca->got_subcommand("issue")) return ca_issue(ca_options.issue);
-  return ca_show(ca_options.shown);
+  return act();
 }
 
 }  // namespace

@@ -29,6 +29,8 @@ CUresult send(Asks... asks) noexcept {
   } else {
     auto take = [&](wire::Reader& in) {
       (asks.take(in, counts), ...);
+      [[maybe_unused]] const std::uint64_t after[] = {asks.count()..., 0};
+      (asks.agree(in, counts, after), ...);
       return in.done();
     };
     status =

@@ -2,7 +2,8 @@
 //
 // Each word has two halves, one object per parameter of a call:
 //   Ask<W, T>    in the client: check() before anything is sent, ask() writes, take() reads the
-//                reply, commit() stores what needed no reply
+//                reply, agree() compares what several have taken, commit() stores what needed no
+//                reply
 //   Serve<W, T>  in the server: load() reads, bind() compares lengths with the length parameters
 //                and reserves room, pass() is what the driver gets, answer() writes,
 //                done() runs after the driver's success
@@ -27,6 +28,7 @@ struct AskSilent {
   static CUresult check(Counts) { return CUDA_SUCCESS; }
   static void ask(wire::Writer&, Counts) {}
   static void take(wire::Reader&, Counts) {}
+  static void agree(wire::Reader&, Counts, Counts) {}
   static void commit() {}
   static std::uint64_t count() { return 0; }
 };

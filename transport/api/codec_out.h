@@ -245,6 +245,10 @@ struct Ask<OutList<N>, T> : Ask<OutArr<N>, T> {
       this->value[i] = take_item<Pointee<T>>(in);
     }
   }
+  // The caller reads as many as it is told of.
+  void agree(wire::Reader& in, Counts counts, Counts after) const {
+    if (this->value != nullptr && after[N] > counts[N]) in.fail();
+  }
 };
 template <int N, class T>
 struct Serve<OutList<N>, T> : ServeRoom<T, N> {

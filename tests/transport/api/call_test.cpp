@@ -185,6 +185,21 @@ TEST_CASE("a cached row asks once, and asks again after a failure") {
   CHECK(test.loop.requests == 3);
 }
 
+TEST_CASE("a list that is said to be longer than its room is no answer") {
+  Fixture test;
+  test.loop.driver.cuGraphGetNodes = [](CUgraph, CUgraphNode*, std::size_t* count) {
+    return *count = 3, CUDA_SUCCESS;
+  };
+  const std::uint64_t graph = test.loop.handles.add(kKindOf<CUgraph>, &test, 0);
+  auto ask = [&](CUgraphNode* nodes, std::size_t count) {
+    return call<row::cuGraphGetNodes>(reinterpret_cast<CUgraph>(graph), nodes, &count);
+  };
+  CUgraphNode nodes[3] = {};
+  CHECK(ask(nullptr, 0) == CUDA_SUCCESS);
+  CHECK(ask(nodes, 3) == CUDA_SUCCESS);
+  CHECK(ask(nodes, 2) == CUDA_ERROR_SYSTEM_DRIVER_MISMATCH);
+}
+
 TEST_CASE("a reply that is not what the row says is told apart from a status") {
   CUresult status = CUDA_SUCCESS;
   auto take = [](farcall::wire::Reader& in) {

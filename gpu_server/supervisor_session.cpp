@@ -1,0 +1,201 @@
+// The supervisor and one client: from its hello to the end of its session.
+//
+// Who may have a session is decided here, before a worker is started for it; what it may do with it
+// is the worker's to enforce.
+#include <fcntl.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "gpu_server/supervisor.h"
+#include "transport/base/log.h"
+#include "transport/base/switches.h"
+#include "transport/link/handover.h"
+
+namespace farcall::server {
+namespace {
+
+// One line per failed client would let strangers fill the log.
+LogLimit g_client_log(5);
+
+class Counted {
+ public:
+  explicit Counted(std::atomic<std::size_t>& count) : count_(count) { ++count_; }
+  ~Counted() { --count_; }
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+
+ private:
+  std::atomic<std::size_t>& count_;
+};
+
+}  // namespace
+
+void Supervisor::serve_client(Fd socket, const std::string& from, std::uint64_t number) {
+  Tls tls = *tls_.lock();
+  Deadline deadline = Deadline::after(system_clock(), options_.handshake_ms);
+  auto control = link::accept_tls(std::move(socket), *tls, options_.hello, deadline);
+  if (!control.ok()) {
+    if (g_client_log.allow()) {
+      FARCALL_LOG_WARN("client at %s: %s", from.c_str(), control.status().to_string().c_str());
+    }
+    return;
+  }
+  if (control.value()->is_server()) return serve_peer(*control.value(), from);
+  no_longer_a_stranger(number);
+  Counted session(sessions_);
+  if (sessions() > options_.sessions_max) {
+    Status full(Code::kBusy, "the server has all " + std::to_string(options_.sessions_max) +
+                                 " sessions in use; try again later or use another server");
+    FARCALL_LOG_WARN("client at %s: %s", from.c_str(), full.text().c_str());
+    (void)control.value()->refuse(full);
+    return;
+  }
+  serve_session(*control.value(), from);
+}
+
+// A worker without a cache serves its client all the same.
+Result<WorkerProcess> Supervisor::spawn_worker(WorkerProcess::Command command,
+                                               const security::PeerIdentity& peer) {
+  Fd folder;
+  if (module_cache_) {
+    Result<Fd> own = module_cache_->tenant(peer);
+    if (own.ok()) folder = std::move(own).value();
+    if (!own.ok()) FARCALL_LOG_WARN("no module cache: %s", own.status().to_string().c_str());
+  }
+  command.name = (*tls_.lock())->own().host;
+  for (const link::PeerPlace& peer : options_.peers) {
+    command.peers += (command.peers.empty() ? "" : ",") + peer.name;
+  }
+  command.cache_folder = folder.get();
+  command.cache_bytes = folder ? module_cache_->bytes_max() : 0;
+  return WorkerProcess::spawn(command);
+}
+
+link::CarrierOffer Supervisor::offer_of(link::CarrierKind kind,
+                                        const link::ClientHello& client) const {
+  link::CarrierOffer offer;
+  offer.kind = kind;
+  offer.compress = options_.compress && client.compress != link::Compress::kOff;
+  if (kind == link::CarrierKind::kShm) offer.place = local_name_;
+  if (kind == link::CarrierKind::kTcp && is_on(Switch::kStripes)) {
+    offer.stripes =
+        static_cast<std::uint8_t>(std::clamp<std::size_t>(client.stripes, 1, options_.stripes_max));
+  }
+  return offer;
+}
+
+Result<WorkerProcess> Supervisor::start_worker(const link::ControlConnection& control,
+                                               link::CarrierOffer* offer) {
+  const link::CarrierSet wanted = control.hello().carriers;
+  auto both = static_cast<link::CarrierSet>(wanted & options_.carriers);
+  WorkerProcess::Command command = options_.worker;
+  std::optional<link::CarrierKind> best = link::best_carrier(both);
+  if (best != link::CarrierKind::kRdma) command.rdma_address.clear();
+  const Status nothing(Code::kUnsupported, "the client takes " + link::names_of(wanted) +
+                                               ", this server offers " +
+                                               link::names_of(options_.carriers));
+  if (!best) return nothing;
+  Result<WorkerProcess> worker = spawn_worker(std::move(command), control.peer());
+  if (!worker.ok()) {
+    FARCALL_LOG_ERROR("%s", worker.status().text().c_str());
+    return Status(Code::kSystem, "the server could not start a worker");
+  }
+  *offer = offer_of(*best, control.hello());
+  if (*best != link::CarrierKind::kRdma) return worker;
+  Result<std::string> place = link::receive_place(
+      worker.value().socket(), Deadline::after(system_clock(), options_.handshake_ms));
+  if (place.ok()) {
+    offer->place = std::move(place).value();
+    return worker;
+  }
+  best = link::best_carrier(link::without(both, link::CarrierKind::kRdma));
+  FARCALL_LOG_WARN("rdma: %s%s", place.status().text().c_str(),
+                   best ? "; the session gets another carrier" : "");
+  if (!best) return Status(Code::kUnsupported, "no rdma: " + place.status().text());
+  *offer = offer_of(*best, control.hello());
+  return worker;
+}
+
+Status Supervisor::give(link::ControlConnection& control, const link::CarrierOffer& offer,
+                        const link::SessionId& id, WorkerProcess& worker) {
+  link::Handover gift;
+  gift.session_id = id;
+  gift.carrier = offer.kind;
+  if (offer.compress) gift.compress = control.hello().compress;
+  const bool by_us = offer.kind != link::CarrierKind::kRdma;  // lanes come to this process
+  if (by_us) lanes_.expect(id, offer.kind, offer.stripes);
+  Result<link::SessionKeys> keys = control.grant(id, offer);
+  if (by_us) {
+    const int patience_ms = keys.ok() ? options_.handshake_ms : 0;
+    const auto gone = [&control] {  // it has nothing to say before its end
+      pollfd look{.fd = control.fd(), .events = POLLIN, .revents = 0};
+      return ::poll(&look, 1, 0) > 0;
+    };
+    Result<LaneSockets> lanes =
+        lanes_.await(id, Deadline::after(system_clock(), patience_ms), gone);
+    if (!keys.ok()) return keys.status();
+    if (!lanes.ok()) return lanes.status();
+    gift.calls = std::move(lanes.value().calls);
+    gift.bulk = std::move(lanes.value().bulk);
+  }
+  if (!keys.ok()) return keys.status();
+  gift.keys = std::move(keys).value();
+  return link::send_session(worker.socket(), gift);
+}
+
+void Supervisor::serve_session(link::ControlConnection& control, const std::string& from) {
+  const security::PeerIdentity& peer = control.peer();
+  // Started before the yes, so that the driver loads while the client opens its lanes.
+  link::CarrierOffer offer;
+  Result<WorkerProcess> worker = start_worker(control, &offer);
+  if (!worker.ok()) {
+    FARCALL_LOG_WARN("client at %s: %s", from.c_str(), worker.status().text().c_str());
+    (void)control.refuse(worker.status());
+    return;
+  }
+  const link::SessionId session_id = link::make_session_id();
+  const std::string id = link::to_string(session_id).substr(0, 8);
+  // Before its client can know it: another server may come for it at once.
+  workers_.lock()->emplace(session_id.bytes,
+                           Fd(::fcntl(worker.value().socket(), F_DUPFD_CLOEXEC, 0)));
+  Status given = give(control, offer, session_id, worker.value());
+  if (!given.ok()) {
+    workers_.lock()->erase(session_id.bytes);
+    FARCALL_LOG_WARN("session %s from %s: %s", id.c_str(), from.c_str(), given.to_string().c_str());
+    return;
+  }
+  FARCALL_LOG_INFO("session %s: tenant %s, user %s at %s, over %s, worker %d", id.c_str(),
+                   peer.tenant.c_str(), peer.user.c_str(), from.c_str(), link::name_of(offer.kind),
+                   static_cast<int>(worker.value().pid()));
+  watch(control, worker.value());
+  workers_.lock()->erase(session_id.bytes);
+  std::string how = worker.value().end();
+  control.close();
+  if (module_cache_) module_cache_->make_room();
+  FARCALL_LOG_INFO("session %s: ended, worker %s", id.c_str(), how.c_str());
+}
+
+// Returns when the client, the worker or the server is to end.
+void Supervisor::watch(link::ControlConnection& control, WorkerProcess& worker) {
+  int dials = 0;
+  for (;;) {
+    pollfd wait[] = {{.fd = control.fd(), .events = POLLIN, .revents = 0},
+                     {.fd = worker.end_fd(), .events = POLLIN, .revents = 0},
+                     {.fd = stop_.get(), .events = POLLIN, .revents = 0},
+                     {.fd = worker.socket(), .events = POLLIN, .revents = 0}};
+    if (::poll(wait, 4, -1) < 0 && errno != EINTR) return;
+    if (wait[1].revents != 0 || wait[2].revents != 0) return;
+    if (wait[3].revents != 0) {
+      Status reached = reach_peer(worker, &dials);
+      if (!reached.ok()) return;
+    }
+    if (wait[0].revents != 0) {
+      Status event = control.wait_event(Deadline::after(system_clock(), 0));
+      if (event.code() != Code::kTimeout) return;  // gone, or it talked where it must not
+    }
+  }
+}
+
+}  // namespace farcall::server
