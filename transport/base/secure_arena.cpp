@@ -27,7 +27,8 @@ Result<SecureBuffer> SecureBuffer::make(std::size_t bytes) {
   buffer.at_ = static_cast<std::byte*>(at);
   buffer.bytes_ = bytes;
   buffer.mapped_ = mapped;
-  buffer.locked_ = ::mlock(at, mapped) == 0;
+  // Each page is locked from the moment it holds something; a page nobody wrote costs nothing.
+  buffer.locked_ = ::mlock2(at, mapped, MLOCK_ONFAULT) == 0;
   return buffer;
 }
 
