@@ -6,6 +6,7 @@
 #include <climits>
 #include <cstdio>
 
+#include "gpu_server/check_sandbox.h"
 #include "gpu_server/driver_library.h"
 
 namespace farcall::server {
@@ -104,6 +105,7 @@ bool check(const SupervisorOptions& options) {
   WorkerProcess::Command command = options.worker;
   Status worker = find_worker(&command);
   fine = say("worker", worker, command.worker_path) && fine;
+  if (worker.ok()) fine = print_sandbox(command, try_sandbox(command)) && fine;
   Result<Fd> listener = link::listen_tcp(options.host, options.port);
   std::string address = options.host + ":";
   if (listener.ok()) address += std::to_string(link::bound_port(listener.value()));

@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "gpu_server/check.h"
+#include "gpu_server/check_sandbox.h"
 #include "gpu_server/supervisor.h"
 #include "transport/api/dispatch.h"
 #include "transport/base/limits_direct.h"
@@ -29,6 +30,7 @@ struct Arguments {
   std::string carriers = "tcp,shm";
   std::string module_cache;  // empty: the usual place
   std::vector<std::string> peers;
+  std::string sandbox = "best";
   SupervisorOptions server;
   bool check = false;
 };
@@ -72,11 +74,17 @@ void declare(CLI::App& app, Arguments& a) {
                  "sessions here and be sent some, when their client asks; they must list this one, "
                  "too")
       ->delimiter(',');
+  app.add_option("--sandbox", a.sandbox,
+                 "what keeps a worker that is taken over from this host: strict refuses to serve "
+                 "when part of it is not to be had here, best goes on and says so, off gives it up")
+      ->check(CLI::IsMember({"strict", "best", "off"}))
+      ->capture_default_str();
   app.add_option("--off", a.off,
                  "optimisations to do without, in workers too: spin,gather,... or all")
       ->envname("FARCALL_OFF");
   app.add_flag("--check", a.check,
-               "say what this server would offer (driver, devices, certificate, address) and exit");
+               "say what this server would offer (driver, devices, certificate, address, sandbox) "
+               "and exit");
   app.footer(
       "Clients need a certificate of the same CA; farcall run shows how they use it.\n"
       "SIGTERM ends every session and then the server; SIGHUP reads cert, key and CA again.\n"
@@ -119,6 +127,19 @@ Status choose_carriers(Arguments& a) {
   return ok();
 }
 
+// Strict and RDMA exclude each other: its sessions lack the namespaces.
+Status choose_sandbox(Arguments& a) {
+  Result<security::SandboxMode> mode = security::parse_sandbox_mode(a.sandbox);
+  if (!mode.ok()) return mode.status();
+  a.server.worker.sandbox = mode.value();
+  if (mode.value() == security::SandboxMode::kStrict && !a.server.worker.rdma_address.empty()) {
+    return {Code::kUnsupported,
+            "--sandbox strict serves no sessions over RDMA, whose workers need the host's network "
+            "and devices: leave --rdma-address out, or say --sandbox best"};
+  }
+  return ok();
+}
+
 // A cache that was asked for must be there; the usual one may be missing.
 Status choose_cache(Arguments& a) {
   if (!a.module_cache.empty()) {
@@ -148,6 +169,7 @@ int run(Arguments& a) {
   Status done = parse_address(a.listen, &a.server);
   if (done.ok()) done = choose_carriers(a);
   if (done.ok()) done = choose_peers(a);
+  if (done.ok()) done = choose_sandbox(a);
   if (done.ok()) done = choose_cache(a);
   if (done.ok()) done = turn_off(a.off);
   if (!done.ok()) {
@@ -160,6 +182,7 @@ int run(Arguments& a) {
   Result<Fd> signals = take_signals();
   done = signals.status();
   if (done.ok()) done = find_worker(&a.server.worker);
+  if (done.ok()) done = log_sandbox(a.server.worker, try_sandbox(a.server.worker));
   if (done.ok()) {
     a.server.hello = {.table_fingerprint = api::table_fingerprint(), .version = kVersion};
     auto server = Supervisor::open(a.server);

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "gpu_server/supervisor.h"
+#include "gpu_server/worker_user.h"
 #include "transport/base/log.h"
 #include "transport/base/switches.h"
 #include "transport/link/handover.h"
@@ -59,10 +60,13 @@ void Supervisor::serve_client(Fd socket, const std::string& from, std::uint64_t 
 Result<WorkerProcess> Supervisor::spawn_worker(WorkerProcess::Command command,
                                                const security::PeerIdentity& peer) {
   Fd folder;
+  if (command.sandbox != security::SandboxMode::kOff) command.uid = worker_uid(peer);
   if (module_cache_) {
     Result<Fd> own = module_cache_->tenant(peer);
-    if (own.ok()) folder = std::move(own).value();
-    if (!own.ok()) FARCALL_LOG_WARN("no module cache: %s", own.status().to_string().c_str());
+    Status given = own.ok() ? give_folder(own->get(), command.uid != 0 ? command.uid : ::geteuid())
+                            : own.status();
+    if (given.ok()) folder = std::move(own).value();
+    if (!given.ok()) FARCALL_LOG_WARN("no module cache: %s", given.to_string().c_str());
   }
   command.name = (*tls_.lock())->own().host;
   for (const link::PeerPlace& peer : options_.peers) {
@@ -174,6 +178,10 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
   std::string how = worker.value().end();
   control.close();
   if (module_cache_) module_cache_->make_room();
+  if (worker.value().broke_rules()) {
+    FARCALL_LOG_WARN("session %s: tenant %s, user %s at %s: the worker was %s", id.c_str(),
+                     peer.tenant.c_str(), peer.user.c_str(), from.c_str(), how.c_str());
+  }
   FARCALL_LOG_INFO("session %s: ended, worker %s", id.c_str(), how.c_str());
 }
 

@@ -4,7 +4,9 @@
 // through it once, then links to other servers, where there are such; and its end is the end of the
 // worker. It holds no certificate and opens no connection; for an RDMA session it listens for its
 // client. It reads and writes files only in its tenant's folder of images, if it was given that
-// (descriptor 4). Every byte its client sends is hostile.
+// (descriptor 4). Every byte its client sends is hostile, and might take it over: so between
+// loading the driver and reading the first of them it gives up all that it needs no more
+// (security/sandbox.h).
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -13,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -24,8 +27,10 @@
 #include "gpu_server/executor.h"
 #include "gpu_server/module_cache.h"
 #include "gpu_server/printed_output.h"
+#include "security/sandbox.h"
 #include "transport/base/log.h"
 #include "transport/base/switches.h"
+#include "transport/cuda/direct_memory.h"
 #include "transport/link/handover.h"
 #include "transport/link/lanes.h"
 
@@ -41,28 +46,46 @@ struct Arguments {
   std::uint64_t cache_bytes = 0;  // 0: there is no kCacheFolder
   std::string server_name;
   std::vector<std::string> peers;  // servers that this one talks to
+  security::SandboxPlan sandbox;
+  bool only_report = false;  // of the sandbox, to the supervisor
 
   bool read(int count, char** words) {
     for (int i = 1; i < count; i += 2) {
-      std::string_view name = words[i];
-      if (i + 1 == count) return false;
-      if (name == "--driver")
-        driver = words[i + 1];
-      else if (name == "--rdma")
-        rdma_address = words[i + 1];
-      else if (name == "--module-cache")
-        cache_bytes = std::strtoull(words[i + 1], nullptr, 10);
-      else if (name == "--name")
-        server_name = words[i + 1];
-      else if (name == "--peers")
-        add_peers(words[i + 1]);
-      else
-        return false;
+      if (i + 1 == count || !take(words[i], words[i + 1])) return false;
     }
     return driver != nullptr;
   }
 
  private:
+  bool take(std::string_view name, const char* word) {
+    if (name == "--driver") {
+      driver = word;
+    } else if (name == "--rdma") {
+      rdma_address = word;
+    } else if (name == "--module-cache") {
+      cache_bytes = std::strtoull(word, nullptr, 10);
+    } else if (name == "--name") {
+      server_name = word;
+    } else if (name == "--peers") {
+      add_peers(word);
+    } else if (name == "--uid") {
+      sandbox.uid = static_cast<std::uint32_t>(std::strtoul(word, nullptr, 10));
+    } else if (name == "--only-report") {
+      only_report = true;
+    } else {
+      return take_sandbox(name, word);
+    }
+    return true;
+  }
+  bool take_sandbox(std::string_view name, const char* word) {
+    if (name == "--no-namespaces") {
+      sandbox.namespaces = Status(Code::kUnsupported, word);
+      return true;
+    }
+    Result<security::SandboxMode> mode = security::parse_sandbox_mode(word);
+    if (mode.ok()) sandbox.mode = mode.value();
+    return name == "--namespaces" || (name == "--sandbox" && mode.ok());
+  }
   void add_peers(std::string_view list) {
     for (std::size_t end = 0; end != std::string_view::npos; list.remove_prefix(end + 1)) {
       end = list.find(',');
@@ -83,9 +106,18 @@ Status move_log() {
   return ok();
 }
 
-// Nothing of a tenant may reach a disk through a core dump, nor another process through a debugger;
-// and a worker without its supervisor has no business to go on.
-Status confine() {
+// In a process namespace of its own every worker is number 1; the host's number is what helps who
+// reads the log.
+void tell_workers_apart() {
+  std::array<char, 16> number{};
+  if (::readlink("/proc/self", number.data(), number.size() - 1) <= 0) return;
+  if (std::strtol(number.data(), nullptr, 10) == ::getpid()) return;
+  set_log_name((std::string("farcall-worker ") + number.data()).c_str());
+}
+
+// What is done before the driver is loaded, which may start threads.
+Status prepare() {
+  tell_workers_apart();
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return Status::system("tie to the supervisor");
   ::signal(SIGPIPE, SIG_IGN);
   // When memory runs out, a worker goes before the supervisor, which has everybody's sessions.
@@ -93,10 +125,43 @@ Status confine() {
   if (!oom || ::write(oom.get(), "1000", 4) != 4) return Status::system("offer itself to the OOM");
   rlimit none{0, 0};
   if (::setrlimit(RLIMIT_CORE, &none) != 0) return Status::system("forbid core dumps");
-  if (::prctl(PR_SET_DUMPABLE, 0) != 0) return Status::system("forbid being traced");
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return Status::system("forbid privileges");
   ::umask(0077);
   return move_log();
+}
+
+// NVIDIA's where its control device is and the driver is not ours, which has a table that no other
+// driver knows. The device files must be there by now: a worker starts no helper to make them.
+bool is_nvidias(const api::Driver& driver) {
+  struct stat facts {};
+  if (::stat("/dev/nvidiactl", &facts) != 0 || !S_ISCHR(facts.st_mode)) return false;
+  const void* table = nullptr;
+  return driver.cuGetExportTable == nullptr ||
+         driver.cuGetExportTable(&table, &cuda::kDirectMemoryId) != CUDA_SUCCESS;
+}
+
+// The server has said at its start what this machine lacks; once is enough, unless it must not.
+Status confine(const Arguments& arguments, const api::Driver& driver) {
+  security::SandboxPlan plan = arguments.sandbox;
+  if (arguments.rdma_address != nullptr) {
+    plan.profile = security::SandboxProfile::kRdma;
+    plan.uid = 0;  // the devices belong to the server's user
+  } else if (is_nvidias(driver)) {
+    plan.profile = security::SandboxProfile::kNvidia;
+  }
+  if (arguments.cache_bytes != 0) plan.folder = kCacheFolder;
+  const security::SandboxReport report = security::confine(plan);
+  if (arguments.only_report) {
+    const std::string lines = to_lines(report);
+    (void)!::write(kSupervisorSocket, lines.data(), lines.size());
+    ::_exit(0);
+  }
+  for (const security::SandboxLayer& layer : report) {
+    if (layer.held.ok()) continue;
+    const std::string why = layer.name + ": " + layer.held.text();
+    if (layer.wall && plan.mode == security::SandboxMode::kStrict) return {Code::kUnsupported, why};
+    FARCALL_LOG_DEBUG("sandbox: %s", why.c_str());
+  }
+  return ok();
 }
 
 // After the session the supervisor hands over links to other servers, if this worker has any use
@@ -152,6 +217,9 @@ int serve(const Arguments& arguments) {
   }
   auto library = DriverLibrary::open(arguments.driver);
   if (!library.ok()) return fail("load the driver", library.status());
+  if (Status confined = confine(arguments, library.value()->driver()); !confined.ok()) {
+    return fail("confine itself, as --sandbox strict demands", confined);
+  }
   link::SessionId session_id;
   auto session = take_session(listener.get(), &session_id);
   // A client that never opened its lanes is no failure of ours.
@@ -206,7 +274,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   farcall::Status ready = farcall::turn_off_from_environment();
-  if (ready.ok()) ready = farcall::server::confine();
+  if (ready.ok()) ready = farcall::server::prepare();
   if (!ready.ok()) {
     std::fprintf(stderr, "farcall-worker: %s\n", ready.to_string().c_str());
     return 1;

@@ -1,16 +1,14 @@
 #include "gpu_server/worker_process.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include <array>
 #include <string_view>
 
+#include "security/sandbox_kills.h"
+#include "security/sandbox_spawn.h"
 #include "transport/base/limits.h"
 
 extern char** environ;
@@ -21,52 +19,56 @@ namespace {
 constexpr int kSocketInWorker = 3;
 constexpr int kCacheInWorker = 4;
 
-class SpawnPlan {
- public:
-  SpawnPlan() {
-    ::posix_spawn_file_actions_init(&actions_);
-    ::posix_spawnattr_init(&attributes_);
+std::vector<std::string> words_of(const WorkerProcess::Command& command) {
+  std::vector<std::string> words = {command.worker_path, "--driver", command.driver_path};
+  if (!command.rdma_address.empty()) {
+    words.insert(words.end(), {"--rdma", command.rdma_address});
   }
-  ~SpawnPlan() {
-    ::posix_spawn_file_actions_destroy(&actions_);
-    ::posix_spawnattr_destroy(&attributes_);
+  if (!command.peers.empty()) {
+    words.insert(words.end(), {"--name", command.name, "--peers", command.peers});
   }
-  SpawnPlan(const SpawnPlan&) = delete;
-  SpawnPlan& operator=(const SpawnPlan&) = delete;
-
-  // Every other descriptor of ours is close-on-exec. Standard output belongs to nobody here: what
-  // a driver prints may be a tenant's.
-  int fill(int socket, int cache_folder) {
-    sigset_t none, all;
-    ::sigemptyset(&none);
-    ::sigfillset(&all);
-    int error = ::posix_spawn_file_actions_addopen(&actions_, 0, "/dev/null", O_RDONLY, 0);
-    if (!error) error = ::posix_spawn_file_actions_addopen(&actions_, 1, "/dev/null", O_WRONLY, 0);
-    if (!error) error = ::posix_spawn_file_actions_adddup2(&actions_, socket, kSocketInWorker);
-    if (!error && cache_folder >= 0) {
-      error = ::posix_spawn_file_actions_adddup2(&actions_, cache_folder, kCacheInWorker);
-    }
-    if (!error) error = ::posix_spawnattr_setsigmask(&attributes_, &none);
-    if (!error) error = ::posix_spawnattr_setsigdefault(&attributes_, &all);
-    if (!error) {
-      error =
-          ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    }
-    return error;
+  if (command.cache_folder >= 0) {
+    words.insert(words.end(), {"--module-cache", std::to_string(command.cache_bytes)});
   }
-  const posix_spawn_file_actions_t* actions() const { return &actions_; }
-  const posix_spawnattr_t* attributes() const { return &attributes_; }
+  words.insert(words.end(), {"--sandbox", std::string(name_of(command.sandbox))});
+  if (command.uid != 0) words.insert(words.end(), {"--uid", std::to_string(command.uid)});
+  if (command.only_report) words.insert(words.end(), {"--only-report", "yes"});
+  return words;
+}
 
- private:
-  posix_spawn_file_actions_t actions_;
-  posix_spawnattr_t attributes_;
-};
+// Every other descriptor of ours is close-on-exec. Standard output belongs to nobody here: what a
+// driver prints may be a tenant's.
+security::SpawnOrder order_of(const WorkerProcess::Command& command, int socket) {
+  security::SpawnOrder order;
+  order.path = command.worker_path;
+  order.words = words_of(command);
+  order.environment = worker_environment(environ);
+  order.descriptors.push_back({socket, kSocketInWorker});
+  if (command.cache_folder >= 0) {
+    order.descriptors.push_back({command.cache_folder, kCacheInWorker});
+  }
+  order.uid = command.uid;
+  return order;
+}
 
-std::vector<char*> pointers(std::vector<std::string>& words) {
-  std::vector<char*> all;
-  for (std::string& word : words) all.push_back(word.data());
-  all.push_back(nullptr);
-  return all;
+// Into namespaces where they are to be had; else the worker is told why it has none.
+Result<security::SpawnedProcess> start(const WorkerProcess::Command& command, int socket) {
+  security::SpawnOrder order = order_of(command, socket);
+  Status why_not;
+  if (!command.rdma_address.empty()) {
+    why_not = Status(Code::kUnsupported, "RDMA needs the host's network and devices");
+  }
+  if (command.sandbox != security::SandboxMode::kOff && why_not.ok()) {
+    order.words.insert(order.words.end(), {"--namespaces", "own"});
+    auto started = security::spawn_isolated(order);
+    if (started.status().code() != Code::kUnsupported) return started;
+    if (command.sandbox == security::SandboxMode::kStrict) return started;
+    why_not = started.status();
+    order.words.resize(order.words.size() - 2);
+  }
+  if (!why_not.ok()) order.words.insert(order.words.end(), {"--no-namespaces", why_not.text()});
+  order.own_namespaces = false;
+  return security::spawn_isolated(order);
 }
 
 }  // namespace
@@ -100,39 +102,9 @@ Result<WorkerProcess> WorkerProcess::spawn(const Command& command) {
   }
   Fd ours(pair[0]);
   Fd theirs(pair[1]);
-  std::vector<std::string> words = {command.worker_path, "--driver", command.driver_path};
-  if (!command.rdma_address.empty()) {
-    words.insert(words.end(), {"--rdma", command.rdma_address});
-  }
-  if (!command.peers.empty()) {
-    words.insert(words.end(), {"--name", command.name, "--peers", command.peers});
-  }
-  // Out of the way of the numbers that descriptors get in the worker.
-  Fd cache;
-  if (command.cache_folder >= 0) {
-    cache = Fd(::fcntl(command.cache_folder, F_DUPFD_CLOEXEC, 10));
-    if (!cache) return Status::system("pass the module cache on to a worker");
-    words.insert(words.end(), {"--module-cache", std::to_string(command.cache_bytes)});
-  }
-  std::vector<std::string> environment = worker_environment(environ);
-  std::vector<char*> argv = pointers(words);
-  std::vector<char*> envp = pointers(environment);
-  SpawnPlan plan;
-  int error = plan.fill(theirs.get(), cache.get());
-  pid_t pid = -1;
-  if (error == 0) {
-    error = ::posix_spawn(&pid, command.worker_path.c_str(), plan.actions(), plan.attributes(),
-                          argv.data(), envp.data());
-  }
-  if (error != 0) return Status::system("start " + command.worker_path, error);
-  Fd pid_fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  if (!pid_fd) {
-    Status why = Status::system("watch a worker");
-    ::kill(pid, SIGKILL);
-    ::waitpid(pid, nullptr, 0);
-    return why;
-  }
-  return WorkerProcess(pid, std::move(pid_fd), std::move(ours));
+  auto started = start(command, theirs.get());
+  if (!started.ok()) return started.status();
+  return WorkerProcess(started->pid, std::move(started->pid_fd), std::move(ours));
 }
 
 WorkerProcess::WorkerProcess(pid_t pid, Fd pid_fd, Fd socket)
@@ -140,6 +112,7 @@ WorkerProcess::WorkerProcess(pid_t pid, Fd pid_fd, Fd socket)
 
 WorkerProcess::WorkerProcess(WorkerProcess&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)),
+      broke_rules_(other.broke_rules_),
       pid_fd_(std::move(other.pid_fd_)),
       socket_(std::move(other.socket_)) {}
 
@@ -156,7 +129,13 @@ std::string WorkerProcess::end() {
   int status = 0;
   while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }
-  pid_ = -1;
+  const pid_t pid = std::exchange(pid_, -1);
+  broke_rules_ = WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+  if (broke_rules_) {
+    const std::string call = security::killing_call(pid);
+    return "killed by its sandbox: it asked for " +
+           (call.empty() ? "what workers may not (the kernel's log may say what)" : call);
+  }
   if (WIFSIGNALED(status)) return "signal " + std::to_string(WTERMSIG(status));
   return "exit " + std::to_string(WEXITSTATUS(status));
 }

@@ -7,7 +7,9 @@
 //
 // The worker is exec'd, so it inherits nothing but its end of a socket pair (descriptor 3), its
 // tenant's folder of images (4), stderr
-// and a filtered environment: not the private key, not another client's socket.
+// and a filtered environment: not the private key, not another client's socket. It is the first
+// process of namespaces of its own, and confines itself once its driver is loaded
+// (security/sandbox.h).
 // Owner: the thread of its session. That thread must outlive the process: the kernel kills the
 // worker when the thread that made it ends (PR_SET_PDEATHSIG).  Threads: one.
 #pragma once
@@ -17,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "security/sandbox.h"
 #include "transport/base/status.h"
 #include "transport/base/unique.h"
 
@@ -32,8 +35,12 @@ class WorkerProcess {
     std::string peers{};         // the servers it talks to, with commas between; empty: none
     int cache_folder = -1;       // the tenant's images, or -1; borrowed until spawn() returns
     std::uint64_t cache_bytes = 0;
+    security::SandboxMode sandbox = security::SandboxMode::kBest;
+    std::uint32_t uid = 0;     // whom the worker is to run as; 0: the server's own user
+    bool only_report = false;  // confine itself, write the report to its socket, and end
   };
-  // Errors: kSystem, with the path.
+  // Errors: kSystem, with the path; kUnsupported where there are no namespaces and the sandbox is
+  // to be strict.
   static Result<WorkerProcess> spawn(const Command& command);
 
   WorkerProcess(WorkerProcess&&) noexcept;
@@ -45,12 +52,16 @@ class WorkerProcess {
   // Readable once the process has ended.
   int end_fd() const { return pid_fd_.get(); }
 
-  // Ends the process if it still runs and says how it ended: "exit 0", "signal 9".
+  // Ends the process if it still runs and says how it ended: "exit 0", "signal 9", "killed by its
+  // sandbox: it asked for ptrace".
   std::string end();
+  // After end(): it asked the kernel for what no worker needs, so it was not itself any more.
+  bool broke_rules() const { return broke_rules_; }
 
  private:
   WorkerProcess(pid_t pid, Fd pid_fd, Fd socket);
   pid_t pid_ = -1;
+  bool broke_rules_ = false;
   Fd pid_fd_;
   Fd socket_;
 };

@@ -167,9 +167,10 @@ subjectAltName = critical, URI:spiffe://test/tenant/acme/user/late
 
 class Pool:
     def __init__(self, build, driver=None, module_cache_size="1G", server_words=(),
-                 server_environment=None, beside=None, name="localhost", port=0):
+                 server_environment=None, beside=None, name="localhost", port=0, server_user=None):
         """beside: another pool, whose authority and client are this one's too.
-        name: who the server is; port: 0 is any that is free."""
+        name: who the server is; port: 0 is any that is free.
+        server_user: whose the server and the folder are, if not ours (who must be root then)."""
         self.build = build
         self.driver = driver or software_gpu(build)
         self.shim = build / "lib" / "libcuda.so.1"
@@ -180,6 +181,7 @@ class Pool:
         self.server_words = server_words
         self.server_environment = server_environment or {}
         self.beside, self.name, self.listens_on = beside, name, port
+        self.server_user = server_user
         for part in (self.driver, self.shim, self.farcall, build / "bin" / "farcall-server"):
             expect(part.exists(), f"{part} is missing")
 
@@ -201,6 +203,11 @@ class Pool:
         self.certificate, self.key = self.authority.server(self.folder.name, self.name)
         self.module_cache = self.folder / "images"
         environment = clean_environment() | {"FARCALL_LOG": "info"} | self.server_environment
+        as_user = {}
+        if self.server_user:
+            for path in [self.folder, *self.folder.rglob("*")]:
+                shutil.chown(path, self.server_user)
+            as_user = {"user": self.server_user, "extra_groups": []}
         self.server = subprocess.Popen(
             [self.build / "bin" / "farcall-server", "--listen", f"127.0.0.1:{self.listens_on}",
              "--cert", self.certificate, "--key", self.key, "--ca", self.authority.ca, "--driver", self.driver,
@@ -208,7 +215,7 @@ class Pool:
              "--module-cache", f"{self.module_cache}:{self.module_cache_size}",
              *self.server_words],
             env=environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE)
+            stderr=subprocess.PIPE, **as_user)
         # The log says when it listens: nothing to poll for.
         for line in self.server.stderr:
             self.log.append(line)
