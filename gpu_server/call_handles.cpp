@@ -10,13 +10,12 @@ LogLimit g_full_log(1);
 }  // namespace
 
 // What belongs to the process, not to a context: what is not among the resources that cuda.h's
-// cuCtxDestroy names. A link's state is, but what is kept for it goes with cuLinkDestroy.
+// cuCtxDestroy names. A link's state is among them.
 std::uint64_t CallHandles::context_for(Kind kind) const {
   switch (kind) {
     case Kind::kContext:
     case Kind::kLibrary:
     case Kind::kKernel:
-    case Kind::kLinkState:
     case Kind::kMemoryPool:
     case Kind::kGraph:
     case Kind::kGraphExec:

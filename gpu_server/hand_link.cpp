@@ -56,7 +56,9 @@ Verdict create(Call& call) {
   }
   if (options->refused()) return answer(call, CUDA_ERROR_INVALID_VALUE, 0, *options);
   if (!call.driver.cuLinkCreate_v2) return answer(call, CUDA_ERROR_NOT_SUPPORTED, 0, *options);
-  if (!call.links.has_room()) return answer(call, CUDA_ERROR_OUT_OF_MEMORY, 0, *options);
+  const bool has_room = call.links.make_room(
+      [&](std::uint64_t id) { return call.handles.find(Kind::kLinkState, id) != nullptr; });
+  if (!has_room) return answer(call, CUDA_ERROR_OUT_OF_MEMORY, 0, *options);
   CUlinkState state = nullptr;
   CUresult done =
       call.driver.cuLinkCreate_v2(options->count(), options->names(), options->values(), &state);

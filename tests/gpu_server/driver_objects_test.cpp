@@ -35,6 +35,7 @@ void open(ServedSession& session) {
 // What the drivers below were called with.
 struct Seen {
   int execs_destroyed = 0;
+  int links_added = 0;
   int links_destroyed = 0;
   int views_destroyed = 0;
   std::vector<CUjit_option> options;
@@ -102,8 +103,10 @@ api::Driver with_links(api::Driver driver) {
   driver.cuLinkAddData_v2 = [](CUlinkState, CUjitInputType, void*, std::size_t, const char*,
                                unsigned count, CUjit_option* options, void**) {
     seen().options.assign(options, options + count);
+    ++seen().links_added;
     return CUDA_SUCCESS;
   };
+  driver.cuLinkComplete = [](CUlinkState, void**, std::size_t*) { return CUDA_ERROR_UNKNOWN; };
   driver.cuLinkDestroy = [](CUlinkState) { return ++seen().links_destroyed, CUDA_SUCCESS; };
   return driver;
 }
@@ -131,19 +134,45 @@ TEST_CASE("a driver gets no buffer for the log of one input, which would not las
   CHECK(seen().options == std::vector{CU_JIT_MAX_REGISTERS});
 }
 
-TEST_CASE("a link outlives the context that was current when it was made") {
+std::uint64_t create_context(ServedSession& session) {
+  const auto context =
+      session.ask(id_of<row::cuCtxCreate_v2>(), body(0U, std::int32_t{0})).get<std::uint64_t>();
+  REQUIRE(session.post(id_of<row::bind_context>(), body(context)).ok());
+  return context;
+}
+
+// cuda.h, cuCtxDestroy: CUlinkState is among what the context takes along.
+TEST_CASE("no link is named to the driver once its context is destroyed") {
   seen() = {};
   FakeDriver fake;
   ServedSession session(with_links(fake.table()));
   open(session);
-  const auto context =
-      session.ask(id_of<row::cuCtxCreate_v2>(), body(0U, std::int32_t{0})).get<std::uint64_t>();
-  REQUIRE(session.post(id_of<row::bind_context>(), body(context)).ok());
+  const auto context = create_context(session);
   const auto link = create_link(session);
-  REQUIRE(session.post(id_of<row::bind_context>(), body(std::uint64_t{0})).ok());
   CHECK(session.ask(id_of<row::cuCtxDestroy_v2>(), body(context)).status == CUDA_SUCCESS);
-  CHECK(session.ask(id_of<row::cuLinkDestroy>(), body(link)).status == CUDA_SUCCESS);
-  CHECK(seen().links_destroyed == 1);
+  const Bytes payload(16);
+  const Bytes input =
+      body(hand::AddLinkInput{payload.size(), link, CU_JIT_INPUT_PTX, 0, hand::kNoLinkName, 0});
+  REQUIRE(
+      session.post_bulk(id_of<row::cuLinkAddData_v2>(), input, payload, 1, wire::kWantsReply).ok());
+  CHECK(session.receive().status == CUDA_ERROR_INVALID_HANDLE);
+  CHECK(session.ask(id_of<row::cuLinkComplete>(), body(link)).status == CUDA_ERROR_INVALID_HANDLE);
+  CHECK(session.ask(id_of<row::cuLinkDestroy>(), body(link)).status == CUDA_ERROR_INVALID_HANDLE);
+  (void)session.end();
+  CHECK(seen().links_added == 0);
+  CHECK(seen().links_destroyed == 0);
+}
+
+TEST_CASE("links that went with their contexts take no room from later ones") {
+  seen() = {};
+  FakeDriver fake;
+  ServedSession session(with_links(fake.table()));
+  open(session);
+  for (std::size_t i = 0; i < limits::kLinksMax + 2; ++i) {
+    const auto context = create_context(session);
+    (void)create_link(session);
+    CHECK(session.ask(id_of<row::cuCtxDestroy_v2>(), body(context)).status == CUDA_SUCCESS);
+  }
 }
 
 api::Driver with_green_contexts(api::Driver driver) {
