@@ -2,13 +2,13 @@
 //
 // A client can have this server dial those on its list and nobody else, and another server can
 // reach a session here only with a ticket that the session's own worker has given out. What the
-// supervisor passes on it cannot read: keys and sockets go to the workers, as a client's do.
+// supervisor passes on it does not read: keys and sockets go to the workers, as a client's do.
 #include <fcntl.h>
 
 #include <algorithm>
 
+#include "gpu_server/peer_dials.h"
 #include "gpu_server/supervisor.h"
-#include "transport/base/limits_direct.h"
 #include "transport/base/log.h"
 #include "transport/link/handover.h"
 
@@ -56,18 +56,18 @@ Status Supervisor::lead_peer(link::ControlConnection& control) {
     (void)control.refuse(why);
     return why;
   }
-  link::Handover gift;
-  Fd worker;
-  {
+  // A socket of a worker that is held keeps the worker from seeing its end: only while it is used.
+  const auto find_worker = [&] {
     auto workers = workers_.lock();
     auto at = workers->find(control.peer_hello().session.bytes);
-    if (at != workers->end()) worker = Fd(::fcntl(at->second.get(), F_DUPFD_CLOEXEC, 0));
+    return at == workers->end() ? Fd() : Fd(::fcntl(at->second.get(), F_DUPFD_CLOEXEC, 0));
+  };
+  const Status not_here(Code::kNotFound, "there is no such session here");
+  if (!find_worker()) {
+    (void)control.refuse(not_here);
+    return not_here;
   }
-  if (!worker) {
-    const Status why(Code::kNotFound, "there is no such session here");
-    (void)control.refuse(why);
-    return why;
-  }
+  link::Handover gift;
   gift.kind = link::HandoverKind::kPeerCame;
   gift.peer = name;
   gift.ticket = control.peer_hello().ticket;
@@ -82,7 +82,8 @@ Status Supervisor::lead_peer(link::ControlConnection& control) {
   gift.keys = std::move(keys).value();
   gift.calls = std::move(lanes.value().calls);
   gift.bulk = std::move(lanes.value().bulk);
-  return link::send_session(worker.get(), gift);
+  const Fd worker = find_worker();
+  return worker ? link::send_session(worker.get(), gift) : not_here;
 }
 
 Result<link::Handover> Supervisor::dial(const link::PeerRequest& request) {
@@ -104,11 +105,14 @@ Status Supervisor::reach_peer(WorkerProcess& worker, int* dials) {
   Result<link::PeerRequest> request = link::receive_peer_request(
       worker.socket(), Deadline::after(system_clock(), options_.handshake_ms));
   if (!request.ok()) return request.status();
-  if (++*dials > limits::kPeerDialsMax) {
-    FARCALL_LOG_WARN("a worker asks for other servers too often");
-    return Status(Code::kOverQuota, "too many links to other servers");
+  const Status too_often(Code::kOverQuota, "this session has dialled other servers too often");
+  const DialAnswer judged = judge_dial(++*dials);
+  if (judged == DialAnswer::kEndSession) {
+    FARCALL_LOG_WARN("a worker does not stop asking for other servers: its session ends");
+    return too_often;
   }
-  Result<link::Handover> gift = dial(request.value());
+  Result<link::Handover> gift =
+      judged == DialAnswer::kDial ? dial(request.value()) : Result<link::Handover>(too_often);
   link::Handover answer;
   answer.kind = link::HandoverKind::kPeerRefused;
   if (gift.ok()) {
