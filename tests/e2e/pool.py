@@ -8,6 +8,7 @@ Everything lies in a folder of its own that only its owner can read, and ends wi
 """
 import os
 import pathlib
+import random
 import re
 import select
 import shutil
@@ -96,12 +97,20 @@ def ends_within(pid_fd, seconds):
 
 
 def free_ports(count):
-    """Ports of 127.0.0.1 that nobody listens on, for servers that must know each other's."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Ports of 127.0.0.1 that nobody listens on, for servers that must know each other's. They lie
+    below those that the system chooses by itself: who asks for any port does not get one of them
+    before the servers do."""
+    chosen = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports = []
+    for port in random.sample(range(max(chosen - 12000, 1024), chosen), 200):
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise RuntimeError(f"no {count} free ports below {chosen}")
 
 
 class Authority:
