@@ -99,8 +99,9 @@ class Runner:
         environment = self.environment(how, name)
         begin = time.monotonic()
         process = subprocess.Popen([str(word) for word in command], env=environment, text=True,
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   errors="replace", start_new_session=True)
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, errors="replace",
+                                   start_new_session=True)
         try:
             out, err = process.communicate(timeout=self.options.seconds)
             code = process.returncode
