@@ -14,6 +14,18 @@ bool in_window(std::uint64_t address, std::uint64_t bytes, const std::byte* wind
   return address >= base && bytes <= window_bytes && address - base <= window_bytes - bytes;
 }
 
+// Shared memory of the block's cluster, the block's local memory, the kernel's parameters.
+bool in_own_memory(const Warp& w, std::uint64_t address, std::uint64_t bytes) {
+  const std::byte* const shared = w.block->first->shared.get();
+  const std::uint64_t shared_bytes =
+      std::uint64_t{w.shared_bytes} * w.worker->launch->cluster_blocks;
+  const std::byte* const local = w.block->local.get();
+  const std::uint64_t local_bytes = std::uint64_t{w.local_stride} * kLanes * w.block->warp_count;
+  return in_window(address, bytes, shared, shared_bytes) ||
+         in_window(address, bytes, local, local_bytes) ||
+         in_window(address, bytes, w.params, w.param_bytes);
+}
+
 }  // namespace
 
 const Ins* raise_fault(Warp& w, const Ins* i, FaultKind kind, int lane, std::uint64_t address,
@@ -51,21 +63,13 @@ bool find_range(Warp& w, const Ins* i, std::uint64_t address, std::uint64_t byte
     w.ranges[i->slot] = recent;
     return true;
   }
+  // Before the tree of allocations, which has a lock: many a generic address is the block's own.
+  if (i->space == Space::kGeneric && in_own_memory(w, address, bytes)) return true;
   const std::optional<Memory::Range> range = worker.launch->memory->find(address);
-  if (range && covers(range->base, range->bytes)) {
-    w.ranges[i->slot] = RangeCache{range->base, range->bytes};
-    worker.recent[worker.next_recent++ % 4] = w.ranges[i->slot];
-    return true;
-  }
-  if (i->space != Space::kGeneric) return false;
-  const std::byte* const local = w.block->local.get();
-  const std::uint64_t local_bytes = std::uint64_t{w.local_stride} * kLanes * w.block->warp_count;
-  const std::byte* const shared = w.block->first->shared.get();
-  const std::uint64_t shared_bytes =
-      std::uint64_t{w.shared_bytes} * w.worker->launch->cluster_blocks;
-  return in_window(address, bytes, shared, shared_bytes) ||
-         in_window(address, bytes, local, local_bytes) ||
-         in_window(address, bytes, w.params, w.param_bytes);
+  if (!range || !covers(range->base, range->bytes)) return false;
+  w.ranges[i->slot] = RangeCache{range->base, range->bytes};
+  worker.recent[worker.next_recent++ % 4] = w.ranges[i->slot];
+  return true;
 }
 
 bool check_lanes(Warp& w, const Ins* i, const std::uint64_t* at, std::uint64_t bytes) {

@@ -81,26 +81,28 @@ MatrixSizes sizes_of(const MatrixSite& site) {
   return {site.d.rows, site.d.columns, site.a.columns};
 }
 
-void float_product(const Warp& w, std::byte* r, const MatrixSite& site, const MatrixMath& math) {
-  alignas(64) f32 a[kElementsMax], b[kElementsMax], d[32 * 32];
-  math.factors_f32(Held(w, r, site.a).all(), a);
-  math.factors_f32(Held(w, r, site.b).all(), b);
-  math.sums_f32(Held(w, r, site.c).all(), d);
-  math.multiply_f32(a, b, d, sizes_of(site));
+template <class T, auto kFactors, auto kSums, auto kMultiply, auto kKeep>
+void product(const Warp& w, std::byte* r, const MatrixSite& site, const MatrixMath& math) {
+  alignas(64) T a[kElementsMax], b[kElementsMax], d[32 * 32];
+  (math.*kFactors)(Held(w, r, site.a).all(), a);
+  (math.*kFactors)(Held(w, r, site.b).all(), b);
+  (math.*kSums)(Held(w, r, site.c).all(), d);
+  (math.*kMultiply)(a, b, d, sizes_of(site));
   Held to(w, r, site.d);
-  math.keep_f32(to.all(), d);
+  (math.*kKeep)(to.all(), d);
   to.keep();
 }
 
+using M = MatrixMath;
+constexpr auto float_product =
+    product<f32, &M::factors_f32, &M::sums_f32, &M::multiply_f32, &M::keep_f32>;
+
 void double_product(const Warp& w, std::byte* r, const MatrixSite& site, const MatrixMath& math) {
-  alignas(64) f64 a[kElementsMax], b[kElementsMax], d[32 * 32];
-  math.factors_f64(Held(w, r, site.a).all(), a);
-  math.factors_f64(Held(w, r, site.b).all(), b);
-  math.sums_f64(Held(w, r, site.c).all(), d);
-  math.multiply_f64(a, b, d, sizes_of(site));
-  Held to(w, r, site.d);
-  math.keep_f64(to.all(), d);
-  to.keep();
+  if (site.c.holding == Holding::kSum && w.mask == kAllLanes) {  // wmma's
+    const Held a(w, r, site.a), b(w, r, site.b), c(w, r, site.c), d(w, r, site.d);
+    return math.product_f64(a.all(), b.all(), c.all(), d.all());
+  }
+  product<f64, &M::factors_f64, &M::sums_f64, &M::multiply_f64, &M::keep_f64>(w, r, site, math);
 }
 
 void count_differing_bits(const u32* a, const u32* b, u32* d, MatrixSizes s) {
@@ -133,13 +135,10 @@ const Ins* multiply_matrices(Warp& w, const Ins* i, std::byte* r) {
   if (!everybody(w, i)) return stop();
   const MatrixSite& site = w.frame->function->matrices[i->table];
   const MatrixMath& math = matrix_math(w.worker->launch->isa);
-  if (site.a.element == Element::kF64) {
-    double_product(w, r, site, math);
-  } else if (is_integer(site.a.element)) {
-    integer_product(w, r, site, math);
-  } else {
-    float_product(w, r, site, math);
-  }
+  const auto multiply = site.a.element == Element::kF64 ? double_product
+                        : is_integer(site.a.element)    ? integer_product
+                                                        : float_product;
+  multiply(w, r, site, math);
   return i + 1;
 }
 
@@ -193,12 +192,12 @@ bool find_lines(Warp& w, const Ins* i, std::byte* r, const Fragment& fragment, L
     raise_fault(w, i, FaultKind::kMisaligned, lane, first, "a misaligned matrix, at");
     return false;
   }
-  // One look for all lines, if they lie in one range.
   const u64 span = (lines->count - 1) * stride + lines->bytes;
   const bool shared = i->space == Space::kShared;
   const RangeCache window = shared ? RangeCache{0, w.shared_bytes} : w.ranges[i->slot];
-  const bool inside = first >= window.base && span <= window.bytes &&
-                      first - window.base <= window.bytes - span && stride <= window.bytes;
+  const bool known = first >= window.base && span <= window.bytes &&
+                     first - window.base <= window.bytes - span && stride <= window.bytes;
+  const bool inside = known || (!shared && find_range(w, i, first, span));
   if (inside && w.block->check == nullptr) {
     const u64 start = first + (shared ? reinterpret_cast<u64>(w.shared) : 0);
     for (u32 n = 0; n < lines->count; ++n) lines->start[n] = start + n * stride;
