@@ -43,6 +43,13 @@ void declare(CLI::App& app, Arguments& a) {
       ->required();
   app.add_option("--key", a.server.identity.key_path, "its private key, PEM")->required();
   app.add_option("--ca", a.server.identity.ca_path, "the pool's CA certificate, PEM")->required();
+  app.add_option(
+      "--deny-list", a.server.identity.deny_list_path,
+      "certificates that were revoked, as farcall ca revoke writes them; read again when "
+      "it changes: sessions of whoever is on it end at once");
+  app.add_option("--client-zones", a.server.client_zones,
+                 "zones whose clients are let in, as their certificates state them; default: all")
+      ->delimiter(',');
   app.add_option("--driver", a.server.worker.driver_path,
                  "the CUDA driver to offer: NVIDIA's or the software GPU's libcuda.so.1")
       ->capture_default_str();
@@ -87,7 +94,9 @@ void declare(CLI::App& app, Arguments& a) {
                "and exit");
   app.footer(
       "Clients need a certificate of the same CA; farcall run shows how they use it.\n"
-      "SIGTERM ends every session and then the server; SIGHUP reads cert, key and CA again.\n"
+      "SIGTERM ends every session and then the server. Certificate, key, CA and deny list are "
+      "read\n"
+      "again when they change (the first three on SIGHUP, too); sessions go on over that.\n"
       "FARCALL_LOG=debug says more. Exit status: 0 fine, 1 failed, 2 wrong usage.\n\n"
       "Optimisations that --off knows:\n" +
       switches_help());

@@ -36,6 +36,9 @@ Supervisor::Supervisor(SupervisorOptions options) : options_(std::move(options))
 Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options) {
   std::unique_ptr<Supervisor> server(new Supervisor(std::move(options)));
   const SupervisorOptions& o = server->options_;
+  // Watched before they are read, so that no change falls between.
+  server->files_.watched = WatchedFiles({o.identity.certificate_path, o.identity.key_path,
+                                         o.identity.ca_path, o.identity.deny_list_path});
   if (Status loaded = server->load_identity(); !loaded.ok()) return loaded;
   server->stop_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!server->stop_) return Status::system("make an eventfd");
@@ -75,12 +78,13 @@ Status Supervisor::run(int signal_fd) {
   Status result;
   bool accepting = true;
   for (;;) {
-    pollfd wait[] = {
-        {.fd = accepting ? listener_.get() : -1, .events = POLLIN, .revents = 0},
-        {.fd = stop_.get(), .events = POLLIN, .revents = 0},
-        {.fd = signal_fd, .events = POLLIN, .revents = 0},
-        {.fd = accepting ? local_listener_.get() : -1, .events = POLLIN, .revents = 0}};
-    if (::poll(wait, 4, accepting ? -1 : kPauseMs) < 0) {
+    const int patience_ms = files_.watched.look_ms();
+    pollfd wait[] = {{.fd = accepting ? listener_.get() : -1, .events = POLLIN, .revents = 0},
+                     {.fd = stop_.get(), .events = POLLIN, .revents = 0},
+                     {.fd = signal_fd, .events = POLLIN, .revents = 0},
+                     {.fd = accepting ? local_listener_.get() : -1, .events = POLLIN, .revents = 0},
+                     {.fd = files_.watched.fd(), .events = POLLIN, .revents = 0}};
+    if (::poll(wait, 5, accepting ? patience_ms : kPauseMs) < 0) {
       if (errno == EINTR) continue;
       result = Status::system("wait for connections");
       break;
@@ -90,6 +94,7 @@ Status Supervisor::run(int signal_fd) {
     accepting = (wait[0].revents == 0 || accept_one(listener_, link::CarrierKind::kTcp)) &&
                 (wait[3].revents == 0 || accept_one(local_listener_, link::CarrierKind::kShm));
     join_ended();
+    look_at_files();
   }
   listener_.reset();
   local_listener_.reset();
@@ -108,14 +113,6 @@ bool Supervisor::handle_signal(int signal_fd) {
   FARCALL_LOG_INFO("%s: ending %zu session(s)", ::strsignal(static_cast<int>(info.ssi_signo)),
                    sessions());
   return true;
-}
-
-void Supervisor::reload_identity() {
-  if (Status fresh = load_identity(); !fresh.ok()) {
-    FARCALL_LOG_ERROR("SIGHUP: %s; the old certificate stays in use", fresh.text().c_str());
-    return;
-  }
-  FARCALL_LOG_INFO("SIGHUP: certificate, key and CA read again");
 }
 
 bool Supervisor::accept_one(const Fd& listener, link::CarrierKind kind) {

@@ -21,6 +21,8 @@
 
 #include "gpu_server/cache_folder.h"
 #include "gpu_server/lane_desk.h"
+#include "gpu_server/live_sessions.h"
+#include "gpu_server/watched_files.h"
 #include "gpu_server/worker_process.h"
 #include "security/identity.h"
 #include "security/tls.h"
@@ -35,6 +37,7 @@ struct SupervisorOptions {
   std::string host = "127.0.0.1";
   std::uint16_t port = 0;  // 0: the kernel chooses
   security::IdentityFiles identity;
+  std::vector<std::string> client_zones;  // whose clients are let in; empty: all
   WorkerProcess::Command worker;
   link::LocalHello hello;
   // What sessions may run over; rdma only with worker.rdma_address.
@@ -52,15 +55,17 @@ struct SupervisorOptions {
 
 class Supervisor {
  public:
-  // Loads the identity and listens. Errors: those of TlsContext::load and listen_tcp.
+  // Loads the identity and the deny list, and listens. Errors: those of TlsContext::load and
+  // listen_tcp.
   static Result<std::unique_ptr<Supervisor>> open(SupervisorOptions options);
   ~Supervisor();
 
   std::uint16_t port() const;
   // "@farcall-…", where shared memory lanes come to; empty when they are not offered.
   const std::string& local_name() const { return local_name_; }
-  // Serves until stop() or, on signal_fd (a signalfd, or -1), SIGTERM or SIGINT; SIGHUP reads the
-  // certificate, key and CA again. When it returns, no worker is left.
+  // Serves until stop() or, on signal_fd (a signalfd, or -1), SIGTERM or SIGINT. Certificate, key
+  // and CA are read again when they change and on SIGHUP, the deny list when it changes. When it
+  // returns, no worker is left.
   Status run(int signal_fd);
   void stop();
 
@@ -70,6 +75,15 @@ class Supervisor {
  private:
   explicit Supervisor(SupervisorOptions options);
   using Tls = std::shared_ptr<const security::TlsContext>;  // connections outlive a reload
+  struct FilesToTake {
+    WatchedFiles watched;
+    // When what is on disk was found to have changed and is not taken yet; 0: all is.
+    std::int64_t identity_since_ms = 0;
+    std::int64_t deny_list_since_ms = 0;
+    bool identity_told = false;   // that it cannot be taken
+    bool deny_list_told = false;  // the same
+    std::int64_t old_list_told_ms = 0;
+  };
   struct Threads {
     std::uint64_t next = 0;
     std::unordered_map<std::uint64_t, std::thread> running;
@@ -77,10 +91,7 @@ class Supervisor {
     std::vector<std::uint64_t> ended;
   };
 
-  // Certificate, key and CA, as they are on disk now.
-  Status load_identity();
   bool handle_signal(int signal_fd);  // true: shut down
-  void reload_identity();
   // False when descriptors or memory ran out, and trying again at once is no use.
   bool accept_one(const Fd& listener, link::CarrierKind kind);
   void join_ended();
@@ -98,7 +109,19 @@ class Supervisor {
   // Grants, and hands the session over to its worker.
   Status give(link::ControlConnection& control, const link::CarrierOffer& offer,
               const link::SessionId& id, WorkerProcess& worker);
-  void watch(link::ControlConnection& control, WorkerProcess& worker);
+  void watch(link::ControlConnection& control, WorkerProcess& worker, LiveSessions::Place& place);
+
+  // --- who this server is, and who is let in no longer: supervisor_identity.cpp
+  // Certificate, key and CA, as they are on disk now.
+  Status load_identity();
+  void reload_identity();
+  // What changed on disk is taken, and sessions end that the new deny list denies.
+  void look_at_files();
+  void take_identity(std::int64_t now_ms);
+  void take_deny_list();
+  void warn_of_old_list(std::int64_t now_ms);
+  // Is a peer whose handshake was good still good?  Errors: kDenied, what to tell it.
+  Status admits(const security::PeerIdentity& peer) const;
 
   // --- links between servers: supervisor_peers.cpp
   const link::PeerPlace* peer_named(const std::string& name) const;
@@ -106,8 +129,8 @@ class Supervisor {
   void serve_peer(link::ControlConnection& control, const std::string& from);
   Status lead_peer(link::ControlConnection& control);
   // Answers what the worker asks for.  Errors: those of its socket, or that it asks too often.
-  Status reach_peer(WorkerProcess& worker, int* dials);
-  Result<link::Handover> dial(const link::PeerRequest& request);
+  Status reach_peer(WorkerProcess& worker, LiveSessions::Place& place, int* dials);
+  Result<link::Handover> dial(const link::PeerRequest& request, LiveSessions::Place& session);
   void no_longer_a_stranger(std::uint64_t number);
 
   const SupervisorOptions options_;
@@ -118,6 +141,9 @@ class Supervisor {
   std::optional<CacheRoot> module_cache_;
   Guarded<Tls> tls_;
   Guarded<Tls> peer_tls_;  // as one that dials others; null when there are none
+  std::shared_ptr<security::DenyList> deny_list_;  // null: none was given
+  LiveSessions live_;
+  FilesToTake files_;  // of run()'s thread
   // Where the worker of each session is reached, for links from other servers.
   Guarded<std::map<std::array<std::byte, 16>, Fd>> workers_;
   LaneDesk lanes_;

@@ -17,23 +17,7 @@ namespace {
 
 LogLimit g_peer_log(5);
 
-using Side = security::TlsContext::Side;
-
 }  // namespace
-
-Status Supervisor::load_identity() {
-  const bool has_peers = !options_.peers.empty();
-  auto own = security::TlsContext::load(options_.identity,
-                                        has_peers ? Side::kServerOfPeers : Side::kServer);
-  if (!own.ok()) return own.status();
-  if (has_peers) {
-    auto dialling = security::TlsContext::load(options_.identity, Side::kPeer);
-    if (!dialling.ok()) return dialling.status();
-    *peer_tls_.lock() = std::make_shared<const security::TlsContext>(std::move(dialling).value());
-  }
-  *tls_.lock() = std::make_shared<const security::TlsContext>(std::move(own).value());
-  return ok();
-}
 
 const link::PeerPlace* Supervisor::peer_named(const std::string& name) const {
   auto found = std::find_if(options_.peers.begin(), options_.peers.end(),
@@ -67,6 +51,11 @@ Status Supervisor::lead_peer(link::ControlConnection& control) {
     (void)control.refuse(not_here);
     return not_here;
   }
+  live_.link(control.peer_hello().session.bytes, control.peer());
+  if (Status good = admits(control.peer()); !good.ok()) {
+    (void)control.refuse(good);
+    return good;
+  }
   link::Handover gift;
   gift.kind = link::HandoverKind::kPeerCame;
   gift.peer = name;
@@ -86,7 +75,8 @@ Status Supervisor::lead_peer(link::ControlConnection& control) {
   return worker ? link::send_session(worker.get(), gift) : not_here;
 }
 
-Result<link::Handover> Supervisor::dial(const link::PeerRequest& request) {
+Result<link::Handover> Supervisor::dial(const link::PeerRequest& request,
+                                        LiveSessions::Place& session) {
   const link::PeerPlace* place = peer_named(request.receiver);
   if (place == nullptr) {
     return Status(Code::kDenied, request.receiver + " is not among this server's --peers");
@@ -97,11 +87,16 @@ Result<link::Handover> Supervisor::dial(const link::PeerRequest& request) {
   hello.session = request.session;
   hello.ticket = request.ticket;
   const Tls tls = *peer_tls_.lock();
-  return link::dial_peer(*place, *tls, hello,
-                         Deadline::after(system_clock(), options_.handshake_ms));
+  security::PeerIdentity reached;
+  Result<link::Handover> gift = link::dial_peer(
+      *place, *tls, hello, Deadline::after(system_clock(), options_.handshake_ms), &reached);
+  if (!gift.ok()) return gift;
+  session.link(reached);
+  if (Status good = admits(reached); !good.ok()) return good;
+  return gift;
 }
 
-Status Supervisor::reach_peer(WorkerProcess& worker, int* dials) {
+Status Supervisor::reach_peer(WorkerProcess& worker, LiveSessions::Place& place, int* dials) {
   Result<link::PeerRequest> request = link::receive_peer_request(
       worker.socket(), Deadline::after(system_clock(), options_.handshake_ms));
   if (!request.ok()) return request.status();
@@ -111,8 +106,8 @@ Status Supervisor::reach_peer(WorkerProcess& worker, int* dials) {
     FARCALL_LOG_WARN("a worker does not stop asking for other servers: its session ends");
     return too_often;
   }
-  Result<link::Handover> gift =
-      judged == DialAnswer::kDial ? dial(request.value()) : Result<link::Handover>(too_often);
+  Result<link::Handover> gift = judged == DialAnswer::kDial ? dial(request.value(), place)
+                                                            : Result<link::Handover>(too_often);
   link::Handover answer;
   answer.kind = link::HandoverKind::kPeerRefused;
   if (gift.ok()) {

@@ -164,7 +164,11 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
   // Before its client can know it: another server may come for it at once.
   workers_.lock()->emplace(session_id.bytes,
                            Fd(::fcntl(worker.value().socket(), F_DUPFD_CLOEXEC, 0)));
-  Status given = give(control, offer, session_id, worker.value());
+  // A change of the deny list ends the session from here on; one before is seen now.
+  LiveSessions::Place place(live_, peer, session_id.bytes);
+  Status given = place.is_sound() ? admits(peer) : Status(Code::kSystem, "no descriptors left");
+  if (!given.ok()) (void)control.refuse(given);
+  if (given.ok()) given = give(control, offer, session_id, worker.value());
   if (!given.ok()) {
     workers_.lock()->erase(session_id.bytes);
     FARCALL_LOG_WARN("session %s from %s: %s", id.c_str(), from.c_str(), given.to_string().c_str());
@@ -173,8 +177,9 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
   FARCALL_LOG_INFO("session %s: tenant %s, user %s at %s, over %s, worker %d", id.c_str(),
                    peer.tenant.c_str(), peer.user.c_str(), from.c_str(), link::name_of(offer.kind),
                    static_cast<int>(worker.value().pid()));
-  watch(control, worker.value());
+  watch(control, worker.value(), place);
   workers_.lock()->erase(session_id.bytes);
+  const Status why = place.why();
   std::string how = worker.value().end();
   control.close();
   if (module_cache_) module_cache_->make_room();
@@ -182,21 +187,28 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
     FARCALL_LOG_WARN("session %s: tenant %s, user %s at %s: the worker was %s", id.c_str(),
                      peer.tenant.c_str(), peer.user.c_str(), from.c_str(), how.c_str());
   }
-  FARCALL_LOG_INFO("session %s: ended, worker %s", id.c_str(), how.c_str());
+  FARCALL_LOG_INFO("session %s: ended, worker %s%s%s", id.c_str(), how.c_str(),
+                   why.ok() ? "" : ": ", why.text().c_str());
 }
 
 // Returns when the client, the worker or the server is to end.
-void Supervisor::watch(link::ControlConnection& control, WorkerProcess& worker) {
+void Supervisor::watch(link::ControlConnection& control, WorkerProcess& worker,
+                       LiveSessions::Place& place) {
   int dials = 0;
   for (;;) {
     pollfd wait[] = {{.fd = control.fd(), .events = POLLIN, .revents = 0},
                      {.fd = worker.end_fd(), .events = POLLIN, .revents = 0},
                      {.fd = stop_.get(), .events = POLLIN, .revents = 0},
-                     {.fd = worker.socket(), .events = POLLIN, .revents = 0}};
-    if (::poll(wait, 4, -1) < 0 && errno != EINTR) return;
+                     {.fd = worker.socket(), .events = POLLIN, .revents = 0},
+                     {.fd = place.fd(), .events = POLLIN, .revents = 0}};
+    if (::poll(wait, 5, -1) < 0 && errno != EINTR) return;
+    if (wait[4].revents != 0) {
+      (void)control.refuse(place.why());  // first, so that the client learns why its lanes end
+      return;
+    }
     if (wait[1].revents != 0 || wait[2].revents != 0) return;
     if (wait[3].revents != 0) {
-      Status reached = reach_peer(worker, &dials);
+      Status reached = reach_peer(worker, place, &dials);
       if (!reached.ok()) return;
     }
     if (wait[0].revents != 0) {

@@ -1,10 +1,13 @@
-// The pool's certificate authority: a key in a file, and certificates that live for days.
+// The pool's certificate authorities: keys in files, and certificates that live for days.
 //
-//   Result<IssuedIdentity> ca = create_ca({.pool = "lab"});
-//   Result<IssuedIdentity> ann = issue(ca.value(), {.use = Use::kClient, .tenant = "acme",
-//                                                   .user = "ann"});
+//   Result<IssuedIdentity> root = create_ca({.pool = "lab"});
+//   Result<IssuedIdentity> issuing = create_issuing(root.value());
+//   Result<IssuedIdentity> ann = issue(issuing.value(), {.use = Use::kClient, .tenant = "acme",
+//                                                        .user = "ann"});
 //   FARCALL_TRY(save(ann.value(), "ann.crt", "ann.key"));
 //
+// The root is what every host of the pool is told to trust; its key may lie in a safe, because day
+// by day the issuing authority signs. A root may issue leaves itself, as small pools like it.
 // P-256 throughout. A leaf carries one URI name (identity.h) and one purpose: a server's
 // certificate never works as a client's. Keys live in SecureBuffers.  Threads: any.
 #pragma once
@@ -20,9 +23,10 @@ namespace farcall::security {
 inline constexpr int kLeafDays = 7;
 inline constexpr int kLeafDaysMax = 30;
 inline constexpr int kCaDays = 3650;
+inline constexpr int kIssuingDays = 365;
 
 struct IssuedIdentity {
-  std::string certificate_pem;
+  std::string certificate_pem;  // a leaf's: behind it its issuing authority's
   SecureBuffer key_pem;
 };
 
@@ -33,19 +37,39 @@ struct CaOptions {
 // Errors: kUnsupported (bad pool name, bad days), kSystem (the library or the kernel refused).
 Result<IssuedIdentity> create_ca(const CaOptions& options);
 
+// An issuing authority below `root`; it lives no longer than that.
+// Errors: kDenied when `root` is none, kUnsupported (days), kSystem.
+Result<IssuedIdentity> create_issuing(const IssuedIdentity& root, int days = kIssuingDays);
+
 enum class Use { kClient, kServer };
 struct LeafOptions {
   Use use = Use::kClient;
   std::string tenant;              // clients
   std::string user;                // clients
   std::string host;                // servers: the identity word in the URI
+  std::string zone{};              // trust zone, an identity word; may be empty
+  std::string role{};              // the same
   std::vector<std::string> names;  // servers: DNS names and IP addresses clients dial
   int days = kLeafDays;            // 1 … kLeafDaysMax
   std::int64_t valid_from = 0;     // Unix seconds; 0: a minute ago, for clocks that differ
 };
-// The pool's name comes from the CA certificate.
+// The pool's name comes from the CA certificate; a leaf never outlives its authority.
 // Errors: kUnsupported with the option that is wrong, kDenied when `ca` is no CA, kSystem.
 Result<IssuedIdentity> issue(const IssuedIdentity& ca, const LeafOptions& options);
+
+// The same identity, names and purpose again, with a life from now on: what was in the certificate
+// when it was issued is taken over, and nothing else.
+//   signers  authorities that may have issued it, PEM: one of their keys must have
+//   new_key  else for the same key, of which only the public half is needed: key_pem is empty then
+// Errors: kDenied (of none of the signers, no member's certificate, `ca` is no CA), kUnsupported
+// (days), kSystem.
+struct RenewOptions {
+  std::string certificate_pem;
+  std::vector<std::string> signers;
+  int days = kLeafDays;
+  bool new_key = false;
+};
+Result<IssuedIdentity> renew(const IssuedIdentity& ca, const RenewOptions& options);
 
 // Writes both files; the key readable by its owner only. Refuses to replace an existing key.
 // Errors: kDenied when a file exists, kSystem.

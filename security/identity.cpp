@@ -12,15 +12,25 @@ namespace {
 
 constexpr std::string_view kScheme = "spiffe://";
 constexpr std::size_t kWordBytesMax = 64;
+// pool, tenant, <t>, user, <u>, zone, <z>, role, <r>; and one more, which is one too many.
+constexpr std::size_t kWordsMax = 10;
 
 std::vector<std::string_view> split(std::string_view text) {
   std::vector<std::string_view> words;
   for (;;) {
     const std::size_t slash = text.find('/');
     words.push_back(text.substr(0, slash));
-    if (slash == std::string_view::npos || words.size() > 8) return words;
+    if (slash == std::string_view::npos || words.size() == kWordsMax) return words;
     text.remove_prefix(slash + 1);
   }
+}
+
+// The word behind `label` where the two are the last; they are taken off.
+std::string_view take_last(std::vector<std::string_view>& words, std::string_view label) {
+  if (words.size() < 3 || words[words.size() - 2] != label) return {};
+  const std::string_view word = words.back();
+  words.resize(words.size() - 2);
+  return word;
 }
 
 std::string name_text(const X509_NAME* name) {
@@ -45,26 +55,25 @@ bool is_identity_word(std::string_view word) {
 Result<PeerIdentity> parse_identity_uri(std::string_view uri) {
   const Status wrong(Code::kDenied, "the certificate's URI name is none of a pool's identities");
   if (!uri.starts_with(kScheme)) return wrong;
-  const std::vector<std::string_view> words = split(uri.substr(kScheme.size()));
+  std::vector<std::string_view> words = split(uri.substr(kScheme.size()));
+  if (words.size() == kWordsMax || words.size() % 2 == 0) return wrong;
+  if (!std::all_of(words.begin(), words.end(), is_identity_word)) return wrong;
   PeerIdentity who;
+  who.role = take_last(words, "role");
+  who.zone = take_last(words, "zone");
   who.pool = words[0];
-  std::vector<std::string_view> names = {words[0]};
-  if (words.size() == 1) {
+  if (words.size() == 1 && who.role.empty() && who.zone.empty()) {
     who.kind = IdentityKind::kAuthority;
   } else if (words.size() == 3 && words[1] == "server") {
     who.kind = IdentityKind::kServer;
     who.host = words[2];
-    names.push_back(words[2]);
   } else if (words.size() == 5 && words[1] == "tenant" && words[3] == "user") {
     who.kind = IdentityKind::kClient;
     who.tenant = words[2];
     who.user = words[4];
-    names.push_back(words[2]);
-    names.push_back(words[4]);
   } else {
     return wrong;
   }
-  if (!std::all_of(names.begin(), names.end(), is_identity_word)) return wrong;
   return who;
 }
 
@@ -72,6 +81,8 @@ std::string identity_uri(const PeerIdentity& who) {
   std::string uri = std::string(kScheme) + who.pool;
   if (who.kind == IdentityKind::kClient) uri += "/tenant/" + who.tenant + "/user/" + who.user;
   if (who.kind == IdentityKind::kServer) uri += "/server/" + who.host;
+  if (!who.zone.empty()) uri += "/zone/" + who.zone;
+  if (!who.role.empty()) uri += "/role/" + who.role;
   return uri;
 }
 
@@ -91,10 +102,7 @@ Result<CertificateFacts> describe_certificate(const std::string& certificate_pat
   facts.not_after = unix_seconds(X509_get0_notAfter(certificate));
   facts.for_server = allows(certificate, IdentityKind::kServer);
   facts.for_client = allows(certificate, IdentityKind::kClient);
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned bytes = 0;
-  X509_digest(certificate, EVP_sha256(), digest.data(), &bytes);
-  facts.fingerprint = to_hex(std::as_bytes(std::span(digest).first(bytes)));
+  facts.key_id = key_id_text(X509_get0_subject_key_id(certificate));
   return facts;
 }
 

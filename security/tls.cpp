@@ -2,12 +2,20 @@
 
 #include <openssl/ssl.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "security/crypto.h"
 #include "security/x509.h"
 
 namespace farcall::security {
+
+// What a context asks of its peers, within reach of OpenSSL's callback.
+struct PeerRules {
+  TlsContext::Side side;
+  PeerPolicy policy;
+};
+
 namespace {
 
 using ContextPtr = std::unique_ptr<SSL_CTX, FreeWith<&SSL_CTX_free>>;
@@ -20,9 +28,32 @@ const char* word(TlsContext::Side side) {
   return side == TlsContext::Side::kClient ? "client" : "server";
 }
 
-// Of the accepting end: may the far end be another server?
-bool takes_servers(const SSL* ssl) {
-  return SSL_is_server(ssl) != 0 && SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)) != nullptr;
+const PeerRules& rules_of(const SSL* ssl) {
+  return *static_cast<const PeerRules*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
+}
+
+// Every certificate of the chain: the authority in the middle may have been revoked, too.
+bool is_denied(X509* certificate, const SSL* ssl) {
+  const DenyList* list = rules_of(ssl).policy.deny_list.get();
+  if (list == nullptr) return false;
+  Result<PeerIdentity> who = identity_of(certificate);
+  const std::optional<Denial> denial = who.ok() ? list->find(who.value()) : std::nullopt;
+  if (!denial) return false;
+  if (auto* seen = static_cast<SeenCertificate*>(SSL_get_app_data(ssl)); seen != nullptr) {
+    seen->denial = explain_denial(*denial);
+  }
+  return true;
+}
+
+bool is_of_good_zone(const PeerIdentity& who, const SSL* ssl) {
+  const std::vector<std::string>& zones = rules_of(ssl).policy.client_zones;
+  return who.kind != IdentityKind::kClient || zones.empty() ||
+         std::find(zones.begin(), zones.end(), who.zone) != zones.end();
+}
+
+int refuse(X509_STORE_CTX* verification, int error) {
+  X509_STORE_CTX_set_error(verification, error);
+  return 0;
 }
 
 // After OpenSSL found the chain good: the purpose must be stated, not merely not forbidden, and the
@@ -35,10 +66,14 @@ int check_peer(int good, X509_STORE_CTX* verification) {
     seen->not_after = unix_seconds(X509_get0_notAfter(certificate));
     if (is_other_name(X509_STORE_CTX_get_error(verification))) seen->names = names_of(certificate);
   }
+  if (good == 1 && is_denied(certificate, ssl)) {
+    return refuse(verification, X509_V_ERR_CERT_REVOKED);
+  }
   if (X509_STORE_CTX_get_error_depth(verification) != 0) return good;
   Result<PeerIdentity> who = identity_of(certificate);
   // OpenSSL wants a client's purpose of whoever connects; another server has a server's.
-  const bool is_server = who.ok() && who->kind == IdentityKind::kServer && takes_servers(ssl);
+  const bool is_server = who.ok() && who->kind == IdentityKind::kServer &&
+                         rules_of(ssl).side == TlsContext::Side::kServerOfPeers;
   if (good != 1) {
     const int error = X509_STORE_CTX_get_error(verification);
     if (!is_server || error != X509_V_ERR_INVALID_PURPOSE) return good;
@@ -46,14 +81,13 @@ int check_peer(int good, X509_STORE_CTX* verification) {
   }
   const IdentityKind wanted =
       SSL_is_server(ssl) != 0 && !is_server ? IdentityKind::kClient : IdentityKind::kServer;
-  if (!allows(certificate, wanted)) {
-    X509_STORE_CTX_set_error(verification, X509_V_ERR_INVALID_PURPOSE);
-    return 0;
-  }
+  if (!allows(certificate, wanted)) return refuse(verification, X509_V_ERR_INVALID_PURPOSE);
   Result<PeerIdentity> own = identity_of(SSL_get_certificate(ssl));
   if (!who.ok() || !own.ok() || who->kind != wanted || who->pool != own->pool) {
-    X509_STORE_CTX_set_error(verification, X509_V_ERR_APPLICATION_VERIFICATION);
-    return 0;
+    return refuse(verification, X509_V_ERR_APPLICATION_VERIFICATION);
+  }
+  if (!is_of_good_zone(who.value(), ssl)) {
+    return refuse(verification, X509_V_ERR_PERMITTED_VIOLATION);
   }
   return 1;
 }
@@ -71,20 +105,6 @@ Status harden(SSL_CTX* context) {
                     SSL_CTX_set_ciphersuites(context, "TLS_AES_256_GCM_SHA384") == 1 &&
                     SSL_CTX_set1_groups_list(context, "X25519:P-256") == 1;
   return done ? ok() : refused("set up TLS 1.3");
-}
-
-Status load_authorities(SSL_CTX* context, const std::string& path) {
-  Result<std::vector<X509Ptr>> authorities = read_certificates(path);
-  if (!authorities.ok()) return authorities.status();
-  X509_STORE* store = SSL_CTX_get_cert_store(context);
-  for (const X509Ptr& authority : authorities.value()) {
-    if (X509_check_ca(authority.get()) == 0) {
-      return {Code::kDenied,
-              path + " holds a certificate that is no CA's; give the pool's CA file"};
-    }
-    if (X509_STORE_add_cert(store, authority.get()) != 1) return refused(path);
-  }
-  return ok();
 }
 
 Status load_own(SSL_CTX* context, const IdentityFiles& files, X509** own) {
@@ -113,11 +133,11 @@ Status load_own(SSL_CTX* context, const IdentityFiles& files, X509** own) {
 }
 
 // Finds our own mistakes here, where they have a path, rather than at the peer.
-Status verify_own(SSL_CTX* context, X509* own, const IdentityFiles& files, TlsContext::Side side) {
-  const bool server = side != TlsContext::Side::kClient;
+Status verify_own(SSL_CTX* context, X509* own, const IdentityFiles& files, const PeerRules& rules) {
+  const bool server = rules.side != TlsContext::Side::kClient;
   const IdentityKind kind = server ? IdentityKind::kServer : IdentityKind::kClient;
   if (!allows(own, kind)) {
-    return {Code::kDenied, files.certificate_path + " is no " + word(side) +
+    return {Code::kDenied, files.certificate_path + " is no " + word(rules.side) +
                                " certificate; issue one with `farcall ca`"};
   }
   STACK_OF(X509)* chain = nullptr;
@@ -136,12 +156,14 @@ Status verify_own(SSL_CTX* context, X509* own, const IdentityFiles& files, TlsCo
 
 }  // namespace
 
-TlsContext::TlsContext(ssl_ctx_st* context, Side side, PeerIdentity own)
-    : context_(context), side_(side), own_(std::move(own)) {}
+TlsContext::TlsContext(ssl_ctx_st* context, std::unique_ptr<const PeerRules> rules,
+                       PeerIdentity own)
+    : context_(context), side_(rules->side), rules_(std::move(rules)), own_(std::move(own)) {}
 
 TlsContext::TlsContext(TlsContext&& other) noexcept
     : context_(std::exchange(other.context_, nullptr)),
       side_(other.side_),
+      rules_(std::move(other.rules_)),
       own_(std::move(other.own_)) {}
 
 TlsContext& TlsContext::operator=(TlsContext&& other) noexcept {
@@ -149,26 +171,39 @@ TlsContext& TlsContext::operator=(TlsContext&& other) noexcept {
   SSL_CTX_free(context_);
   context_ = std::exchange(other.context_, nullptr);
   side_ = other.side_;
+  rules_ = std::move(other.rules_);
   own_ = std::move(other.own_);
   return *this;
 }
 
 TlsContext::~TlsContext() { SSL_CTX_free(context_); }
 
-Result<TlsContext> TlsContext::load(const IdentityFiles& files, Side side) {
+Result<TlsContext> TlsContext::load(const IdentityFiles& files, Side side, PeerPolicy policy) {
   init_crypto();
+  if (!policy.deny_list && !files.deny_list_path.empty()) {
+    Result<std::shared_ptr<DenyList>> list = DenyList::open(files.deny_list_path, files.ca_path);
+    if (!list.ok()) return list.status();
+    policy.deny_list = std::move(list).value();
+  }
   ContextPtr context(SSL_CTX_new(accepts_by(side) ? TLS_server_method() : TLS_client_method()));
   if (!context) return refused("set up TLS");
-  static bool taken = true;  // there is something at all: takes_servers()
-  if (side == Side::kServerOfPeers) SSL_CTX_set_app_data(context.get(), &taken);
+  auto rules = std::make_unique<const PeerRules>(PeerRules{side, std::move(policy)});
+  SSL_CTX_set_app_data(context.get(), const_cast<PeerRules*>(rules.get()));
   if (Status done = harden(context.get()); !done.ok()) return done;
-  if (Status done = load_authorities(context.get(), files.ca_path); !done.ok()) return done;
+  Result<StorePtr> authorities = load_authorities(files.ca_path);
+  if (!authorities.ok()) return authorities.status();
+  SSL_CTX_set_cert_store(context.get(), authorities.value().release());
   X509* own = nullptr;
   if (Status done = load_own(context.get(), files, &own); !done.ok()) return done;
   Result<PeerIdentity> who = identity_of(own);
   if (!who.ok()) return Status(Code::kDenied, files.certificate_path + ": " + who.status().text());
-  if (Status good = verify_own(context.get(), own, files, side); !good.ok()) return good;
-  return TlsContext(context.release(), side, std::move(who).value());
+  if (Status good = verify_own(context.get(), own, files, *rules); !good.ok()) return good;
+  if (rules->policy.deny_list) {
+    if (auto denial = rules->policy.deny_list->find(who.value())) {
+      return Status(Code::kDenied, files.certificate_path + " " + explain_denial(*denial));
+    }
+  }
+  return TlsContext(context.release(), std::move(rules), std::move(who).value());
 }
 
 }  // namespace farcall::security

@@ -8,7 +8,10 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
+#include "security/deny_list.h"
 #include "security/identity.h"
 #include "transport/base/status.h"
 
@@ -20,8 +23,17 @@ namespace farcall::security {
 // reach.
 struct SeenCertificate {
   std::int64_t not_after = 0;  // Unix seconds
-  std::string names;  // as names_of() lists them; filled in when the dialled one is missing
+  std::string names;   // as names_of() lists them; filled in when the dialled one is missing
+  std::string denial;  // as explain_denial() says it; filled in when it was revoked
 };
+
+// What is asked of a peer beyond a good certificate of the pool.
+struct PeerPolicy {
+  std::shared_ptr<const DenyList> deny_list;  // looked up at each handshake; null: nobody is denied
+  std::vector<std::string> client_zones;  // one of these a client must state; empty: any or none
+};
+
+struct PeerRules;  // tls.cpp
 
 class TlsContext {
  public:
@@ -30,8 +42,9 @@ class TlsContext {
   enum class Side { kClient, kServer, kServerOfPeers, kPeer };
 
   // Errors, with path, cause and fix: kNotFound (no file), kDenied (not PEM, key does not fit the
-  // certificate, expired, not issued by this CA, wrong purpose for this side).
-  static Result<TlsContext> load(const IdentityFiles& files, Side side);
+  // certificate, expired, revoked, not issued by this CA, wrong purpose for this side). Without a
+  // deny list in the policy, that of the files is opened, if they name one.
+  static Result<TlsContext> load(const IdentityFiles& files, Side side, PeerPolicy policy = {});
 
   TlsContext(TlsContext&&) noexcept;
   TlsContext& operator=(TlsContext&&) noexcept;
@@ -46,9 +59,10 @@ class TlsContext {
   static bool accepts_by(Side side) {
     return side == Side::kServer || side == Side::kServerOfPeers;
   }
-  TlsContext(ssl_ctx_st* context, Side side, PeerIdentity own);
+  TlsContext(ssl_ctx_st* context, std::unique_ptr<const PeerRules> rules, PeerIdentity own);
   ssl_ctx_st* context_ = nullptr;
   Side side_ = Side::kClient;
+  std::unique_ptr<const PeerRules> rules_;  // of which OpenSSL has the address
   PeerIdentity own_;
 };
 

@@ -44,6 +44,9 @@ std::string explain_reason(int reason) {
     case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
       return "the peer refused our certificate: it has expired (or is not valid yet by the peer's "
              "clock); issue a new one with `farcall ca`";
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
+      return "the peer refused our certificate: it was revoked; ask for a new one (`farcall ca "
+             "issue` makes it)";
     case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
       return "the peer requires a certificate and was shown none; set certificate and key";
     case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
@@ -148,6 +151,7 @@ Status TlsChannel::refusal(int error) {
     if (is_other_name(why)) {
       return {Code::kDenied, explain_other_name(whose, server_name_, seen_.names)};
     }
+    if (why == X509_V_ERR_CERT_REVOKED) return {Code::kDenied, whose + " " + seen_.denial};
     return {Code::kDenied, explain_verification(why, seen_.not_after, whose)};
   }
   const std::string known = explain_reason(reason);

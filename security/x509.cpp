@@ -18,7 +18,6 @@
 namespace farcall::security {
 namespace {
 
-constexpr std::size_t kFileBytesMax = 64 * 1024;
 constexpr std::size_t kCertificatesMax = 16;
 constexpr std::size_t kNamesToldMax = 8;
 constexpr int kNameBytesMax = 253;  // of a DNS name, RFC 1035
@@ -51,7 +50,7 @@ std::string text_of(const GENERAL_NAME& name) {
 
 }  // namespace
 
-Result<SecureBuffer> read_file(const std::string& path) {
+Result<SecureBuffer> read_file(const std::string& path, std::size_t bytes_max) {
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) {
     const Code code = errno == ENOENT ? Code::kNotFound : Code::kDenied;
@@ -60,8 +59,9 @@ Result<SecureBuffer> read_file(const std::string& path) {
   struct stat facts {};
   if (::fstat(fd.get(), &facts) != 0) return Status::system("stat " + path);
   const auto bytes = static_cast<std::size_t>(facts.st_size);
-  if (!S_ISREG(facts.st_mode) || bytes == 0 || bytes > kFileBytesMax) {
-    return Status(Code::kDenied, path + " is not a PEM file of up to 64 KiB");
+  if (!S_ISREG(facts.st_mode) || bytes == 0 || bytes > bytes_max) {
+    return Status(Code::kDenied, path + " is not a PEM file of up to " +
+                                     std::to_string(bytes_max / 1024) + " KiB");
   }
   Result<SecureBuffer> buffer = SecureBuffer::make(bytes);
   if (!buffer.ok()) return buffer;
@@ -99,15 +99,62 @@ Result<std::vector<X509Ptr>> read_certificates(const std::string& path) {
   if (!pem.ok()) return pem.status();
   Result<X509Ptr> first = parse_certificate(pem->bytes(), path);
   if (!first.ok()) return first.status();
+  return certificates_in(pem->bytes());
+}
+
+std::vector<X509Ptr> certificates_in(std::span<const std::byte> pem) {
+  init_crypto();
   std::vector<X509Ptr> all;
-  BioPtr bio = memory(pem->bytes());
+  BioPtr bio = memory(pem);
   while (all.size() < kCertificatesMax) {
     X509Ptr next(PEM_read_bio_X509(bio.get(), nullptr, &no_passphrase, nullptr));
     if (!next) break;
     all.push_back(std::move(next));
   }
-  take_crypto_error();  // the end of the file is one, to OpenSSL
+  take_crypto_error();  // the end of the text is one, to OpenSSL
   return all;
+}
+
+Result<std::vector<CrlPtr>> revocation_lists_in(std::span<const std::byte> pem,
+                                                std::size_t count_max) {
+  init_crypto();
+  constexpr std::string_view kBegin = "-----BEGIN X509 CRL-----";
+  const std::string_view text(reinterpret_cast<const char*>(pem.data()), pem.size());
+  std::size_t begun = 0;
+  for (std::size_t at = text.find(kBegin); at != text.npos && begun <= count_max; ++begun) {
+    at = text.find(kBegin, at + kBegin.size());
+  }
+  if (begun == 0 || begun > count_max) {
+    return Status(Code::kDenied, std::string(begun == 0 ? "there is no revocation list"
+                                                        : "there are too many revocation lists") +
+                                     " (PEM, \"X509 CRL\") in it");
+  }
+  std::vector<CrlPtr> all;
+  BioPtr bio = memory(pem);
+  while (all.size() < begun) {
+    CrlPtr next(PEM_read_bio_X509_CRL(bio.get(), nullptr, &no_passphrase, nullptr));
+    if (!next) {
+      return Status(Code::kDenied, "a revocation list in it is damaged: " + take_crypto_error());
+    }
+    all.push_back(std::move(next));
+  }
+  return all;
+}
+
+Result<StorePtr> load_authorities(const std::string& path) {
+  Result<std::vector<X509Ptr>> authorities = read_certificates(path);
+  if (!authorities.ok()) return authorities.status();
+  StorePtr store(X509_STORE_new());
+  for (const X509Ptr& authority : authorities.value()) {
+    if (X509_check_ca(authority.get()) == 0) {
+      return Status(Code::kDenied,
+                    path + " holds a certificate that is no CA's; give the pool's CA file");
+    }
+    if (!store || X509_STORE_add_cert(store.get(), authority.get()) != 1) {
+      return Status(Code::kDenied, path + ": " + take_crypto_error());
+    }
+  }
+  return store;
 }
 
 Result<PeerIdentity> identity_of(X509* certificate) {
@@ -130,9 +177,14 @@ Result<PeerIdentity> identity_of(X509* certificate) {
   }
   Result<PeerIdentity> who = parse_identity_uri(uri);
   if (!who.ok()) return who;
-  const ASN1_INTEGER* serial = X509_get0_serialNumber(certificate);
-  who->serial = to_hex(std::as_bytes(std::span(
-      ASN1_STRING_get0_data(serial), static_cast<std::size_t>(ASN1_STRING_length(serial)))));
+  who->serial = number_text(X509_get0_serialNumber(certificate));
+  who->issuer = key_id_text(X509_get0_authority_key_id(certificate));
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned bytes = 0;
+  if (X509_digest(certificate, EVP_sha256(), digest.data(), &bytes) != 1) {
+    return Status(Code::kSystem, "hash a certificate: " + take_crypto_error());
+  }
+  who->fingerprint = to_hex(std::as_bytes(std::span(digest).first(bytes)));
   who->not_after = unix_seconds(X509_get0_notAfter(certificate));
   return who;
 }
@@ -165,6 +217,17 @@ std::int64_t unix_seconds(const ASN1_TIME* time) {
   return ::timegm(&parts);
 }
 
+std::string number_text(const ASN1_INTEGER* number) {
+  return to_hex(std::as_bytes(std::span(ASN1_STRING_get0_data(number),
+                                        static_cast<std::size_t>(ASN1_STRING_length(number)))));
+}
+
+std::string key_id_text(const ASN1_OCTET_STRING* key_id) {
+  if (key_id == nullptr) return "";
+  return to_hex(std::as_bytes(std::span(ASN1_STRING_get0_data(key_id),
+                                        static_cast<std::size_t>(ASN1_STRING_length(key_id)))));
+}
+
 std::string date_text(std::int64_t seconds) {
   const std::time_t time = seconds;
   std::tm parts{};
@@ -183,6 +246,8 @@ std::string explain_verification(int error, std::int64_t not_after, const std::s
     case X509_V_ERR_INVALID_PURPOSE:
       return whose + " is of the wrong kind: a server needs a server certificate, a client a " +
              "client certificate";
+    case X509_V_ERR_PERMITTED_VIOLATION:
+      return whose + " is of no zone that is let in here; see --client-zones of farcall-server";
     case X509_V_ERR_APPLICATION_VERIFICATION:
       return whose + " names no member of this pool; issue it with `farcall ca`";
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:

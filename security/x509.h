@@ -32,15 +32,29 @@ struct FreeWith {
 using X509Ptr = std::unique_ptr<X509, FreeWith<&X509_free>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, FreeWith<&EVP_PKEY_free>>;
 using BioPtr = std::unique_ptr<BIO, FreeWith<&BIO_free_all>>;
+using CrlPtr = std::unique_ptr<X509_CRL, FreeWith<&X509_CRL_free>>;
+using StorePtr = std::unique_ptr<X509_STORE, FreeWith<&X509_STORE_free>>;
 using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, FreeWith<&X509_STORE_CTX_free>>;
 
-// A whole small file (≤ 64 KiB), wiped when dropped.  Errors: kNotFound, kDenied, kSystem.
-Result<SecureBuffer> read_file(const std::string& path);
+inline constexpr std::size_t kPemBytesMax = 64 * 1024;
+// A whole small file, wiped when dropped.  Errors: kNotFound, kDenied, kSystem.
+Result<SecureBuffer> read_file(const std::string& path, std::size_t bytes_max = kPemBytesMax);
 
 Result<X509Ptr> parse_certificate(std::span<const std::byte> pem, const std::string& name);
 Result<KeyPtr> parse_key(std::span<const std::byte> pem, const std::string& name);
 // Every certificate of a PEM file, in order; at least one, at most 16.
 Result<std::vector<X509Ptr>> read_certificates(const std::string& path);
+// Those of a text, in order; none is fine, of more than 16 the first 16 are taken.
+std::vector<X509Ptr> certificates_in(std::span<const std::byte> pem);
+
+// The revocation lists of a text, 1 … count_max.  Errors: kDenied, also when one of them does not
+// parse.
+Result<std::vector<CrlPtr>> revocation_lists_in(std::span<const std::byte> pem,
+                                                std::size_t count_max);
+
+// A store of trusted authorities from a PEM file.
+// Errors: those of read_certificates, and kDenied for a certificate that is no authority's.
+Result<StorePtr> load_authorities(const std::string& path);
 
 // The identity in the certificate's one URI name.  Errors: kDenied.
 Result<PeerIdentity> identity_of(X509* certificate);
@@ -51,6 +65,9 @@ std::string names_of(X509* certificate);
 // good for nothing here.
 bool allows(X509* certificate, IdentityKind kind);
 std::int64_t unix_seconds(const ASN1_TIME* time);
+// Hexadecimal.
+std::string number_text(const ASN1_INTEGER* number);
+std::string key_id_text(const ASN1_OCTET_STRING* key_id);  // empty for none
 
 // Why verification said no, with what to do.
 //   not_after  of the certificate, Unix seconds

@@ -132,6 +132,17 @@ class Authority:
     def client(self, name="client", tenant="acme"):
         return self._issue(name, "--tenant", tenant, "--user", name)
 
+    def deny_list(self):
+        """The file of who was revoked, dated now; nobody to begin with."""
+        self._call("deny-list", "--dir", self.folder)
+        return self.folder / "deny.crl"
+
+    def revoke(self, certificate, reason="key-compromise"):
+        self._call("revoke", "--dir", self.folder, "--reason", reason, certificate)
+
+    def renew(self, certificate, *words):
+        self._call("renew", "--dir", self.folder, certificate, *words)
+
     def _issue(self, name, *words):
         self._call("issue", "--dir", self.folder, "--out", self.folder / name, *words)
         return self.folder / f"{name}.crt", self.folder / f"{name}.key"
@@ -176,10 +187,12 @@ subjectAltName = critical, URI:spiffe://test/tenant/acme/user/late
 
 class Pool:
     def __init__(self, build, driver=None, module_cache_size="1G", server_words=(),
-                 server_environment=None, beside=None, name="localhost", port=0, server_user=None):
+                 server_environment=None, beside=None, name="localhost", port=0, server_user=None,
+                 denies=False):
         """beside: another pool, whose authority and client are this one's too.
         name: who the server is; port: 0 is any that is free.
-        server_user: whose the server and the folder are, if not ours (who must be root then)."""
+        server_user: whose the server and the folder are, if not ours (who must be root then).
+        denies: the server goes by the authority's deny list."""
         self.build = build
         self.driver = driver or software_gpu(build)
         self.shim = build / "lib" / "libcuda.so.1"
@@ -190,7 +203,7 @@ class Pool:
         self.server_words = server_words
         self.server_environment = server_environment or {}
         self.beside, self.name, self.listens_on = beside, name, port
-        self.server_user = server_user
+        self.server_user, self.denies = server_user, denies
         for part in (self.driver, self.shim, self.farcall, build / "bin" / "farcall-server"):
             expect(part.exists(), f"{part} is missing")
 
@@ -212,6 +225,8 @@ class Pool:
         self.certificate, self.key = self.authority.server(self.folder.name, self.name)
         self.module_cache = self.folder / "images"
         environment = clean_environment() | {"FARCALL_LOG": "info"} | self.server_environment
+        if self.denies:
+            self.server_words = ("--deny-list", self.authority.deny_list(), *self.server_words)
         as_user = {}
         if self.server_user:
             for path in [self.folder, *self.folder.rglob("*")]:

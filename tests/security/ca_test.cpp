@@ -20,7 +20,7 @@ TEST_CASE("an issued certificate says who, for what and for how long") {
   CHECK(client->for_client);
   CHECK_FALSE(client->for_server);
   CHECK(client->not_after - client->not_before == 7 * 86'400);
-  CHECK(client->fingerprint.size() == 64);
+  CHECK(client->who.fingerprint.size() == 64);
 
   Result<CertificateFacts> server = describe_certificate(pool.server().certificate_path);
   REQUIRE(server.ok());

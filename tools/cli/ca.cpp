@@ -1,12 +1,13 @@
-// farcall ca: a pool's certificate authority in a folder, ca.crt and ca.key.
+// farcall ca: a pool's certificate authorities in a folder.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
 #include <memory>
 
-#include "security/ca.h"
+#include "security/ca_folder.h"
 #include "security/identity.h"
+#include "tools/cli/ca_commands.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/families.h"
 
@@ -16,6 +17,8 @@ namespace {
 struct CaInitOptions {
   std::string folder = "ca";
   std::string pool = "farcall";
+  bool single = false;  // no issuing authority
+  int days = security::kCaDays;
 };
 
 struct CaIssueOptions {
@@ -24,8 +27,10 @@ struct CaIssueOptions {
   std::vector<std::string> names;
   std::string tenant;  // a client's tenant and user
   std::string user;
+  std::string zone;
+  std::string role;
   std::string out;  // path without suffix; default: the host or the user
-  int days = 7;
+  int days = security::kLeafDays;
 };
 
 struct CaOptions {
@@ -34,21 +39,28 @@ struct CaOptions {
   std::string shown;
 };
 
-std::string certificate_of(const std::string& folder) { return folder + "/ca.crt"; }
-std::string key_of(const std::string& folder) { return folder + "/ca.key"; }
-
 int ca_init(const CaInitOptions& options) {
   std::error_code error;
   std::filesystem::create_directories(options.folder, error);
   if (error) return fail("cannot make " + options.folder + ": " + error.message());
-  auto ca = security::create_ca({.pool = options.pool});
-  if (!ca.ok()) return fail(ca.status());
-  Status saved = security::save(ca.value(), certificate_of(options.folder), key_of(options.folder));
-  if (!saved.ok()) return fail(saved);
-  std::printf("%s: the authority of pool '%s'; copy it to every host of the pool\n",
-              certificate_of(options.folder).c_str(), options.pool.c_str());
-  std::printf("%s: its key; whoever has it can let anyone in: keep it here\n",
-              key_of(options.folder).c_str());
+  Status made = security::CaFolder::create(
+      options.folder, {.pool = options.pool, .issuing = !options.single, .days = options.days});
+  if (!made.ok()) return fail(made);
+  const char* folder = options.folder.c_str();
+  std::printf("%s/ca.crt: the authority of pool '%s'; copy it to every host of the pool\n", folder,
+              options.pool.c_str());
+  if (options.single) {
+    std::printf("%s/ca.key: its key; whoever has it can let anyone in: keep it here\n", folder);
+    return 0;
+  }
+  std::printf(
+      "%s/ca.key: its key; take it offline, for instance to a safe: it is needed again in a\n"
+      "  year only, for another issuing authority, or to revoke this one\n",
+      folder);
+  std::printf(
+      "%s/issuing.crt, %s/issuing.key: the authority that issues; whoever has its key can\n"
+      "  let anyone in until it is revoked: keep it here\n",
+      folder, folder);
   return 0;
 }
 
@@ -58,11 +70,7 @@ int ca_issue(const CaIssueOptions& options) {
     fail("say for whom: --server HOST, or --tenant NAME --user NAME");
     return kExitUsage;
   }
-  if (!std::filesystem::exists(certificate_of(options.folder))) {
-    return fail("no authority in " + options.folder + ": make one with 'farcall ca init --dir " +
-                options.folder + "'");
-  }
-  auto ca = security::load(certificate_of(options.folder), key_of(options.folder));
+  auto ca = security::CaFolder::open(options.folder);
   if (!ca.ok()) return fail(ca.status());
   security::LeafOptions leaf;
   leaf.use = for_server ? security::Use::kServer : security::Use::kClient;
@@ -71,8 +79,10 @@ int ca_issue(const CaIssueOptions& options) {
   if (for_server && leaf.names.empty()) leaf.names.push_back(options.server);
   leaf.tenant = options.tenant;
   leaf.user = options.user;
+  leaf.zone = options.zone;
+  leaf.role = options.role;
   leaf.days = options.days;
-  auto issued = security::issue(ca.value(), leaf);
+  auto issued = ca->issue(leaf);
   if (!issued.ok()) return fail(issued.status());
   const std::string out = !options.out.empty() ? options.out
                           : for_server         ? options.server
@@ -97,8 +107,46 @@ int ca_show(const std::string& certificate_path) {
               it.not_after < std::time(nullptr) ? "  (expired)" : "");
   std::printf("issued by    %s\n", it.issuer.c_str());
   std::printf("serial       %s\n", it.who.serial.c_str());
-  std::printf("SHA-256      %s\n", it.fingerprint.c_str());
+  std::printf("SHA-256      %s\n", it.who.fingerprint.c_str());
   return 0;
+}
+
+void add_init(CLI::App& ca, const std::shared_ptr<CaOptions>& options, Act* act) {
+  auto* init = ca.add_subcommand("init", "Make the pool's root and its issuing authority");
+  init->add_option("--dir", options->init.folder, "folder for them")->capture_default_str();
+  init->add_option("--pool", options->init.pool, "the pool's name")->capture_default_str();
+  init->add_option("--days", options->init.days, "days the root is valid; what it issues has less")
+      ->check(CLI::Range(1, security::kCaDays))
+      ->capture_default_str();
+  init->add_flag("--single", options->init.single,
+                 "one key for both: simpler, but it lies where certificates are issued, and if it "
+                 "is lost every host needs another ca.crt");
+  init->footer("Example:\n  farcall ca init --pool lab --dir /etc/farcall/ca");
+  init->callback([options, act] { *act = [options] { return ca_init(options->init); }; });
+}
+
+void add_issue(CLI::App& ca, const std::shared_ptr<CaOptions>& options, Act* act) {
+  CaIssueOptions& to = options->issue;
+  auto* issue = ca.add_subcommand("issue", "Issue a certificate to a server or a user");
+  issue->add_option("--dir", to.folder, "the authority's folder")->capture_default_str();
+  issue->add_option("--server", to.server, "host name of a server");
+  issue
+      ->add_option("--names", to.names,
+                   "DNS names and addresses clients dial; default: the host name")
+      ->delimiter(',');
+  issue->add_option("--tenant", to.tenant, "a user's tenant");
+  issue->add_option("--user", to.user, "a user's name");
+  issue->add_option("--zone", to.zone,
+                    "trust zone it is for; farcall-server --client-zones asks for it");
+  issue->add_option("--role", to.role, "role of its holder, for logs and policies");
+  issue->add_option("--days", to.days, "days it is valid, up to 30")
+      ->check(CLI::Range(1, security::kLeafDaysMax))
+      ->capture_default_str();
+  issue->add_option("--out", to.out, "write OUT.crt and OUT.key; default: the name");
+  issue->footer(
+      "Examples:\n  farcall ca issue --server gpu1.lab.example --names "
+      "gpu1.lab.example,10.0.0.7\n  farcall ca issue --tenant vision --user ana --zone lab");
+  issue->callback([options, act] { *act = [options] { return ca_issue(options->issue); }; });
 }
 
 }  // namespace
@@ -108,33 +156,18 @@ void add_ca(CLI::App& app, Act* act) {
   auto options = std::make_shared<CaOptions>();
   auto* ca = app.add_subcommand("ca", "The pool's certificate authority");
   ca->footer(
-      "Examples:\n  farcall ca init --pool lab\n  farcall ca issue --server gpu1.lab.example");
+      "Examples:\n  farcall ca init --pool lab\n  farcall ca issue --server gpu1.lab.example\n"
+      "  farcall ca list --due\n  farcall ca renew ana.crt\n"
+      "  farcall ca revoke ana.crt --reason key-compromise");
   ca->require_subcommand(1);
-  auto* init = ca->add_subcommand("init", "Make an authority: ca.crt and ca.key");
-  init->add_option("--dir", options->init.folder, "folder for it")->capture_default_str();
-  init->add_option("--pool", options->init.pool, "the pool's name")->capture_default_str();
-  auto* issue = ca->add_subcommand("issue", "Issue a certificate to a server or a user");
-  issue->add_option("--dir", options->issue.folder, "the authority's folder")
-      ->capture_default_str();
-  issue->add_option("--server", options->issue.server, "host name of a server");
-  issue
-      ->add_option("--names", options->issue.names,
-                   "DNS names and addresses clients dial; default: the host name")
-      ->delimiter(',');
-  issue->add_option("--tenant", options->issue.tenant, "a user's tenant");
-  issue->add_option("--user", options->issue.user, "a user's name");
-  issue->add_option("--days", options->issue.days, "days it is valid, up to 30")
-      ->check(CLI::Range(1, 30))
-      ->capture_default_str();
-  issue->add_option("--out", options->issue.out, "write OUT.crt and OUT.key; default: the name");
-  issue->footer(
-      "Examples:\n  farcall ca issue --server gpu1.lab.example --names "
-      "gpu1.lab.example,10.0.0.7\n  farcall ca issue --tenant vision --user ana");
+  add_init(*ca, options, act);
+  add_issue(*ca, options, act);
   auto* show = ca->add_subcommand("show", "Say what a certificate says");
   show->add_option("certificate", options->shown, "PEM file")->required();
-  init->callback([options, act] { *act = [options] { return ca_init(options->init); }; });
-  issue->callback([options, act] { *act = [options] { return ca_issue(options->issue); }; });
   show->callback([options, act] { *act = [options] { return ca_show(options->shown); }; });
+  add_ca_renew(*ca, act);
+  add_ca_list(*ca, act);
+  add_ca_revoke(*ca, act);
 }
 
 }  // namespace farcall::cli

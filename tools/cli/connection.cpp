@@ -24,6 +24,7 @@ constexpr Setting kSettings[] = {
     {&Connection::key, "--key", "FARCALL_KEY", "key", true},
     {&Connection::ca, "--ca", "FARCALL_CA", "ca", true},
     {&Connection::server_name, "--name", "FARCALL_SERVER_NAME", "name", false},
+    {&Connection::deny_list, "--deny-list", "FARCALL_DENY_LIST", "deny-list", false},
     {&Connection::lanes, "--lanes", "FARCALL_LANES", "lanes", false},
     {&Connection::compress, "--compress", "FARCALL_COMPRESS", "compress", false},
 };
@@ -56,8 +57,8 @@ Status apply_file(const std::filesystem::path& path, Connection* connection) {
     if (known == nullptr || text == nullptr) {
       return {Code::kUnsupported,
               path.string() + ": '" + std::string(key.str()) +
-                  "': the keys are server, cert, key, ca, name, lanes and compress, and "
-                  "their values are strings"};
+                  "': the keys are server, cert, key, ca, name, deny-list, lanes and compress, "
+                  "and their values are strings"};
     }
     if ((connection->*known->field).empty()) connection->*known->field = text->get();
   }
@@ -97,6 +98,7 @@ Result<std::unique_ptr<link::Session>> connect(const Connection& connection,
   options.key_path = connection.key;
   options.ca_path = connection.ca;
   options.server_name = connection.server_name;
+  options.deny_list_path = connection.deny_list;
   options.table_fingerprint = api::table_fingerprint();
   options.version = FARCALL_VERSION;
   auto session = link::dial(options, hello);
@@ -133,13 +135,14 @@ void export_environment(const Connection& connection, const Places& places) {
   };
   const auto absolute = [](const std::string& path) {
     std::error_code error;
-    return std::filesystem::absolute(path, error).string();
+    return path.empty() ? path : std::filesystem::absolute(path, error).string();
   };
   set("FARCALL_SERVER", connection.server);
   set("FARCALL_CERT", absolute(connection.certificate));
   set("FARCALL_KEY", absolute(connection.key));
   set("FARCALL_CA", absolute(connection.ca));
   set("FARCALL_SERVER_NAME", connection.server_name);
+  set("FARCALL_DENY_LIST", absolute(connection.deny_list));
   set("FARCALL_LANES", connection.lanes);
   set("FARCALL_COMPRESS", connection.compress);
   std::string preload = places.shim;

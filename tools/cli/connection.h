@@ -16,7 +16,7 @@
 
 namespace farcall::cli {
 
-// The configuration file's keys are server, cert, key, ca, name, lanes and compress, all
+// The configuration file's keys are server, cert, key, ca, name, deny-list, lanes and compress, all
 // strings.
 // Errors: kUnsupported (unreadable file, unknown key), kNotFound (a setting is still missing; the
 // text names flag, variable and file).

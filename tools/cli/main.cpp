@@ -56,6 +56,9 @@ void add_connection(CLI::App* command, Connection* to) {
   command->add_option("--ca", to->ca, "the pool's authority, PEM [FARCALL_CA]");
   command->add_option("--name", to->server_name,
                       "name the server's certificate carries, if not HOST [FARCALL_SERVER_NAME]");
+  command->add_option("--deny-list", to->deny_list,
+                      "revoked certificates, as farcall ca revoke writes them: a server on it is\n"
+                      "refused [FARCALL_DENY_LIST]");
   command
       ->add_option("--lanes", to->lanes,
                    "TCP connections to spread payloads over, 1 to 8; auto: one nearby, more the\n"
@@ -92,8 +95,8 @@ void add_run(CLI::App& app, RunOptions* options) {
   run->footer(
       "Example:\n  farcall run --server gpu1:7717 --cert ana.crt --key ana.key --ca ca.crt "
       "-- python train.py\n\nSettings not given as flags come from the variables in "
-      "brackets, then from\n~/.config/farcall/config.toml (server, cert, key, ca, name, lanes, "
-      "compress).\n"
+      "brackets, then from\n~/.config/farcall/config.toml (server, cert, key, ca, name, deny-list, "
+      "lanes, compress).\n"
       "The exit code is the program's; 2 for wrong arguments, 125 when Farcall could not start\n"
       "it, 126 when it cannot be executed, 127 when it is not found.\n\n"
       "What --off knows, and what each is there for:\n" +

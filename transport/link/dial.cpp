@@ -33,9 +33,9 @@ Status at(const DialOptions& options, const Status& why) {
 
 Result<std::unique_ptr<security::TlsChannel>> open_control(const DialOptions& options,
                                                            Deadline deadline) {
-  Result<security::TlsContext> tls =
-      security::TlsContext::load({options.certificate_path, options.key_path, options.ca_path},
-                                 security::TlsContext::Side::kClient);
+  Result<security::TlsContext> tls = security::TlsContext::load(
+      {options.certificate_path, options.key_path, options.ca_path, options.deny_list_path},
+      security::TlsContext::Side::kClient);
   if (!tls.ok()) return tls.status();
   Result<Fd> socket = connect_tcp(options.host, options.port, deadline);
   if (!socket.ok()) return socket.status();

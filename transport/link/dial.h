@@ -34,6 +34,7 @@ struct DialOptions {
   std::string certificate_path;        // PEM: the leaf, then intermediates
   std::string key_path;                // PEM
   std::string ca_path;                 // PEM
+  std::string deny_list_path;          // security/deny_list.h; empty: none is looked at
   std::string server_name;  // DNS name or IP address the certificate must carry; empty: host
   std::uint64_t table_fingerprint = 0;
   std::string version;  // of the program, for error texts; up to 64 bytes

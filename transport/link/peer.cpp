@@ -119,7 +119,7 @@ Result<ServerHello> exchange(security::TlsChannel& control, const PeerHello& hel
 }  // namespace
 
 Result<Handover> dial_peer(const PeerPlace& place, const security::TlsContext& tls,
-                           const PeerHello& hello, Deadline deadline) {
+                           const PeerHello& hello, Deadline deadline, security::PeerIdentity* who) {
   Result<Fd> socket = connect_tcp(place.host, place.port, deadline);
   if (!socket.ok()) return socket.status();
   set_use(socket.value().get(), SocketUse::kControl);
@@ -144,6 +144,7 @@ Result<Handover> dial_peer(const PeerPlace& place, const security::TlsContext& t
   if (!lanes.ok()) return lanes.status();
   gift.calls = std::move(lanes->front());
   for (std::size_t i = 1; i < lanes->size(); ++i) gift.bulk.push_back(std::move(lanes.value()[i]));
+  if (who != nullptr) *who = control.value()->peer();
   return gift;
 }
 

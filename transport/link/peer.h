@@ -38,10 +38,12 @@ Result<PeerHello> parse_peer_hello(std::span<const std::byte> bytes);
 
 // Opens the lanes of a link to a session of `place`. The handover has no use but for a worker.
 //   tls    Side::kPeer
+//   who    whom the certificate there names; may be null; filled in on success
 // Errors: kDenied (certificates, a name that is not the one on the list, refusal), kTimeout,
 // kClosed, kSystem, kMalformed.
 Result<Handover> dial_peer(const PeerPlace& place, const security::TlsContext& tls,
-                           const PeerHello& hello, Deadline deadline);
+                           const PeerHello& hello, Deadline deadline,
+                           security::PeerIdentity* who = nullptr);
 
 // What a worker asks of its supervisor: a link. Answered by a Handover of kPeerReached or
 // kPeerRefused with the same number.

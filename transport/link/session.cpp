@@ -14,6 +14,7 @@
 #include "transport/link/call_lane.h"
 #include "transport/link/carrier.h"
 #include "transport/link/crypto_pool.h"
+#include "transport/link/farewell.h"
 #include "transport/link/lane.h"
 #include "transport/link/session_parts.h"
 
@@ -37,6 +38,15 @@ class Session::State {
   void close(const Status& reason);
   // Closes because of `reason` and returns the first reason there was.
   Status fail(const Status& reason) {
+    // That the other end is gone is no reason yet: the server may have said one.
+    if (reason.code() == Code::kClosed && control && open() && !asked_.exchange(true)) {
+      if (Status told = hear_farewell(*control); !told.ok()) {
+        close(told);
+        // Another thread may have found the other end gone meanwhile.
+        auto first = why_.lock();
+        if (first->code() == Code::kClosed) *first = told;
+      }
+    }
     close(reason);
     return why();
   }
@@ -56,6 +66,7 @@ class Session::State {
  private:
   Guarded<Status> why_;
   std::atomic<bool> closed_{false};
+  std::atomic<bool> asked_{false};  // for the server's reason; by one thread, others do not wait
 };
 
 Result<std::unique_ptr<Session::State>> Session::State::make(SessionParts parts) {

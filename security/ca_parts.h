@@ -1,0 +1,61 @@
+// What the files of the certificate authority share: how something is signed and written as PEM.
+// Knows OpenSSL's types, so only ca*.cpp include it.
+//
+//   Result<Authority> authority = Authority::read(issued);
+//   Result<X509Ptr> leaf = sign(plan, key, authority.value().certificate.get(), …key.get());
+//
+// Threads: any; none of it keeps state.
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include "security/ca.h"
+#include "security/x509.h"
+
+namespace farcall::security {
+
+inline constexpr std::int64_t kDaySeconds = 86'400;
+// Certificates are valid from a minute ago, for clocks that differ.
+inline constexpr std::int64_t kEarlierSeconds = 60;
+
+// "doing: what OpenSSL says", kSystem.
+Status library_failure(const char* doing);
+std::span<const std::byte> bytes_of(const std::string& text);
+
+// An authority with its key, of which both are sound and belong together.
+struct Authority {
+  X509Ptr certificate;
+  KeyPtr key;
+  PeerIdentity who;
+  bool is_root = false;  // signed by itself
+
+  // Errors: kDenied (no authority of a pool, other key, expired).
+  static Result<Authority> read(const IssuedIdentity& files);
+};
+
+struct Extension {
+  int nid;
+  std::string value;  // as X509V3_EXT_conf takes it
+};
+
+// What a certificate is to say.
+struct Plan {
+  std::string common_name;
+  std::int64_t from = 0;   // Unix seconds
+  std::int64_t until = 0;  // Unix seconds
+  std::vector<Extension> extensions;
+  std::vector<const X509_EXTENSION*> copied{};  // of another certificate, as they are; borrowed
+};
+
+Result<KeyPtr> make_key();
+// Signs `plan` for `key`; by itself where there is no authority.  Errors: kSystem.
+Result<X509Ptr> sign(const Plan& plan, EVP_PKEY* key, const Authority* authority);
+
+// Whom the first certificate of a PEM text names.  Errors: kDenied.
+Result<PeerIdentity> who_in(const std::string& pem);
+Result<std::string> certificate_to_pem(X509* certificate);
+// Both; behind the certificate stand the PEM certificates of `chain`.  Errors: kSystem.
+Result<IssuedIdentity> to_pem(X509* certificate, EVP_PKEY* key, const std::string& chain = "");
+
+}  // namespace farcall::security

@@ -1,0 +1,177 @@
+// What an authority writes down, and what can be told from it: issuing, renewing, revoking.
+#include "security/ca_index.h"
+
+#include <doctest/doctest.h>
+
+#include <ctime>
+#include <fstream>
+#include <sstream>
+
+#include "security/ca_files.h"
+#include "security/ca_folder.h"
+#include "security/tls.h"
+#include "tests/security/test_pool.h"
+
+using namespace farcall;
+using namespace farcall::security;
+using farcall::testing::TestPool;
+
+namespace {
+
+constexpr const char* kFirst = "farcall-ca-index 1\n";
+constexpr const char* kGood =
+    "2026-11-22T03:10:00Z issued 4a01 aabb 2026-11-29T03:09:00Z spiffe://lab/server/gpu1 -\n";
+
+std::string contents(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+void put(const std::string& path, const std::string& text) {
+  REQUIRE(replace_file(path, std::as_bytes(std::span(text)), 0600).ok());
+}
+
+PeerIdentity who(const std::string& certificate_path) {
+  Result<CertificateFacts> facts = describe_certificate(certificate_path);
+  REQUIRE_MESSAGE(facts.ok(), facts.status().to_string());
+  return facts->who;
+}
+
+IndexLine line(std::int64_t at, IndexEvent event, const std::string& serial, std::int64_t until,
+               const std::string& note = "") {
+  IndexLine made{.at = at, .event = event, .who = {}, .note = note};
+  made.who.pool = "lab";
+  made.who.tenant = "acme";
+  made.who.user = "ann";
+  made.who.serial = serial;
+  made.who.not_after = until;
+  return made;
+}
+
+bool says(const Status& status, const std::string& words) {
+  return status.text().find(words) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("a line of the index is written and read back, and nothing like it is") {
+  auto lines = parse_index(std::string(kFirst) + kGood);
+  REQUIRE_MESSAGE(lines.ok(), lines.status().to_string());
+  REQUIRE(lines->size() == 1);
+  CHECK(index_line(lines->front()) == kGood);
+  CHECK(lines->front().who.host == "gpu1");
+  const std::string good = kGood;
+  const auto changed = [&](const std::string& from, const std::string& to) {
+    std::string text = good;
+    return text.replace(text.find(from), from.size(), to);
+  };
+  for (const std::string& bad :
+       {changed(" issued", "  issued"), changed("issued", "forgot"), changed("4a01", "4g01"),
+        changed("4a01", std::string(42, 'a')), changed("11-22T", "02-30T"), changed("Z", "+"),
+        changed("server", "sender"), changed(" -\n", "\n"), changed(" -\n", " - -\n"),
+        changed(" -\n", " a\tb\n"), std::string("\n")}) {
+    CAPTURE(bad);
+    CHECK(says(parse_index(kFirst + good + bad).status(), "line 3"));
+  }
+  CHECK(says(parse_index(good).status(), "line 1"));
+  CHECK(parse_index("")->empty());
+}
+
+TEST_CASE("what became of a certificate is told by its lines") {
+  std::vector<IndexLine> lines = {line(100, IndexEvent::kIssued, "01", 200),
+                                  line(100, IndexEvent::kIssued, "02", 200),
+                                  line(140, IndexEvent::kRenewed, "03", 240, "01"),
+                                  line(145, IndexEvent::kRevoked, "02", 200, "superseded"),
+                                  line(146, IndexEvent::kRevoked, "09", 300)};
+  std::vector<Issued> all = issued_of(lines);
+  REQUIRE(all.size() == 4);
+  CHECK(all[0].renewed_by == "03");
+  CHECK(all[2].renewal);
+  CHECK(due_at(all[2]) == 190);
+  CHECK(standing_of(all[0], 199) == Standing::kRenewed);
+  CHECK(standing_of(all[0], 200) == Standing::kExpired);
+  CHECK(standing_of(all[1], 250) == Standing::kRevoked);
+  CHECK(all[1].reason == "superseded");
+  CHECK(standing_of(all[2], 189) == Standing::kGood);
+  CHECK(standing_of(all[2], 190) == Standing::kDue);
+  CHECK(standing_of(all[3], 0) == Standing::kRevoked);
+  CHECK(due_at(all[3]) == 0);
+}
+
+TEST_CASE("a line that a crash cut short makes room, one that was changed is not built upon") {
+  TestPool pool;
+  const std::string path = pool.path("index");
+  CHECK(read_index(path)->empty());
+  const IndexLine first = line(100, IndexEvent::kIssued, "01", 200);
+  REQUIRE(append_to_index(path, first).ok());
+  CHECK(contents(path) == kFirst + index_line(first));
+  put(path, contents(path) + "2026-11-22T03:");
+  CHECK(read_index(path)->size() == 1);
+  REQUIRE(append_to_index(path, line(101, IndexEvent::kIssued, "02", 200)).ok());
+  CHECK(read_index(path)->size() == 2);
+  put(path, contents(path) + "junk\n");
+  CHECK(says(read_index(path).status(), "line 4"));
+  CHECK(append_to_index(path, line(1, IndexEvent::kIssued, "not hex", 200)).code() ==
+        Code::kDenied);
+}
+
+TEST_CASE("a renewed certificate says the same for another while, with the same key or another") {
+  TestPool pool;
+  const std::string folder = pool.path("two"), certificate = folder + "/gpu1.crt";
+  REQUIRE(CaFolder::create(folder, {.pool = "lab"}).ok());
+  auto ca = CaFolder::open(folder);
+  REQUIRE(ca.ok());
+  auto options = TestPool::server_options();
+  options.zone = "lab";
+  options.role = "inference";
+  options.days = 1;
+  auto issued = ca->issue(options);
+  REQUIRE_MESSAGE(issued.ok(), issued.status().to_string());
+  REQUIRE(save(issued.value(), certificate, folder + "/gpu1.key").ok());
+  const PeerIdentity before = who(certificate);
+  CHECK(identity_uri(before) == "spiffe://lab/server/gpu1/zone/lab/role/inference");
+  auto renewed = ca->renew(certificate, 14, false);
+  REQUIRE_MESSAGE(renewed.ok(), renewed.status().to_string());
+  CHECK(renewed->key_pem.size() == 0);
+  put(certificate, renewed->certificate_pem);
+  const PeerIdentity after = who(certificate);
+  CHECK(identity_uri(after) == identity_uri(before));
+  CHECK(after.serial != before.serial);
+  CHECK(after.not_after > before.not_after + 12 * 86'400);
+  // The two files still fit, names and all.
+  const IdentityFiles files{certificate, folder + "/gpu1.key", folder + "/ca.crt"};
+  CHECK(TlsContext::load(files, TlsContext::Side::kServer).ok());
+  auto other_key = ca->renew(certificate, 7, true);
+  REQUIRE(other_key.ok());
+  CHECK(other_key->key_pem.size() > 0);
+  auto all = ca->issued();
+  REQUIRE(all.ok());
+  REQUIRE(all->size() == 4);  // the issuing authority's, and three of the server's
+  CHECK(all.value()[1].renewed_by == after.serial);
+  // Not what was revoked, and not what somebody else issued.
+  REQUIRE(ca->revoke(std::span(&after, 1), "key-compromise").ok());
+  CHECK(says(ca->renew(certificate, 7, false).status(), "was revoked on"));
+  CHECK(says(ca->renew(pool.client().certificate_path, 7, false).status(), "not issued here"));
+  CHECK(says(ca->renew(folder + "/issuing.crt", 7, false).status(), "made anew"));
+  CHECK(ca->renew(certificate, 31, false).status().code() != Code::kOk);
+}
+
+TEST_CASE("a folder without an issuing authority and without an index goes on as before") {
+  TestPool pool;
+  auto ca = CaFolder::open(pool.path(""));
+  REQUIRE(ca.ok());
+  const PeerIdentity ann = who(pool.client().certificate_path);
+  REQUIRE_MESSAGE(ca->revoke(std::span(&ann, 1), "").ok(), "");
+  CHECK(ca->issue(TestPool::server_options()).ok());
+  CHECK(ca->renew(pool.server().certificate_path, 7, false).ok());
+  CHECK(ca->issued()->size() == 3);
+  CHECK(ca->differences()->empty());
+  // A list that says less than the index is told, and made good by the next.
+  put(ca->deny_list_path(), add_to_deny_list(pool.ca(), "", {}).value());
+  REQUIRE(ca->differences()->size() == 1);
+  CHECK(ca->differences()->front().find("not on the deny list") != std::string::npos);
+  REQUIRE(ca->revoke({}, "").ok());
+  CHECK(ca->differences()->empty());
+}
