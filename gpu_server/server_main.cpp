@@ -76,6 +76,11 @@ void declare(CLI::App& app, Arguments& a) {
                  "DIR[:SIZE] or off: keep images there, encrypted, from one session to the next; "
                  "default: " +
                      default_cache().path + ", 4 GiB");
+  app.add_option("--scrub", a.server.worker.scrub,
+                 "device memory before it is given back: off, free (overwrite it), or verify (and "
+                 "read back what a session left)")
+      ->check(CLI::IsMember({"off", "free", "verify"}))
+      ->capture_default_str();
   app.add_option("--peers", a.peers,
                  "other servers, as name@host:port, whose sessions may send bytes straight to "
                  "sessions here and be sent some, when their client asks; they must list this one, "

@@ -27,7 +27,10 @@
 #include "gpu_server/executor.h"
 #include "gpu_server/module_cache.h"
 #include "gpu_server/printed_output.h"
+#include "gpu_server/scrub.h"
+#include "gpu_server/wiped_end.h"
 #include "security/sandbox.h"
+#include "transport/base/limits_wipe.h"
 #include "transport/base/log.h"
 #include "transport/base/switches.h"
 #include "transport/cuda/direct_memory.h"
@@ -43,6 +46,7 @@ constexpr int kCacheFolder = 4;
 struct Arguments {
   const char* driver = nullptr;
   const char* rdma_address = nullptr;
+  Scrub::Mode scrub = Scrub::Mode::kVerify;
   std::uint64_t cache_bytes = 0;  // 0: there is no kCacheFolder
   std::string server_name;
   std::vector<std::string> peers;  // servers that this one talks to
@@ -64,6 +68,8 @@ struct Arguments {
       rdma_address = word;
     } else if (name == "--module-cache") {
       cache_bytes = std::strtoull(word, nullptr, 10);
+    } else if (name == "--scrub") {
+      return take_scrub(word);
     } else if (name == "--name") {
       server_name = word;
     } else if (name == "--peers") {
@@ -76,6 +82,11 @@ struct Arguments {
       return take_sandbox(name, word);
     }
     return true;
+  }
+  bool take_scrub(const char* word) {
+    Result<Scrub::Mode> mode = Scrub::parse(word);
+    if (mode.ok()) scrub = mode.value();
+    return mode.ok();
   }
   bool take_sandbox(std::string_view name, const char* word) {
     if (name == "--no-namespaces") {
@@ -164,9 +175,20 @@ Status confine(const Arguments& arguments, const api::Driver& driver) {
   return ok();
 }
 
+// The session is over, and main() ends the process: unless the driver never returns to it.
+void end_without_driver(const Scrub& scrub) {
+  const Deadline patience = Deadline::after(system_clock(), limits::kScrubGraceMs);
+  for (std::uint64_t seen = UINT64_MAX; seen != scrub.steps() && !patience.passed();) {
+    seen = scrub.steps();
+    (void)::poll(nullptr, 0, limits::kWorkerGraceMs);
+  }
+  FARCALL_LOG_INFO("the driver does not return: the worker ends without it");
+  end_wiped(1);
+}
+
 // After the session the supervisor hands over links to other servers, if this worker has any use
 // for them. All else on its socket is the end.
-void wait_for_the_end(int socket, link::Session& session, DirectLinks* direct) {
+void wait_for_the_end(int socket, link::Session& session, DirectLinks* direct, const Scrub& scrub) {
   while (direct != nullptr) {
     Result<link::Handover> gift = link::receive_session(socket, Deadline::never());
     if (!gift.ok() || gift->kind == link::HandoverKind::kClient) break;
@@ -176,6 +198,7 @@ void wait_for_the_end(int socket, link::Session& session, DirectLinks* direct) {
   while (direct == nullptr && ::poll(&wait, 1, -1) < 0 && errno == EINTR) {
   }
   session.close(Status(Code::kClosed, "the supervisor ended the session"));
+  end_without_driver(scrub);
 }
 
 int fail(const char* doing, const Status& why) {
@@ -207,6 +230,11 @@ Result<std::unique_ptr<link::Session>> take_session(link::RdmaListener* listener
                                      link::Role::kServer, deadline);
 }
 
+void log_scrub(const Scrub::Outcome& outcome) {
+  const LogLevel level = outcome.failures == 0 ? LogLevel::kInfo : LogLevel::kWarn;
+  FARCALL_LOG_AT(level, "scrub: %s", outcome.to_text().c_str());
+}
+
 int serve(const Arguments& arguments) {
   std::unique_ptr<link::RdmaListener> listener;
   if (arguments.rdma_address != nullptr) {
@@ -226,17 +254,18 @@ int serve(const Arguments& arguments) {
   if (session.status().code() == Code::kClosed) return 0;
   if (!session.ok()) return fail("take over the session", session.status());
   listener.reset();
+  Scrub scrub(library.value()->driver(), arguments.scrub);
   std::unique_ptr<DirectLinks> direct;
   if (!arguments.peers.empty()) {
     auto ask = [](const link::PeerRequest& request) {
       return link::send_peer_request(kSupervisorSocket, request);
     };
     direct = std::make_unique<DirectLinks>(
-        library.value()->driver(),
-        DirectLinks::Settings{arguments.server_name, arguments.peers, session_id}, ask);
+        scrub.driver(), DirectLinks::Settings{arguments.server_name, arguments.peers, session_id},
+        ask);
   }
-  std::thread watcher(wait_for_the_end, kSupervisorSocket, std::ref(*session.value()),
-                      direct.get());
+  std::thread watcher(wait_for_the_end, kSupervisorSocket, std::ref(*session.value()), direct.get(),
+                      std::cref(scrub));
   watcher.detach();  // ends with the process
   auto printed = PrintedOutput::capture(STDOUT_FILENO, *session.value());
   if (!printed.ok()) return fail("forward what kernels print", printed.status());
@@ -247,11 +276,12 @@ int serve(const Arguments& arguments) {
     ::fcntl(kCacheFolder, F_SETFD, FD_CLOEXEC);
     cache = std::make_unique<ModuleCache>(Fd(kCacheFolder), arguments.cache_bytes);
   }
-  Executor executor(library.value()->driver(), *session.value());
+  Executor executor(scrub.driver(), *session.value());
   executor.use_module_cache(cache.get());
   executor.use_direct_links(direct.get());
   executor.before_answers([&] { PrintedOutput::forward(*printed.value(), *complained.value()); });
   Status why = executor.run();
+  log_scrub(scrub.outcome());
   const link::LinkStats link = session.value()->stats();
   FARCALL_LOG_DEBUG(
       "session ended: %s; %u crypto threads sealed or opened %llu records, beside %llu",
@@ -259,7 +289,7 @@ int serve(const Arguments& arguments) {
       static_cast<unsigned long long>(link.records_by_helpers),
       static_cast<unsigned long long>(link.records_by_callers));
   // Destructors of a driver may wait for the device; the kernel takes everything back at once.
-  ::_exit(why.code() == Code::kClosed ? 0 : 1);
+  end_wiped(why.code() == Code::kClosed ? 0 : 1);
 }
 
 }  // namespace
@@ -274,10 +304,11 @@ int main(int argc, char** argv) {
     return 2;
   }
   farcall::Status ready = farcall::turn_off_from_environment();
+  if (ready.ok()) ready = farcall::server::prepare_wiped_end();
   if (ready.ok()) ready = farcall::server::prepare();
   if (!ready.ok()) {
     std::fprintf(stderr, "farcall-worker: %s\n", ready.to_string().c_str());
     return 1;
   }
-  return farcall::server::serve(arguments);
+  farcall::server::end_wiped(farcall::server::serve(arguments));
 }

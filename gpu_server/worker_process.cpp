@@ -9,7 +9,7 @@
 
 #include "security/sandbox_kills.h"
 #include "security/sandbox_spawn.h"
-#include "transport/base/limits.h"
+#include "transport/base/limits_wipe.h"
 
 extern char** environ;
 
@@ -20,7 +20,8 @@ constexpr int kSocketInWorker = 3;
 constexpr int kCacheInWorker = 4;
 
 std::vector<std::string> words_of(const WorkerProcess::Command& command) {
-  std::vector<std::string> words = {command.worker_path, "--driver", command.driver_path};
+  std::vector<std::string> words = {command.worker_path, "--driver", command.driver_path, "--scrub",
+                                    command.scrub};
   if (!command.rdma_address.empty()) {
     words.insert(words.end(), {"--rdma", command.rdma_address});
   }
@@ -123,7 +124,7 @@ std::string WorkerProcess::end() {
   socket_.reset();  // the worker takes the end of its socket as the end of its service
   pollfd wait{.fd = pid_fd_.get(), .events = POLLIN, .revents = 0};
   int ended;
-  do ended = ::poll(&wait, 1, limits::kWorkerGraceMs);
+  do ended = ::poll(&wait, 1, limits::kWorkerGraceMs + limits::kWipeGraceMs);
   while (ended < 0 && errno == EINTR);
   if (ended <= 0) ::kill(pid_, SIGKILL);
   int status = 0;

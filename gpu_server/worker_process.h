@@ -30,10 +30,11 @@ class WorkerProcess {
   struct Command {
     std::string worker_path;
     std::string driver_path;
-    std::string rdma_address{};  // where the worker listens for its client; empty: it does not
-    std::string name{};          // of this server, where it has peers
-    std::string peers{};         // the servers it talks to, with commas between; empty: none
-    int cache_folder = -1;       // the tenant's images, or -1; borrowed until spawn() returns
+    std::string rdma_address{};    // where the worker listens for its client; empty: it does not
+    std::string name{};            // of this server, where it has peers
+    std::string peers{};           // the servers it talks to, with commas between; empty: none
+    std::string scrub = "verify";  // see scrub.h
+    int cache_folder = -1;         // the tenant's images, or -1; borrowed until spawn() returns
     std::uint64_t cache_bytes = 0;
     security::SandboxMode sandbox = security::SandboxMode::kBest;
     std::uint32_t uid = 0;     // whom the worker is to run as; 0: the server's own user

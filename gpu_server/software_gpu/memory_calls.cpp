@@ -4,6 +4,7 @@
 
 #include "gpu_server/software_gpu/checks.h"
 #include "gpu_server/software_gpu/driver.h"
+#include "gpu_server/software_gpu/exec/wiped_pages.h"
 #include "gpu_server/software_gpu/managed_facts.h"
 #include "transport/base/log.h"
 
@@ -106,6 +107,7 @@ void give_back(const Allocation& allocation) {
   switch (allocation.kind) {
     case MemoryKind::kHostAllocated:
       unmap_everywhere(allocation.base);
+      if (wipes_freed()) wipe_present(allocation.base, allocation.mapped_bytes);
       ::munmap(reinterpret_cast<void*>(allocation.base), allocation.mapped_bytes);
       break;
     case MemoryKind::kHostRegistered: unmap_everywhere(allocation.base); break;

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "gpu_server/software_gpu/driver.h"
+#include "gpu_server/software_gpu/exec/wiped_pages.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -89,6 +90,7 @@ CUresult VirtualMemory::create(int device, std::size_t bytes,
 void VirtualMemory::forget_if_unused(State& state, CUmemGenericAllocationHandle handle) {
   auto found = state.memory.find(handle);
   if (found->second.holders != 0 || found->second.mappings != 0) return;
+  if (wipes_freed()) wipe_file(found->second.file.get(), found->second.bytes);
   driver().device(found->second.device)->memory().unclaim(found->second.bytes);
   state.memory.erase(found);
 }

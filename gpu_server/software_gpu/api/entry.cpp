@@ -4,12 +4,14 @@
 
 #include "gpu_server/software_gpu/checks.h"
 #include "gpu_server/software_gpu/driver.h"
+#include "gpu_server/software_gpu/exec/wiped_pages.h"
 #include "gpu_server/software_gpu/symbol_table.h"
 #include "gpu_server/software_gpu/thread_state.h"
 #include "transport/cuda/direct_memory.h"
 #include "transport/cuda/entry_points.h"
 #include "transport/cuda/error_text.h"
 #include "transport/cuda/private_tables.h"
+#include "transport/cuda/wiped_memory.h"
 
 // In cuda_profiler_api.h rather than cuda.h.
 extern "C" CUresult cuProfilerInitialize(const char*, const char*, int);
@@ -61,6 +63,15 @@ const cuda::DirectMemory kDirectMemory = {
     .let_go = [](CUdeviceptr address) { driver().addresses.let_go(address); },
 };
 
+const cuda::WipedMemory kWipedMemory = {
+    .table_bytes = sizeof(cuda::WipedMemory),
+    .wipe_freed = [](bool on) { set_wipes_freed(on); },
+};
+
+bool is_asked(const CUuuid* id, const CUuuid& table) {
+  return id != nullptr && std::memcmp(id, &table, sizeof table) == 0;
+}
+
 }  // namespace
 }  // namespace farcall::softgpu
 
@@ -70,9 +81,13 @@ extern "C" {
 
 CUresult cuGetExportTable(const void** ppExportTable, const CUuuid* pExportTableId) {
   // Where checks run they must see every write.
-  if (ppExportTable != nullptr && pExportTableId != nullptr && active_checker() == nullptr &&
-      std::memcmp(pExportTableId, &farcall::cuda::kDirectMemoryId, sizeof(CUuuid)) == 0) {
+  if (ppExportTable != nullptr && active_checker() == nullptr &&
+      is_asked(pExportTableId, farcall::cuda::kDirectMemoryId)) {
     *ppExportTable = &kDirectMemory;
+    return CUDA_SUCCESS;
+  }
+  if (ppExportTable != nullptr && is_asked(pExportTableId, farcall::cuda::kWipedMemoryId)) {
+    *ppExportTable = &kWipedMemory;
     return CUDA_SUCCESS;
   }
   return farcall::cuda::private_table(kPrivateHost, ppExportTable, pExportTableId);

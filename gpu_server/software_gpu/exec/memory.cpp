@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "gpu_server/software_gpu/exec/checker.h"
+#include "gpu_server/software_gpu/exec/wiped_pages.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -130,17 +131,26 @@ std::optional<Memory::Spot> Memory::take_free(Books& books, std::uint64_t pages,
 }
 
 Status Memory::release(std::uint64_t base) {
-  auto books = books_.lock();
-  const auto found = books->pages.find(base);
-  if (found == books->pages.end()) {
-    return Status(Code::kNotFound, "no device allocation starts at that address");
+  Spot spot{};
+  {
+    auto books = books_.lock();
+    const auto found = books->pages.find(base);
+    if (found == books->pages.end()) {
+      return Status(Code::kNotFound, "no device allocation starts at that address");
+    }
+    spot.open = true;
+    spot.pages = found->second;
+    spot.inside = Range{base, round_up(books->ranges[base].bytes, kPage)};
+    books->used -= spot.inside.bytes;
+    if (Checker* const checker = active_checker()) checker->watch().note_freed(base);
+    books->ranges.erase(base);
+    books->pages.erase(found);
   }
-  const Range inside{base, round_up(books->ranges[base].bytes, kPage)};
-  books->used -= inside.bytes;
-  if (Checker* const checker = active_checker()) checker->watch().note_freed(base);
-  books->ranges.erase(base);
-  books->doomed.push_back(Doomed{{found->second, inside, true}, books->next_ticket});
-  books->pages.erase(found);
+  // Nobody else knows it any more; much memory takes long, and nobody waits for the books
+  // meanwhile.
+  if (wipes_freed()) wipe_present(spot.inside.base, spot.inside.bytes);
+  auto books = books_.lock();
+  books->doomed.push_back(Doomed{spot, books->next_ticket});
   bury(*books);
   return ok();
 }
