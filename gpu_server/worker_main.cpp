@@ -231,7 +231,9 @@ Result<std::unique_ptr<link::Session>> take_session(link::RdmaListener* listener
 }
 
 void log_scrub(const Scrub::Outcome& outcome) {
-  const LogLevel level = outcome.failures == 0 ? LogLevel::kInfo : LogLevel::kWarn;
+  const bool has_worked = outcome.freed + outcome.left != 0;
+  const LogLevel usual = has_worked ? LogLevel::kInfo : LogLevel::kDebug;
+  const LogLevel level = outcome.failures == 0 ? usual : LogLevel::kWarn;
   FARCALL_LOG_AT(level, "scrub: %s", outcome.to_text().c_str());
 }
 
