@@ -77,8 +77,7 @@ void declare(CLI::App& app, Arguments& a) {
                  "default: " +
                      default_cache().path + ", 4 GiB");
   app.add_option("--scrub", a.server.worker.scrub,
-                 "device memory before it is given back: off, free (overwrite it), or verify (and "
-                 "read back what a session left)")
+                 "device memory given back: off, free (overwrite it), verify (and read leftovers)")
       ->check(CLI::IsMember({"off", "free", "verify"}))
       ->capture_default_str();
   app.add_option("--peers", a.peers,
