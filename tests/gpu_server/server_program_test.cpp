@@ -87,6 +87,32 @@ TEST_CASE("--check says what would be offered, or what is missing and what to do
   CHECK(start({kServer, "--help"}, output).wait() == 0);
 }
 
+TEST_CASE("--check tells of each wall around a worker, and --sandbox takes three words") {
+  TestPool pool;
+  std::string output = pool.path("output");
+  CHECK(start(command(pool, {"--driver", kDriver, "--check"}), output).wait() == 0);
+  std::string said = contents(output);
+  CAPTURE(said);
+  CHECK(said.find("--sandbox best") != std::string::npos);
+  for (const char* wall :
+       {"namespaces", "own user", "empty root", "capabilities", "no new privileges", "Landlock",
+        "limits", "no traces", "system calls"}) {
+    CAPTURE(wall);
+    CHECK(said.find(std::string("\n  ") + wall) != std::string::npos);
+  }
+  CHECK(start(command(pool, {"--driver", kDriver, "--check", "--sandbox", "off"}), output).wait() ==
+        0);
+  CHECK(contents(output).find("sandbox      OFF") != std::string::npos);
+  CHECK(
+      start(command(pool, {"--driver", kDriver, "--check", "--sandbox", "some"}), output).wait() ==
+      2);
+  // Sessions over RDMA could not have all of it.
+  CHECK(start(command(pool, {"--driver", kDriver, "--check", "--sandbox", "strict",
+                             "--rdma-address", "127.0.0.1"}),
+              output)
+            .wait() == 2);
+}
+
 TEST_CASE("SIGTERM takes the server down cleanly, SIGHUP does not") {
   TestPool pool;
   std::string port_file = pool.path("port");
