@@ -17,6 +17,11 @@ int reported_registers(const Kernel& kernel) {
                     kRegistersReportedMax);
 }
 
+bool was_compiled_for_clusters(const Kernel& kernel) {
+  const auto& blocks = kernel.required_cluster();
+  return blocks[0] != 0 || blocks[1] != 0 || blocks[2] != 0;
+}
+
 }  // namespace
 
 CUresult KernelSettings::set(CUfunction_attribute which, int value, const Kernel& kernel) {
@@ -33,9 +38,14 @@ CUresult KernelSettings::set(CUfunction_attribute which, int value, const Kernel
       if (value < -1 || value > 100) return CUDA_ERROR_INVALID_VALUE;
       carveout = value;
       return CUDA_SUCCESS;
-    case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH: cluster[0] = value; return CUDA_SUCCESS;
-    case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT: cluster[1] = value; return CUDA_SUCCESS;
-    case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH: cluster[2] = value; return CUDA_SUCCESS;
+    case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH:
+    case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT:
+    case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH:
+      if (value < 0) return CUDA_ERROR_INVALID_VALUE;
+      // "If the value is set during compile time, it cannot be set at runtime" (cuda.h).
+      if (was_compiled_for_clusters(kernel)) return CUDA_ERROR_NOT_PERMITTED;
+      cluster[static_cast<std::size_t>(which - CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH)] = value;
+      return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED:
       nonportable_cluster = value;
       return CUDA_SUCCESS;
@@ -58,6 +68,16 @@ int Function::dynamic_shared_max() const {
   const int set = settings.dynamic_shared_max;
   if (set != KernelSettings::kUnset) return set;
   return std::max(0, kBlockSharedBytes - static_cast<int>(kernel->static_shared_bytes()));
+}
+
+std::array<unsigned, 3> Function::required_cluster() const {
+  std::array<unsigned, 3> blocks{};
+  const bool is_compiled_in = was_compiled_for_clusters(*kernel);
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    blocks[i] = is_compiled_in ? kernel->required_cluster()[i]
+                               : static_cast<unsigned>(settings.cluster[i].load());
+  }
+  return blocks;
 }
 
 CUresult Function::attribute(CUfunction_attribute which, int* value) const {
@@ -85,9 +105,13 @@ CUresult Function::attribute(CUfunction_attribute which, int* value) const {
     case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES: *value = dynamic_shared_max(); break;
     case CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT: *value = settings.carveout; break;
     case CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET: *value = 0; break;
-    case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH: *value = settings.cluster[0]; break;
-    case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT: *value = settings.cluster[1]; break;
-    case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH: *value = settings.cluster[2]; break;
+    case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH:
+    case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT:
+    case CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH: {
+      const auto at = static_cast<std::size_t>(which - CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH);
+      *value = static_cast<int>(required_cluster()[at]);
+      break;
+    }
     case CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED:
       *value = settings.nonportable_cluster;
       break;

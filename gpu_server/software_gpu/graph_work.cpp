@@ -19,6 +19,31 @@ CUfunction function_handle(const LaunchPlan& plan) {
   return reinterpret_cast<CUfunction>(plan.function.get());
 }
 
+using Attributes = std::map<int, CUlaunchAttributeValue>;
+
+// What a launch asks for, as attributes of a node, and back. Without one a cluster is one block.
+Attributes attributes_of(const LaunchPlan& plan) {
+  Attributes attributes;
+  if (plan.cooperative) attributes[CU_LAUNCH_ATTRIBUTE_COOPERATIVE].cooperative = 1;
+  if (plan.cluster != std::array<unsigned, 3>{1, 1, 1}) {
+    auto& blocks = attributes[CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION].clusterDim;
+    blocks.x = plan.cluster[0];
+    blocks.y = plan.cluster[1];
+    blocks.z = plan.cluster[2];
+  }
+  return attributes;
+}
+void ask_for(const Attributes& attributes, LaunchPlan& plan) {
+  auto cooperative = attributes.find(CU_LAUNCH_ATTRIBUTE_COOPERATIVE);
+  plan.cooperative = cooperative != attributes.end() && cooperative->second.cooperative != 0;
+  plan.cluster = {1, 1, 1};
+  auto cluster = attributes.find(CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION);
+  if (cluster == attributes.end()) return;
+  const auto& blocks = cluster->second.clusterDim;
+  const bool is_unset = blocks.x == 0 && blocks.y == 0 && blocks.z == 0;
+  if (!is_unset) plan.cluster = {blocks.x, blocks.y, blocks.z};
+}
+
 }  // namespace
 
 Work captured_work(LaunchPlan plan) {
@@ -40,26 +65,27 @@ Work captured_work(LaunchPlan plan) {
   told.blockDimZ = held->block[2];
   told.sharedMemBytes = held->dynamic_shared_bytes;
   told.kernelParams = params->arguments.data();
-  if (held->cooperative) params->attributes[CU_LAUNCH_ATTRIBUTE_COOPERATIVE].cooperative = 1;
+  params->attributes = attributes_of(*held);
   Work work = launch_work(*held);
   params->launch = std::move(held);
   work.params = std::move(params);
   return work;
 }
 
-Work with_attributes(const Work& kernel, std::map<int, CUlaunchAttributeValue> attributes) {
+CUresult with_attributes(const Work& kernel, std::map<int, CUlaunchAttributeValue> attributes,
+                         Work* work) {
   LaunchPlan plan = *kernel.params->launch;
-  auto cooperative = attributes.find(CU_LAUNCH_ATTRIBUTE_COOPERATIVE);
-  plan.cooperative = cooperative != attributes.end() && cooperative->second.cooperative != 0;
-  Work work = captured_work(std::move(plan));
-  auto params = std::make_shared<NodeParams>(*work.params);
+  ask_for(attributes, plan);
+  if (CUresult failed = check_launch(plan)) return failed;
+  const auto before = kernel.params->told.kernel;
+  *work = captured_work(std::move(plan));
+  auto params = std::make_shared<NodeParams>(*work->params);
   params->attributes = std::move(attributes);
-  const auto& before = kernel.params->told.kernel;
   params->told.kernel.func = before.func;
   params->told.kernel.kern = before.kern;
   params->told.kernel.kernelParams = params->arguments.data();
-  work.params = std::move(params);
-  return work;
+  work->params = std::move(params);
+  return CUDA_SUCCESS;
 }
 
 Work captured_work(const CopyPlan& plan, Work work) {

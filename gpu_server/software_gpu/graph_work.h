@@ -35,8 +35,9 @@ bool is_moving(const CUgraphNodeParams& params);
 // Of any served type. Fills in what the node gives back.
 CUresult any_work(CUgraphNodeParams& params, Work* work);
 
-// A kernel's work made anew with these attributes.
-Work with_attributes(const Work& kernel, std::map<int, CUlaunchAttributeValue> attributes);
+// A kernel's work made anew with these attributes. Errors: those of check_launch().
+CUresult with_attributes(const Work& kernel, std::map<int, CUlaunchAttributeValue> attributes,
+                         Work* work);
 
 // Captured work, as if its node had been made with parameters.
 Work captured_work(LaunchPlan plan);

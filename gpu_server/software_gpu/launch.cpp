@@ -97,16 +97,26 @@ bool is_shape_valid(const LaunchPlan& plan) {
 
 namespace {
 
-// Whole clusters, no larger than the kernel takes, and of the size it was compiled for, if any.
+bool is_any(const std::array<unsigned, 3>& cluster) {
+  return cluster != std::array<unsigned, 3>{0, 0, 0};
+}
+
+// The clusters that a launch runs in: those its function requires, else those it asks for.
+std::array<unsigned, 3> cluster_of(const LaunchPlan& plan) {
+  const std::array<unsigned, 3> required = plan.function->required_cluster();
+  return is_any(required) ? required : plan.cluster;
+}
+
+// Whole clusters, no larger than the kernel takes, and of the size its function requires, if any.
 bool is_cluster_valid(const LaunchPlan& plan) {
   const Function& function = *plan.function;
   const auto most = function.settings.nonportable_cluster != 0 ? Engine::kClusterBlocksMax : 8u;
+  const std::array<unsigned, 3> required = function.required_cluster();
+  const std::array<unsigned, 3> cluster = cluster_of(plan);
   std::uint64_t blocks = 1;
   for (std::size_t i = 0; i < 3; ++i) {
-    const unsigned required = function.kernel->required_cluster()[i];
-    const unsigned wanted = plan.cluster[i];
-    if (required != 0 && wanted != 1 && wanted != required) return false;
-    const unsigned size = required != 0 ? required : wanted;
+    const unsigned wanted = plan.cluster[i], size = cluster[i];
+    if (is_any(required) && wanted != 1 && wanted != required[i]) return false;
     if (size == 0 || size > most || plan.grid[i] % size != 0) return false;
     blocks *= size;
   }
@@ -167,6 +177,7 @@ Effort effort_of(const LaunchPlan& plan) {
 
 Work launch_work(LaunchPlan plan) {
   // Shared, because a graph copies its work about and std::function copies what it holds.
+  plan.cluster = cluster_of(plan);  // as it is now: a later change is for later launches
   auto held = std::make_shared<const LaunchPlan>(std::move(plan));
   return {[held] {
     Context& context = held->function->module->context();

@@ -21,8 +21,8 @@ struct LaunchPlan {
   std::array<unsigned, 3> grid{1, 1, 1};
   std::array<unsigned, 3> block{1, 1, 1};
   unsigned dynamic_shared_bytes = 0;
-  std::vector<std::byte> params;  // laid out as the kernel declares them
-  std::array<unsigned, 3> cluster{1, 1, 1};
+  std::vector<std::byte> params;             // laid out as the kernel declares them
+  std::array<unsigned, 3> cluster{1, 1, 1};  // as the launch asks; the function may require others
   bool cooperative = false;
 };
 
@@ -34,7 +34,8 @@ CUresult gather_params(LaunchPlan& plan, void** kernel_params, void** extra);
 bool is_shape_valid(const LaunchPlan& plan);
 
 // Errors: CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES,
-// CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE; what decoding the kernel met.
+// CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, CUDA_ERROR_INVALID_CLUSTER_SIZE; what decoding the
+// kernel met.
 CUresult check_launch(const LaunchPlan& plan);
 
 // Checks and queues. A fault of the kernel poisons the stream's context.

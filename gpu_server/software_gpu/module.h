@@ -31,7 +31,7 @@ struct KernelSettings {
   std::atomic<int> carveout{-1};
   std::atomic<int> cluster_policy{0};
   std::atomic<int> nonportable_cluster{0};
-  std::array<std::atomic<int>, 3> cluster{};
+  std::array<std::atomic<int>, 3> cluster{};  // required; all 0: none is
 
   CUresult set(CUfunction_attribute which, int value, const Kernel& kernel);
   // What a CUkernel was told reaches the functions made from it.
@@ -47,6 +47,8 @@ struct Function {
 
   // Largest dynamic shared size a launch may ask for.
   int dynamic_shared_max() const;
+  // Blocks of a cluster that every launch runs in, as compiled or set; all 0: the launch says.
+  std::array<unsigned, 3> required_cluster() const;
   CUresult attribute(CUfunction_attribute which, int* value) const;
 };
 

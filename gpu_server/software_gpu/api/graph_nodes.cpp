@@ -45,10 +45,12 @@ CUresult add(const Place& place, CUgraphNodeType type, Params* params, Maker mak
 }
 
 // The attributes of a kernel node are set apart from its parameters, and stay.
-void keep_attributes(const Work& before, Work* work) {
-  if (before.params && before.params->launch && work->params && work->params->launch) {
-    *work = with_attributes(*work, before.params->attributes);
-  }
+CUresult keep_attributes(const Work& before, Work* work) {
+  const bool is_kernel =
+      before.params && before.params->launch && work->params && work->params->launch;
+  if (!is_kernel) return CUDA_SUCCESS;
+  Work kernel = std::move(*work);
+  return with_attributes(kernel, before.params->attributes, work);
 }
 
 template <class Params, class Maker>
@@ -59,7 +61,7 @@ CUresult set(CUgraphNode handle, CUgraphNodeType type, Params* params, Maker mak
   if (params == nullptr || node->type != type) return CUDA_ERROR_INVALID_VALUE;
   Work work;
   if (CUresult failed = maker(*params, &work)) return failed;
-  keep_attributes(node->work, &work);
+  if (CUresult failed = keep_attributes(node->work, &work)) return failed;
   node->work = std::move(work);
   return CUDA_SUCCESS;
 }
@@ -76,7 +78,7 @@ CUresult set_in(CUgraphExec exec_handle, CUgraphNode handle, CUgraphNodeType typ
   if (step.type != type) return CUDA_ERROR_INVALID_VALUE;
   Work work;
   if (CUresult failed = maker(*params, &work)) return failed;
-  keep_attributes(step.work, &work);
+  if (CUresult failed = keep_attributes(step.work, &work)) return failed;
   return GraphExec::put(step, std::move(work));
 }
 

@@ -114,7 +114,9 @@ CUresult cuGraphKernelNodeSetAttribute(CUgraphNode hNode, CUkernelNodeAttrID att
   if (value == nullptr) return CUDA_ERROR_INVALID_VALUE;
   Attributes attributes = node->work.params->attributes;
   attributes[static_cast<int>(attr)] = *value;
-  node->work = with_attributes(node->work, std::move(attributes));
+  Work work;
+  if (CUresult failed = with_attributes(node->work, std::move(attributes), &work)) return failed;
+  node->work = std::move(work);
   return CUDA_SUCCESS;
 }
 
@@ -133,7 +135,11 @@ CUresult cuGraphKernelNodeCopyAttributes(CUgraphNode dst, CUgraphNode src) {
   std::shared_ptr<GraphNode> to, from;
   if (CUresult failed = find_node(dst, CU_GRAPH_NODE_TYPE_KERNEL, &to)) return failed;
   if (CUresult failed = find_node(src, CU_GRAPH_NODE_TYPE_KERNEL, &from)) return failed;
-  to->work = with_attributes(to->work, from->work.params->attributes);
+  Work work;
+  if (CUresult failed = with_attributes(to->work, from->work.params->attributes, &work)) {
+    return failed;
+  }
+  to->work = std::move(work);
   return CUDA_SUCCESS;
 }
 
