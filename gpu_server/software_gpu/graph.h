@@ -72,6 +72,7 @@ struct GraphExec {
   std::map<const GraphNode*, std::size_t> step_of;
   std::vector<Graph::Condition> conditions;
   std::shared_ptr<UserReferences> references;
+  std::vector<std::shared_ptr<const int>> memory_nodes;  // NodeParams::instances of each
   unsigned long long flags = 0;
 
   // Errors: CUDA_ERROR_INVALID_VALUE for a circle.

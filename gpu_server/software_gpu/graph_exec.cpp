@@ -107,6 +107,9 @@ CUresult GraphExec::make(const Graph& graph, std::shared_ptr<GraphExec>* exec) {
     step.node = node;
     step.type = node->type;
     if (CUresult failed = put(step, node->work)) return failed;
+    if (step.work.params && step.work.params->instances) {
+      made->memory_nodes.push_back(step.work.params->instances);
+    }
     for (const GraphNode* earlier : node->after) step.after.push_back(made->step_of[earlier]);
     made->steps.push_back(std::move(step));
   }

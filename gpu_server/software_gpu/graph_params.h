@@ -40,6 +40,8 @@ struct NodeParams {
   std::vector<CUmemAccessDesc> access;
   std::shared_ptr<InnerGraphs> inner;
   std::shared_ptr<GraphMemory> memory;  // that the node allocates
+  // Of a node that allocates or frees: each instance that is alive holds it, too.
+  std::shared_ptr<const int> instances;
 };
 
 }  // namespace farcall::softgpu

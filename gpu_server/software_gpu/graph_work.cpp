@@ -241,6 +241,7 @@ CUresult allocation_work(CUDA_MEM_ALLOC_NODE_PARAMS& wanted, Work* work) {
   if (&context->device() != device) context = &device->primary();
   auto params = params_of(CU_GRAPH_NODE_TYPE_MEM_ALLOC);
   CUresult failed = CUDA_SUCCESS;
+  params->instances = std::make_shared<const int>();
   params->memory = GraphMemory::make(*context, wanted.bytesize, &failed);
   if (failed != CUDA_SUCCESS) return failed;
   wanted.dptr = params->memory->address();
@@ -259,6 +260,7 @@ CUresult free_work(CUdeviceptr address, Work* work) {
   if (!GraphMemory::is_known(address)) return CUDA_ERROR_INVALID_VALUE;
   auto params = params_of(CU_GRAPH_NODE_TYPE_MEM_FREE);
   params->told.free.dptr = address;
+  params->instances = std::make_shared<const int>();
   *work = {};
   work->params = std::move(params);
   return CUDA_SUCCESS;

@@ -1,7 +1,5 @@
 // Instantiated graphs: made, launched, changed.
 // Source: CUDA Driver API 13.0, Graph Management.
-#include <set>
-
 #include "gpu_server/software_gpu/capture.h"
 #include "gpu_server/software_gpu/captures.h"
 #include "gpu_server/software_gpu/driver.h"
@@ -11,25 +9,19 @@
 namespace farcall::softgpu {
 namespace {
 
-bool is_memory(CUgraphNodeType type) {
-  return type == CU_GRAPH_NODE_TYPE_MEM_ALLOC || type == CU_GRAPH_NODE_TYPE_MEM_FREE;
-}
-
-// Whether an instantiation of a graph with memory nodes is alive. It shares their parameters, so
-// that nothing else can be taken for them.
-bool is_single_and_taken(const Graph& graph) {
-  std::set<const NodeParams*> memory;
+// Whether an instance of a graph with memory nodes is alive, of one of its inner graphs too. Looks
+// at no other instance: those are other threads'.
+bool has_live_instance(const Graph& graph) {
   for (const auto& node : graph.nodes) {
-    if (is_memory(node->type)) memory.insert(node->work.params.get());
-  }
-  bool found = false;
-  if (memory.empty()) return found;
-  driver().graph_execs.for_each([&](const GraphExec& exec) {
-    for (const GraphExec::Step& step : exec.steps) {
-      found |= is_memory(step.type) && memory.contains(step.work.params.get());
+    const auto& params = node->work.params;
+    if (!params) continue;
+    if (params->instances && params->instances.use_count() > 1) return true;
+    if (!params->inner) continue;
+    for (const auto& inner : params->inner->graphs) {
+      if (has_live_instance(*inner)) return true;
     }
-  });
-  return found;
+  }
+  return false;
 }
 
 CUresult instantiate(CUgraphExec* handle, CUgraph graph_handle, unsigned long long flags) {
@@ -43,7 +35,7 @@ CUresult instantiate(CUgraphExec* handle, CUgraph graph_handle, unsigned long lo
   if ((flags & ~kKnown) != 0) return CUDA_ERROR_INVALID_VALUE;
   if ((flags & CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH) != 0) return CUDA_ERROR_NOT_SUPPORTED;
   // "Only one instantiation of the graph may exist at any point in time" (cuGraphAddMemAllocNode).
-  if (is_single_and_taken(*graph)) return CUDA_ERROR_NOT_SUPPORTED;
+  if (has_live_instance(*graph)) return CUDA_ERROR_NOT_SUPPORTED;
   std::shared_ptr<GraphExec> exec;
   if (CUresult failed = GraphExec::make(*graph, &exec)) return failed;
   exec->flags = flags;

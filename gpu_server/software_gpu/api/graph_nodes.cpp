@@ -90,6 +90,23 @@ bool is_fixed(const CUgraphNodeParams& params) {
          params.type == CU_GRAPH_NODE_TYPE_CONDITIONAL || is_moving(params);
 }
 
+bool holds(const Graph& graph, const Graph& wanted) {
+  if (&graph == &wanted) return true;
+  for (const auto& node : graph.nodes) {
+    if (!node->work.params || !node->work.params->inner) continue;
+    for (const auto& inner : node->work.params->inner->graphs) {
+      if (holds(*inner, wanted)) return true;
+    }
+  }
+  return false;
+}
+
+// A graph inside itself could never be instantiated, nor end.
+bool would_hold_itself(CUgraph parent, CUgraph child) {
+  auto outer = driver().graphs.find(parent), inner = driver().graphs.find(child);
+  return outer && inner && holds(*inner, *outer);
+}
+
 }  // namespace
 }  // namespace farcall::softgpu
 
@@ -156,6 +173,9 @@ CUresult cuGraphAddNode_v2(CUgraphNode* phGraphNode, CUgraph hGraph,
                            const CUgraphNode* dependencies, const CUgraphEdgeData* edges,
                            size_t numDependencies, CUgraphNodeParams* nodeParams) {
   if (nodeParams == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (is_moving(*nodeParams) && would_hold_itself(hGraph, nodeParams->graph.graph)) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
   if (CUresult failed = add({phGraphNode, hGraph, dependencies, numDependencies, edges},
                             nodeParams->type, nodeParams, any_work)) {
     return failed;

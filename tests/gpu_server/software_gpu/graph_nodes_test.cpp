@@ -246,6 +246,46 @@ TEST_CASE("a child that moves into its parent keeps its handle as long as the pa
   CHECK(cuGraphGetNodes(child, nullptr, &count) == CUDA_ERROR_INVALID_HANDLE);
 }
 
+TEST_CASE("a graph whose moved child allocates is instantiated once at a time") {
+  DriverSession session;
+  OneGraph inner, outer;
+  CUdeviceptr address = 0;
+  inner.memory(4096, &address);
+  CUgraphNodeParams params{};
+  params.type = CU_GRAPH_NODE_TYPE_GRAPH;
+  params.graph.graph = inner.graph;
+  params.graph.ownership = CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE;
+  CUgraphNode node = nullptr;
+  REQUIRE(cuGraphAddNode_v2(&node, outer.graph, nullptr, nullptr, 0, &params) == CUDA_SUCCESS);
+  CUgraphExec exec = outer.make(), second = nullptr;
+  CHECK(cuGraphInstantiateWithFlags(&second, outer.graph, 0) == CUDA_ERROR_NOT_SUPPORTED);
+  CHECK(cuGraphExecDestroy(exec) == CUDA_SUCCESS);
+  exec = outer.make();
+  CHECK(cuGraphExecDestroy(exec) == CUDA_SUCCESS);
+}
+
+TEST_CASE("no graph moves into itself, nor into one that it holds") {
+  DriverSession session;
+  CUgraph outer = nullptr, inner = nullptr;
+  REQUIRE(cuGraphCreate(&outer, 0) == CUDA_SUCCESS);
+  REQUIRE(cuGraphCreate(&inner, 0) == CUDA_SUCCESS);
+  const auto move_into = [](CUgraph child, CUgraph parent) {
+    CUgraphNodeParams params{};
+    params.type = CU_GRAPH_NODE_TYPE_GRAPH;
+    params.graph.graph = child;
+    params.graph.ownership = CU_GRAPH_CHILD_GRAPH_OWNERSHIP_MOVE;
+    CUgraphNode node = nullptr;
+    return cuGraphAddNode_v2(&node, parent, nullptr, nullptr, 0, &params);
+  };
+  CHECK(move_into(outer, outer) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(move_into(inner, outer) == CUDA_SUCCESS);
+  CHECK(move_into(outer, inner) == CUDA_ERROR_INVALID_VALUE);
+  CUgraphExec exec = nullptr;
+  CHECK(cuGraphInstantiateWithFlags(&exec, outer, 0) == CUDA_SUCCESS);
+  CHECK(cuGraphExecDestroy(exec) == CUDA_SUCCESS);
+  CHECK(cuGraphDestroy(outer) == CUDA_SUCCESS);
+}
+
 TEST_CASE("new parameters of a kernel node leave its attributes as they were") {
   DriverSession session;
   CUfunction add = session.function(kAddPtx, "add");
