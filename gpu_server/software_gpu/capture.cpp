@@ -21,6 +21,7 @@ Capture::Capture(std::shared_ptr<Graph> graph, bool owns_graph, const Stream& or
     : graph_(std::move(graph)),
       owns_graph_(owns_graph),
       origin_(&origin),
+      origin_context_(origin.context()),
       mode_(mode),
       id_(next_capture_id()) {}
 
@@ -45,6 +46,21 @@ void Capture::extend_frontier(const Stream& stream, const std::vector<GraphNode*
 
 void Capture::set_frontier(const Stream& stream, std::vector<GraphNode*> nodes) {
   state_.lock()->frontier[&stream] = std::move(nodes);
+}
+
+bool Capture::join(Context& context) {
+  auto contexts = contexts_.lock();
+  if (over_) return false;
+  if (std::find(contexts->begin(), contexts->end(), &context) == contexts->end()) {
+    contexts->push_back(&context);
+  }
+  return true;
+}
+
+std::vector<Context*> Capture::end() {
+  auto contexts = contexts_.lock();
+  over_ = true;
+  return std::move(*contexts);
 }
 
 bool Capture::is_joined() {
@@ -90,14 +106,20 @@ CUresult refuse_in_capture(Stream& stream) {
   return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 }
 
+void end_capture(Capture& capture) {
+  driver().captures.ended(capture);
+  for (Context* context : capture.end()) context->end_capture(capture);
+}
+
+void abandon(Capture& capture) {
+  capture.invalidate();
+  end_capture(capture);
+  if (capture.owns_graph()) driver().graphs.remove(capture.graph().get());
+}
+
 void abandon_capture(Stream& stream) {
   auto capture = capture_of(stream);
-  if (!capture || !capture->is_origin(stream)) return;
-  capture->invalidate();
-  driver().captures.ended(*capture);
-  capture->end();
-  stream.context().end_capture(*capture);
-  if (capture->owns_graph()) driver().graphs.remove(capture->graph().get());
+  if (capture && capture->is_origin(stream)) abandon(*capture);
 }
 
 CUresult record_event(Stream& stream, Event& event) {
@@ -128,6 +150,8 @@ CUresult wait_event(Stream& stream, Event& event) {
         return CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
       }
       std::lock_guard lock(stream.context().order());
+      if (!capture->join(stream.context()))
+        return CUDA_SUCCESS;  // just over: the event marks nothing
       stream.capture = capture;
       stream.in_capture.store(true, std::memory_order_release);
     }

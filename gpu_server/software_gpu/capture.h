@@ -44,8 +44,11 @@ class Capture {
   void set_frontier(const Stream& stream, std::vector<GraphNode*> nodes);
   // Whether all work of other streams comes before what the origin has done or waited for.
   bool is_joined();
-  // It is over: events recorded in it mark nothing any more.
-  void end() { over_.store(true); }
+  // Notes that streams of `context` take part. False once it is over.
+  bool join(Context& context);
+  // It is over: events recorded in it mark nothing any more. The contexts whose streams took part.
+  std::vector<Context*> end();
+  bool began_in(const Context& context) const { return &origin_context_ == &context; }
   bool is_over() const { return over_.load(); }
   void invalidate() { state_.lock()->valid = false; }
   bool valid() { return state_.lock()->valid; }
@@ -58,11 +61,14 @@ class Capture {
   const std::shared_ptr<Graph> graph_;
   const bool owns_graph_;
   const Stream* const origin_;
+  const Context& origin_context_;
   const CUstreamCaptureMode mode_;
   const std::thread::id thread_ = std::this_thread::get_id();
   const std::uint64_t id_;
   std::atomic<bool> over_{false};
   Guarded<State> state_;
+  // As good as for ever: shells of contexts are kept (Driver::retire).
+  Guarded<std::vector<Context*>> contexts_;
 };
 
 std::shared_ptr<Capture> capture_of(Stream& stream);
@@ -72,6 +78,10 @@ CUresult queue(Stream& stream, Work work, CUgraphNodeType type);
 // A call that may not be captured ends the capture, as in CUDA.
 CUresult refuse_in_capture(Stream& stream);
 
+// Lets all its streams go, of whichever contexts.
+void end_capture(Capture& capture);
+// Ends a capture that nobody can end any more, and the graph that was made for it.
+void abandon(Capture& capture);
 // The stream goes: a capture that began on it can never be ended.
 void abandon_capture(Stream& stream);
 

@@ -57,8 +57,12 @@ void Context::clear() {
   active_ = false;
   ++generation_;
   for (const auto& capture : captures(false)) {
-    driver().captures.ended(*capture);
-    capture->end();
+    // One that began elsewhere has lost work; who began it is told so at its end.
+    if (capture->began_in(*this)) {
+      abandon(*capture);
+    } else {
+      capture->invalidate();
+    }
   }
   drop_objects_of(*this);
   {

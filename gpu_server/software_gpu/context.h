@@ -7,7 +7,8 @@
 // makes it current before it retains it. A context that cuCtxDestroy ended stays as an empty shell
 // for as long as some thread's stack still names it.
 // Owner: the driver state, by shared_ptr.  Threads: any.
-// Lock order: order lock → a stream's queue; nothing else is taken under the order lock.
+// Lock order: order lock → a stream's queue, the list of contexts of a capture; nothing else is
+// taken under the order lock.
 #pragma once
 #include <atomic>
 #include <map>

@@ -28,6 +28,7 @@ CUresult begin(CUstream handle, Target target, CUstreamCaptureMode mode) {
   {
     std::lock_guard lock(stream->context().order());
     if (stream->capture) return CUDA_ERROR_ILLEGAL_STATE;
+    capture->join(stream->context());
     stream->capture = capture;
     stream->in_capture.store(true, std::memory_order_release);
   }
@@ -118,9 +119,7 @@ CUresult cuStreamEndCapture(CUstream hStream, CUgraph* phGraph) {
     return CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
   }
   const bool is_joined = capture->is_joined();
-  stream->context().end_capture(*capture);
-  driver().captures.ended(*capture);
-  capture->end();
+  end_capture(*capture);
   if (!capture->valid() || !is_joined) {
     tell(phGraph, CUgraph{nullptr});
     if (capture->owns_graph()) driver().graphs.remove(capture->graph().get());

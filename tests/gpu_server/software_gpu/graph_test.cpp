@@ -88,6 +88,65 @@ TEST_CASE("a capture spreads to a stream that waits for an event of it, and come
   CHECK(value_at(b) == 9);
 }
 
+TEST_CASE("the end of a capture lets go of streams of other devices, too") {
+  DriverSession session;
+  CUcontext other = nullptr;
+  REQUIRE(cuCtxCreate_v2(&other, 0, 1) == CUDA_SUCCESS);
+  CUstream side = make_stream();
+  CUdeviceptr there = session.allocate(4);
+  CHECK(cuMemsetD32_v2(there, 0, 1) == CUDA_SUCCESS);
+  CHECK(cuCtxSetCurrent(session.context()) == CUDA_SUCCESS);
+  const auto capture = [&](CUstream main) {
+    CUevent fork = nullptr, join = nullptr;
+    CHECK(cuEventCreate(&fork, 0) == CUDA_SUCCESS);
+    CHECK(cuStreamBeginCapture_v2(main, CU_STREAM_CAPTURE_MODE_RELAXED) == CUDA_SUCCESS);
+    CHECK(cuEventRecord(fork, main) == CUDA_SUCCESS);
+    CHECK(cuStreamWaitEvent(side, fork, 0) == CUDA_SUCCESS);
+    CHECK(cuCtxSetCurrent(other) == CUDA_SUCCESS);
+    CHECK(cuEventCreate(&join, 0) == CUDA_SUCCESS);
+    CHECK(cuMemsetD32Async(there, 5, 1, side) == CUDA_SUCCESS);
+    CHECK(cuEventRecord(join, side) == CUDA_SUCCESS);
+    CHECK(cuCtxSetCurrent(session.context()) == CUDA_SUCCESS);
+    CHECK(cuStreamWaitEvent(main, join, 0) == CUDA_SUCCESS);
+  };
+  const auto is_free = [&](unsigned value) {
+    CUstreamCaptureStatus status{};
+    CHECK(cuCtxSetCurrent(other) == CUDA_SUCCESS);
+    CHECK(cuStreamIsCapturing(side, &status) == CUDA_SUCCESS);
+    CHECK(cuMemsetD32Async(there, value, 1, side) == CUDA_SUCCESS);
+    CHECK(cuStreamSynchronize(side) == CUDA_SUCCESS);
+    CHECK(static_cast<unsigned>(value_at(there)) == value);
+    CHECK(cuCtxSetCurrent(session.context()) == CUDA_SUCCESS);
+    return status == CU_STREAM_CAPTURE_STATUS_NONE;
+  };
+  CUstream main = make_stream(), lost = make_stream();
+  capture(main);
+  CUgraph graph = nullptr;
+  CHECK(cuStreamEndCapture(main, &graph) == CUDA_SUCCESS);
+  CHECK(is_free(7));
+  capture(lost);
+  CHECK(cuStreamDestroy_v2(lost) == CUDA_SUCCESS);
+  CHECK(is_free(8));
+  capture(main);
+  CHECK(cuDevicePrimaryCtxReset_v2(0) == CUDA_SUCCESS);
+  CHECK(is_free(9));
+  CHECK(cuCtxDestroy_v2(other) == CUDA_SUCCESS);
+}
+
+TEST_CASE("the graph of a capture goes with the context in which it was begun") {
+  DriverSession session;
+  CUstream stream = make_stream();
+  CHECK(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED) == CUDA_SUCCESS);
+  CUstreamCaptureStatus status{};
+  CUgraph graph = nullptr;
+  CHECK(cuStreamGetCaptureInfo_v2(stream, &status, nullptr, &graph, nullptr, nullptr) ==
+        CUDA_SUCCESS);
+  std::size_t nodes = 0;
+  CHECK(cuGraphGetNodes(graph, nullptr, &nodes) == CUDA_SUCCESS);
+  CHECK(cuDevicePrimaryCtxReset_v2(0) == CUDA_SUCCESS);
+  CHECK(cuGraphGetNodes(graph, nullptr, &nodes) == CUDA_ERROR_INVALID_HANDLE);
+}
+
 TEST_CASE("a look at an event in a capture spoils it, one at another event only where it may not") {
   DriverSession session;
   CUstream stream = make_stream();
