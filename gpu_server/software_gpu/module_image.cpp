@@ -36,36 +36,49 @@ bool is_better(const Target& a, const Target& b, int sm) {
   return !a.special && b.special;
 }
 
-std::uint64_t bytes_of(const std::vector<std::string>& texts) {
-  std::uint64_t bytes = 0;
-  for (const std::string& text : texts) bytes += text.size();
-  return bytes;
-}
+// The texts of one image, and what finding them may cost: small parts may claim to be large, and
+// parts may lie over each other, so that a small image could be gigabytes to unpack and to search.
+class Texts {
+ public:
+  explicit Texts(std::vector<std::string>* found) : found_(*found) {
+    for (const std::string& text : found_) (void)may_look_at(text.size());
+  }
+
+  // False when that many bytes more than there were so far are too many to unpack or look at.
+  bool may_look_at(std::uint64_t bytes) {
+    if (bytes > limits::kPtxBytesMax - looked_at_bytes_) return false;
+    looked_at_bytes_ += bytes;
+    return true;
+  }
+  void add(std::string text) { found_.push_back(std::move(text)); }
+
+ private:
+  std::vector<std::string>& found_;
+  std::uint64_t looked_at_bytes_ = 0;  // up to kPtxBytesMax
+};
 
 // The PTX that machine code was made of, where -lineinfo left it for debuggers: lines that end with
 // NULs. Observed on CUDA 13.0.
-void ptx_of_machine_code(std::span<const std::byte> cubin, std::vector<std::string>* texts) {
+void ptx_of_machine_code(std::span<const std::byte> cubin, Texts& texts) {
   for (std::span<const std::byte> section : elf_sections(cubin, ".nv_debug_ptx_txt")) {
-    // Sections may lie over each other.
-    if (bytes_of(*texts) + section.size() > limits::kPtxBytesMax) return;
+    if (!texts.may_look_at(section.size())) return;
     std::string text(reinterpret_cast<const char*>(section.data()), section.size());
     std::replace(text.begin(), text.end(), '\0', '\n');
-    if (text.find(".version") != std::string::npos) texts->push_back(std::move(text));
+    if (text.find(".version") != std::string::npos) texts.add(std::move(text));
   }
 }
 
 // Machine code for exactly this device's generation: what it was made of, if it says so.
-void ptx_of_machine_code_in(const std::vector<FatbinEntry>& entries, int sm,
-                            std::vector<std::string>* texts) {
+void ptx_of_machine_code_in(const std::vector<FatbinEntry>& entries, int sm, Texts& texts) {
   for (const FatbinEntry& entry : entries) {
     if (entry.kind != cuda::EntryKind::kElf || target_of(entry).sm != sm) continue;
+    if (!texts.may_look_at(entry.uncompressed_bytes)) return;
     auto cubin = cuda::entry_bytes(entry);
     if (cubin.ok()) ptx_of_machine_code(cubin.value(), texts);
   }
 }
 
-CUresult ptx_of_container(std::span<const std::byte> container, int sm,
-                          std::vector<std::string>* texts) {
+CUresult ptx_of_container(std::span<const std::byte> container, int sm, Texts& texts) {
   auto entries = cuda::container_entries(container);
   if (!entries.ok()) {
     FARCALL_LOG_DEBUG("container: %s", entries.status().to_string().c_str());
@@ -83,12 +96,11 @@ CUresult ptx_of_container(std::span<const std::byte> container, int sm,
   const auto is_wanted = [&](const FatbinEntry& entry) {
     return entry.kind == cuda::EntryKind::kPtx && target_of(entry) == target_of(*best);
   };
-  // Of one entry ptx_text() sees to it that it is no bomb; here many small ones may be.
-  std::uint64_t claimed = bytes_of(*texts);
+  // Of one entry ptx_text() sees to it that it is no bomb; here many small ones may be. All are
+  // looked at before the first is unpacked.
   for (const FatbinEntry& entry : entries.value()) {
-    if (is_wanted(entry)) claimed += std::max<std::uint64_t>(entry.uncompressed_bytes, 1);
-  }
-  if (claimed > limits::kPtxBytesMax) {
+    if (!is_wanted(entry)) continue;
+    if (texts.may_look_at(std::max<std::uint64_t>(entry.uncompressed_bytes, 1))) continue;
     FARCALL_LOG_DEBUG("container: more than 1 GiB of PTX");
     return CUDA_ERROR_INVALID_IMAGE;
   }
@@ -99,13 +111,13 @@ CUresult ptx_of_container(std::span<const std::byte> container, int sm,
       FARCALL_LOG_DEBUG("PTX entry: %s", text.status().to_string().c_str());
       return CUDA_ERROR_INVALID_IMAGE;
     }
-    texts->push_back(std::move(text).value());
+    texts.add(std::move(text).value());
   }
   return CUDA_SUCCESS;
 }
 
 // What nvcc leaves in an object of the host's: fatbins, one behind the other.
-CUresult ptx_of_object(std::span<const std::byte> object, int sm, std::vector<std::string>* texts) {
+CUresult ptx_of_object(std::span<const std::byte> object, int sm, Texts& texts) {
   for (const char* name : {"__nv_relfatbin", ".nv_fatbin"}) {
     for (std::span<const std::byte> rest : elf_sections(object, name)) {
       while (!rest.empty()) {
@@ -120,14 +132,13 @@ CUresult ptx_of_object(std::span<const std::byte> object, int sm, std::vector<st
   return CUDA_SUCCESS;
 }
 
-CUresult ptx_of_elf(std::span<const std::byte> elf, int sm, std::vector<std::string>* texts) {
+CUresult ptx_of_elf(std::span<const std::byte> elf, int sm, Texts& texts) {
   if (!cuda::elf_sm(elf).ok()) return ptx_of_object(elf, sm, texts);
   ptx_of_machine_code(elf, texts);
   return CUDA_SUCCESS;
 }
 
-CUresult ptx_of_part(ImageForm form, std::span<const std::byte> bytes, int sm,
-                     std::vector<std::string>* texts) {
+CUresult ptx_of_part(ImageForm form, std::span<const std::byte> bytes, int sm, Texts& texts) {
   switch (form) {
     case ImageForm::kElf: return ptx_of_elf(bytes, sm, texts);
     case ImageForm::kContainer: return ptx_of_container(bytes, sm, texts);
@@ -136,7 +147,7 @@ CUresult ptx_of_part(ImageForm form, std::span<const std::byte> bytes, int sm,
   }
   std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   text.resize(std::strlen(text.c_str()));
-  texts->push_back(std::move(text));
+  texts.add(std::move(text));
   return CUDA_SUCCESS;
 }
 
@@ -150,8 +161,9 @@ CUresult ptx_of_image(const void* image, int sm, std::vector<std::string>* texts
   if (image == nullptr) return CUDA_ERROR_INVALID_VALUE;
   auto parts = cuda::image_parts(image);
   if (!parts.ok()) return CUDA_ERROR_INVALID_IMAGE;
+  Texts found(texts);
   for (const cuda::ImagePart& part : parts.value()) {
-    if (CUresult failed = ptx_of_part(part.form, part.bytes, sm, texts)) return failed;
+    if (CUresult failed = ptx_of_part(part.form, part.bytes, sm, found)) return failed;
   }
   return texts->empty() ? CUDA_ERROR_NO_BINARY_FOR_GPU : CUDA_SUCCESS;
 }
@@ -160,9 +172,10 @@ CUresult ptx_of_bytes(std::span<const std::byte> bytes, int sm, std::vector<std:
   if (bytes.size() < sizeof(std::uint32_t)) return CUDA_ERROR_INVALID_IMAGE;
   std::vector<std::span<const std::byte>> files{bytes};
   if (is_archive(bytes)) files = archive_members(bytes);
+  Texts found(texts);
   for (std::span<const std::byte> file : files) {
     const ImageForm form = cuda::form_at(file.data(), file.size());
-    if (CUresult failed = ptx_of_part(form, file, sm, texts)) return failed;
+    if (CUresult failed = ptx_of_part(form, file, sm, found)) return failed;
   }
   return texts->empty() ? CUDA_ERROR_NO_BINARY_FOR_GPU : CUDA_SUCCESS;
 }

@@ -25,18 +25,16 @@ TEST_CASE("an image without PTX has no binary for this GPU, and text that is no 
   CHECK(module == nullptr);
 }
 
-TEST_CASE("entries that are no bombs each are refused when they are one together") {
-  DriverSession session;
-  const std::string spaces(std::size_t{32} << 20, ' ');
+// An entry of a container, as container_of() lays it out, with what nvcc writes of a compressed
+// one.
+std::vector<std::byte> dense_entry(const std::string& text) {
   std::vector<char> dense(
-      static_cast<std::size_t>(LZ4_compressBound(static_cast<int>(spaces.size()))));
-  const auto bytes = static_cast<std::uint32_t>(
-      LZ4_compress_default(spaces.data(), dense.data(), static_cast<int>(spaces.size()),
-                           static_cast<int>(dense.size())));
-  // As container_of() lays it out, with what nvcc writes of a compressed entry.
-  std::vector<std::byte> image = container_of({""}, 90);
+      static_cast<std::size_t>(LZ4_compressBound(static_cast<int>(text.size()))));
+  const auto bytes = static_cast<std::uint32_t>(LZ4_compress_default(
+      text.data(), dense.data(), static_cast<int>(text.size()), static_cast<int>(dense.size())));
+  const std::vector<std::byte> image = container_of({""}, 90);
   const std::uint32_t padded = (bytes + 7) / 8 * 8;
-  const std::uint64_t lz4 = 0x2011, plain = spaces.size();
+  const std::uint64_t lz4 = 0x2011, plain = text.size();
   std::vector<std::byte> entry(image.begin() + 16, image.begin() + 16 + 64);
   std::memcpy(&entry[0x08], &padded, sizeof padded);
   std::memcpy(&entry[0x10], &bytes, sizeof bytes);
@@ -44,13 +42,38 @@ TEST_CASE("entries that are no bombs each are refused when they are one together
   std::memcpy(&entry[0x38], &plain, sizeof plain);
   entry.resize(64 + padded);
   std::memcpy(&entry[64], dense.data(), bytes);
+  return entry;
+}
+
+std::vector<std::byte> container_around(const std::vector<std::byte>& entries) {
+  std::vector<std::byte> image = container_of({""}, 90);
   image.resize(16);
-  for (int i = 0; i < 33; ++i) image.insert(image.end(), entry.begin(), entry.end());
-  const std::uint64_t all = image.size() - 16;
+  image.insert(image.end(), entries.begin(), entries.end());
+  const std::uint64_t all = entries.size();
   std::memcpy(&image[8], &all, sizeof all);
+  return image;
+}
+
+TEST_CASE("entries that are no bombs each are refused when they are one together") {
+  DriverSession session;
+  const auto entry = dense_entry(std::string(std::size_t{32} << 20, ' '));
+  std::vector<std::byte> entries;
+  for (int i = 0; i < 33; ++i) entries.insert(entries.end(), entry.begin(), entry.end());
   CUmodule module = nullptr;
-  CHECK(cuModuleLoadData(&module, image.data()) == CUDA_ERROR_INVALID_IMAGE);
+  CHECK(cuModuleLoadData(&module, container_around(entries).data()) == CUDA_ERROR_INVALID_IMAGE);
   CHECK(module == nullptr);
+}
+
+TEST_CASE("an entry cannot claim so much that the sum of all begins anew") {
+  const std::string text = kAddPtx;
+  std::vector<std::byte> entries = dense_entry(text);
+  std::vector<std::byte> last = entries;
+  const std::uint64_t rest = 1 - text.size();
+  std::memcpy(&last[0x38], &rest, sizeof rest);
+  entries.insert(entries.end(), last.begin(), last.end());
+  std::vector<std::string> texts;
+  CHECK(ptx_of_bytes(container_around(entries), 90, &texts) == CUDA_ERROR_INVALID_IMAGE);
+  CHECK(texts.empty());  // nothing was unpacked
 }
 
 TEST_CASE("PTX that is newer than the device is accepted") {
@@ -207,11 +230,30 @@ TEST_CASE("of several builds in a container the newest that fits is taken, else 
   CHECK(ptx_of_bytes({}, 90, &texts) == CUDA_ERROR_INVALID_IMAGE);
 }
 
-// A 64-bit ELF with one section of that name beside the names.
+// A part of an ELF's content.
+struct Part {
+  std::size_t at = 0;
+  std::size_t bytes = 0;
+};
+
+// A 64-bit ELF with sections of that name beside the names: the whole content, or these parts.
 std::vector<std::byte> elf_of(std::uint16_t machine, const std::string& name,
-                              std::span<const std::byte> content) {
+                              std::span<const std::byte> content, std::vector<Part> parts = {}) {
+  if (parts.empty()) parts.push_back({0, content.size()});
   const std::string names = std::string(1, '\0') + name + '\0';
   const auto here = static_cast<std::uint64_t>(sizeof(Elf64_Ehdr));
+  std::vector<Elf64_Shdr> sections(2);
+  sections[1].sh_type = SHT_STRTAB;
+  sections[1].sh_offset = here;
+  sections[1].sh_size = names.size();
+  for (const Part& part : parts) {
+    Elf64_Shdr section{};
+    section.sh_name = 1;
+    section.sh_type = SHT_PROGBITS;
+    section.sh_offset = here + names.size() + part.at;
+    section.sh_size = part.bytes;
+    sections.push_back(section);
+  }
   Elf64_Ehdr head{};
   std::memcpy(head.e_ident, ELFMAG, SELFMAG);
   head.e_ident[EI_CLASS] = ELFCLASS64;
@@ -219,21 +261,14 @@ std::vector<std::byte> elf_of(std::uint16_t machine, const std::string& name,
   head.e_machine = machine;
   head.e_shoff = here + names.size() + content.size();
   head.e_shentsize = sizeof(Elf64_Shdr);
-  head.e_shnum = 3;
+  head.e_shnum = static_cast<std::uint16_t>(sections.size());
   head.e_shstrndx = 1;
-  Elf64_Shdr sections[3]{};
-  sections[1].sh_type = SHT_STRTAB;
-  sections[1].sh_offset = here;
-  sections[1].sh_size = names.size();
-  sections[2].sh_name = 1;
-  sections[2].sh_type = SHT_PROGBITS;
-  sections[2].sh_offset = here + names.size();
-  sections[2].sh_size = content.size();
-  std::vector<std::byte> elf(head.e_shoff + sizeof sections);
+  const std::size_t table_bytes = sections.size() * sizeof(Elf64_Shdr);
+  std::vector<std::byte> elf(head.e_shoff + table_bytes);
   std::memcpy(elf.data(), &head, sizeof head);
   std::memcpy(elf.data() + here, names.data(), names.size());
-  std::memcpy(elf.data() + sections[2].sh_offset, content.data(), content.size());
-  std::memcpy(elf.data() + head.e_shoff, sections, sizeof sections);
+  std::memcpy(elf.data() + here + names.size(), content.data(), content.size());
+  std::memcpy(elf.data() + head.e_shoff, sections.data(), table_bytes);
   return elf;
 }
 
@@ -266,6 +301,22 @@ TEST_CASE("machine code that carries its PTX runs from it") {
   CHECK(cuModuleGetFunction(&add, module, "add") == CUDA_SUCCESS);
   const auto bare = elf_of(kMachineCuda, ".text.add", std::as_bytes(std::span(lines)));
   CHECK(cuModuleLoadData(&module, bare.data()) == CUDA_ERROR_NO_BINARY_FOR_GPU);
+}
+
+TEST_CASE("sections that lie over each other are not searched without end") {
+  std::string content(std::size_t{32} << 20, ' ');
+  const std::size_t ptx_at = content.size();
+  content += kAddPtx;
+  const auto elf_with = [&](std::size_t empty) {
+    std::vector<Part> parts(empty, Part{0, ptx_at});
+    parts.push_back({ptx_at, content.size() - ptx_at});
+    return elf_of(kMachineCuda, ".nv_debug_ptx_txt", std::as_bytes(std::span(content)), parts);
+  };
+  std::vector<std::string> texts;
+  CHECK(ptx_of_bytes(elf_with(2), 90, &texts) == CUDA_SUCCESS);
+  CHECK(texts.size() == 1);
+  texts.clear();
+  CHECK(ptx_of_bytes(elf_with(33), 90, &texts) == CUDA_ERROR_NO_BINARY_FOR_GPU);
 }
 
 TEST_CASE("a library for the linker is searched for PTX, however it ends") {
