@@ -89,19 +89,6 @@ BlockEnd run_one_by_one(Worker& worker, BlockRun& block) {
   return BlockEnd::kFinished;
 }
 
-void report_deadlock(BlockRun& block) {
-  for (std::uint32_t index = 0; index < block.warp_count; ++index) {
-    Warp& w = block.warps[index];
-    if (w.group_count == 0) continue;
-    w.frame = w.groups[0].frame;
-    set_mask(w, w.groups[0].mask);
-    raise_fault(w, w.groups[0].pc - 1, FaultKind::kLaunchTimeout, __builtin_ctz(w.mask), 0,
-                "waits at a barrier that the other threads never reach");
-    return;
-  }
-  if (!block.others.empty()) report_deadlock(*block.others[0]);
-}
-
 void release(BlockRun& block, unsigned number) {
   Barrier& barrier = block.barriers[number];
   if (block.check != nullptr) check_barrier(block, number, barrier.expected == 0);
@@ -166,6 +153,22 @@ void begin_block(Worker& worker, BlockRun& block) {
 // The block of a cluster that has this rank in it.
 BlockRun& member(BlockRun& first, std::uint32_t rank) {
   return rank == 0 ? first : *first.others[rank - 1];
+}
+
+// Of a cluster, whichever of its blocks it is that waits.
+void report_deadlock(BlockRun& first) {
+  for (std::uint32_t rank = 0; rank <= first.others.size(); ++rank) {
+    BlockRun& block = member(first, rank);
+    for (std::uint32_t index = 0; index < block.warp_count; ++index) {
+      Warp& w = block.warps[index];
+      if (w.group_count == 0) continue;
+      w.frame = w.groups[0].frame;
+      set_mask(w, w.groups[0].mask);
+      raise_fault(w, w.groups[0].pc - 1, FaultKind::kLaunchTimeout, __builtin_ctz(w.mask), 0,
+                  "waits at a barrier that the other threads never reach");
+      return;
+    }
+  }
 }
 
 // What one round over the warps of a block has come to.

@@ -114,6 +114,10 @@ TEST_CASE(
       " setp.eq.u32 %p1, %r3, 1; @%p1 bra L; barrier.cluster.arrive; barrier.cluster.wait; exit;\n"
       "L: bar.sync 1, 128;";
   CHECK(run(one_stays, 2, 2).kind == FaultKind::kLaunchTimeout);
+  // Whichever of them it is.
+  const std::string last_stays =
+      " setp.eq.u32 %p1, %cluster_ctarank, 2; @%p1 bra L; exit;\nL: bar.sync 1, 128;";
+  CHECK(run(last_stays, 3, 3).kind == FaultKind::kLaunchTimeout);
 }
 
 // Thread 0 sets up an mbarrier for one arrival and lets the block see it.
