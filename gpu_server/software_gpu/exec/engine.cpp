@@ -47,6 +47,13 @@ std::uint64_t cluster_bytes(const LaunchState& state) {
          (warps * (body.functions[0]->frame_bytes + local) + state.shared_bytes);
 }
 
+// Host threads that work on it at most.
+std::uint64_t workers_of(const LaunchState& launch) {
+  if (launch.alone) return 1;
+  const auto threads = static_cast<std::uint64_t>(launch.workers.load());
+  return std::min({threads, launch.clusters, workers_max(cluster_bytes(launch))});
+}
+
 // Works on a launch until none of its blocks is left to start or to finish.
 void work(LaunchState& launch, int number) {
   Worker worker;
@@ -55,13 +62,12 @@ void work(LaunchState& launch, int number) {
   worker.ranges.resize(launch.kernel->slots < 65536 ? launch.kernel->slots + 1 : 65536);
   std::deque<std::unique_ptr<BlockRun>> resident;
   std::size_t turns_without_end = 0;
-  const std::size_t resident_max = std::clamp<std::uint64_t>(
-      kResidentBytesMax / (cluster_bytes(launch) + 1), 1, kResidentBlocksMax);
+  const std::uint64_t most = std::min<std::uint64_t>(
+      resident_max(cluster_bytes(launch), workers_of(launch)), kResidentBlocksMax);
   while (!launch.stopped.load(std::memory_order_relaxed)) {
     // A new block only when no resident one can be expected to get on.
-    const bool wants_more =
-        resident.empty() || (turns_without_end >= resident.size() &&
-                             (launch.cooperative || resident.size() < resident_max));
+    const bool wants_more = resident.empty() || (turns_without_end >= resident.size() &&
+                                                 (launch.cooperative || resident.size() < most));
     if (wants_more) {
       const std::uint64_t next = launch.next_block.fetch_add(1, std::memory_order_relaxed);
       if (next < launch.clusters) {
@@ -144,8 +150,7 @@ struct Engine::State {
 
   void run_on_all(LaunchState& launch) {
     Ticket ticket{&launch, 0, 0, 1};
-    const std::uint64_t useful = launch.alone ? 0 : launch.clusters - 1;
-    ticket.wanted = static_cast<int>(useful < helpers.size() ? useful : helpers.size());
+    ticket.wanted = static_cast<int>(workers_of(launch)) - 1;
     if (ticket.wanted > 0) {
       const std::lock_guard<std::mutex> held(mutex);
       queue.push_back(&ticket);
@@ -281,6 +286,11 @@ Fault lay_out(const Launch& launch, LaunchState* state) {
   const std::uint64_t bytes = cluster_bytes(*state);
   if (bytes > kBlockBytesMax) {
     return invalid(*launch.kernel, std::to_string(bytes) + " bytes in a block or cluster");
+  }
+  // Its blocks may wait for each other: all of them are under way together.
+  if (launch.cooperative && state->clusters > kResidentBytesMax / (bytes + 1)) {
+    return invalid(*launch.kernel, std::to_string(state->clusters) + " blocks or clusters of " +
+                                       std::to_string(bytes) + " bytes together");
   }
   return {};
 }

@@ -1,8 +1,11 @@
 // Kernels made to exhaust whoever runs them: a page of PTX must not become gigabytes or hours.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
+#include "gpu_server/software_gpu/exec/bounds.h"
 #include "tests/gpu_server/software_gpu/exec/harness.h"
 
 using namespace farcall;
@@ -77,11 +80,36 @@ TEST_CASE("a million registers are a few warps' at most") {
   for (std::size_t i = 0; i < 400'000; ++i) used += "mov.u64 %rd" + number(i) + ", 1;\n";
   const auto program = load(device, module_of("", body + used));
   CHECK(run(device, *program, "k", {1, 32}, {}).kind == FaultKind::kNone);
-  const Fault refused = run(device, *program, "k", {1, 1024}, {});
-  // Warps that need nothing of each other run one after the other, in the same registers.
-  CHECK((refused.kind == FaultKind::kInvalidLaunch || refused.kind == FaultKind::kNone));
   const auto bound = load(device, module_of("", body + "bar.sync 0;\n" + used + "bar.sync 0;\n"));
   CHECK(run(device, *bound, "k", {1, 1024}, {}).kind == FaultKind::kInvalidLaunch);
+}
+
+TEST_CASE("blocks under way at once have a bound together, however many host threads there are") {
+  const std::vector<std::uint64_t> sizes = {1, 1 << 20, 1 << 29, kBlockBytesMax};
+  for (const std::uint64_t bytes : sizes) {
+    for (const std::uint64_t threads : {1u, 16u, 1000u}) {
+      const std::uint64_t workers = std::min(threads, workers_max(bytes));
+      CHECK(workers >= 1);
+      CHECK(workers * resident_max(bytes, workers) <= kResidentBytesMax / bytes);
+    }
+  }
+}
+
+TEST_CASE("a cooperative launch whose blocks do not fit together is refused") {
+  Device device;
+  const auto program = load(device, module_of("",
+                                              ".local .b8 a[400000];\n.reg .b64 %rd<2>;\n"
+                                              "mov.u64 %rd1, a; st.local.u8 [%rd1], 1;"
+                                              "bar.sync 0;"));
+  Launch launch;
+  launch.kernel = program->kernel("k");
+  launch.block[0] = 1024;
+  launch.grid[0] = 100'000;
+  launch.cooperative = true;
+  const Fault fault = device.engine().run(launch);
+  CHECK_MESSAGE(fault.kind == FaultKind::kInvalidLaunch, fault.text);
+  launch.grid[0] = 1;
+  CHECK(device.engine().run(launch).kind == FaultKind::kNone);
 }
 
 TEST_CASE("a million labels and branches are decoded") {
