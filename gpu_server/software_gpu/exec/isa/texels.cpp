@@ -84,7 +84,10 @@ inline void begin(const TexelLevel& v, const TexelLanes& lanes, Spots& spots) {
   if (lanes.dimensions > 2) {
     FARCALL_LANES spots.offset[l] = 0;
   } else {
-    FARCALL_LANES spots.offset[l] = lanes.slice[l] * step;
+    // Of a 3D image a smaller level has fewer slices than the first, which the layer is in range
+    // of.
+    const u32 last = static_cast<u32>(v.extent[2]) - 1;
+    FARCALL_LANES spots.offset[l] = (lanes.slice[l] < last ? lanes.slice[l] : last) * step;
   }
 }
 

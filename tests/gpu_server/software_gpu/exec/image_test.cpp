@@ -304,6 +304,28 @@ TEST_CASE("levels: the nearest or a mixture, from a number or from steps") {
   CHECK(steps[2].f(0) == 400);
 }
 
+TEST_CASE("a layer of a 3D image is held in range of the level that is read") {
+  std::vector<float> texels(64 + 8 + 64, -1.0f);  // 4 x 4 x 4, 2 x 2 x 2, somebody else's
+  std::fill(texels.begin(), texels.begin() + 64, 100.0f);
+  std::fill(texels.begin() + 64, texels.begin() + 68, 200.0f);
+  std::fill(texels.begin() + 68, texels.begin() + 72, 201.0f);
+  ImageView view;
+  view.image.channel = Channel::kF32;
+  view.image.levels = {level_at(&texels[0], 4, 4, 4, 4), level_at(&texels[64], 2, 2, 2, 4)};
+  view.sampler.normalized = true;
+  view.sampler.max_level = 9;
+  ImageRun run(view);
+  map(run, texels);
+  const auto read = run.read(
+      "cvt.rzi.u32.f32 %r9, %f3;\n"
+      "tex.level.a2d.v4.f32.f32 {%r1, %r2, %r3, %r4}, [%rd1, {%r9, %f1, %f2, %f2}], %f4;",
+      {{0.4f, 0.4f, 3, 0}, {0.4f, 0.4f, 0, 1}, {0.4f, 0.4f, 1, 1}, {0.4f, 0.4f, 3, 1}});
+  CHECK(read[0].f(0) == 100);
+  CHECK(read[1].f(0) == 200);
+  CHECK(read[2].f(0) == 201);
+  CHECK(read[3].f(0) == 201);
+}
+
 TEST_CASE("small integers become floats or stay, halves become floats") {
   std::vector<u8> texels = {255, 128, 0, 1, 0x80, 0x7f, 0x00, 0x3c};
   const auto one = [&](Channel channel, u32 channels, bool as_integer) {
