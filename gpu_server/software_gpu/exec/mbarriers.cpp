@@ -133,6 +133,13 @@ bool copy_bulk(Warp& w, const Ins* i, int l, u64 to, u64 from, u32 bytes) {
   return true;
 }
 
+// Who waits at the object from now on knows of what this warp has copied. An arrival, which may
+// come before the copy, says nothing about it.
+void hand_over(const Warp& w, u64 object) {
+  if (w.block->check == nullptr || !w.block->check->races) return;
+  w.block->check->races->release(w.index, object);
+}
+
 // cp.async.bulk. d: target, a: source, b: bytes, e: mbarrier (kAnyFlag: there is one), all generic;
 // c: which blocks of the cluster get it (kNegated: there is such a mask).
 const Ins* bulk_copy(Warp& w, const Ins* i, std::byte* r) {
@@ -156,6 +163,7 @@ const Ins* bulk_copy(Warp& w, const Ins* i, std::byte* r) {
       Object o = unpack(word_at(counted));
       o.bytes -= bytes;
       word_at(counted) = settled(o);
+      hand_over(w, counted);
     }
   }
   return i + 1;

@@ -196,6 +196,24 @@ TEST_CASE("a read without a barrier behind another thread's write is a race") {
   CHECK_MESSAGE(late.tells("with the read by thread"), late.told);
 }
 
+TEST_CASE("an mbarrier hands over what a bulk copy brought, to those who wait there") {
+  Setting setting;
+  setting.shape.block = 64;
+  setting.outside += "\n.shared .align 8 .b64 bar;";
+  const std::string copy =
+      "setp.ne.u32 %p1, %r1, 0; @%p1 bra A; mbarrier.init.shared::cta.b64 [bar], 1;\n"
+      "A: bar.sync 0; @%p1 bra B; mov.u32 %r9, bar;\n"
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%r9], 256;\n"
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%r3], [%rd1], 256, "
+      "[%r9];\nB:\n";
+  const std::string wait =
+      "W: mbarrier.try_wait.parity.shared::cta.b64 %p2, [bar], 0; @!%p2 bra W;\n";
+  const std::string read = "ld.shared.u32 %r10, [%r4];\n";
+  is_clean(copy + wait + read, setting);
+  const Outcome bad = run_checked(copy + read, setting);
+  CHECK_MESSAGE(bad.tells("race: "), bad.told);
+}
+
 TEST_CASE("lanes of a warp are ordered by bar.warp.sync and shuffles, not by running in step") {
   const std::string write = "st.shared.u32 [%r4], %r1;\n";
   const std::string read =
