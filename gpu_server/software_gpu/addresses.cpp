@@ -75,7 +75,7 @@ std::uint64_t Addresses::pooled_bytes(const void* pool) {
   std::uint64_t total = 0;
   auto book = book_.lock();
   for (const auto& [base, allocation] : book->by_base) {
-    if (allocation.kind == MemoryKind::kPooled && allocation.pool == pool) {
+    if (allocation.kind == MemoryKind::kPooled && allocation.pool.get() == pool) {
       total += allocation.bytes;
     }
   }

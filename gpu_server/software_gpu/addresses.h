@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -17,6 +18,7 @@
 namespace farcall::softgpu {
 
 class Context;
+struct Pool;
 
 enum class MemoryKind {
   kDevice,          // cuMemAlloc and relatives
@@ -34,9 +36,9 @@ struct Allocation {
   MemoryKind kind = MemoryKind::kDevice;
   unsigned flags = 0;  // as given to the call that made it
   Context* context = nullptr;
-  const void* pool = nullptr;      // kPooled
-  std::uint64_t buffer_id = 0;     // unique for ever; filled in by add()
-  std::uint64_t mapped_bytes = 0;  // kHostAllocated: what munmap takes
+  std::shared_ptr<const Pool> pool;  // kPooled: it lasts until its last memory is given back
+  std::uint64_t buffer_id = 0;       // unique for ever; filled in by add()
+  std::uint64_t mapped_bytes = 0;    // kHostAllocated: what munmap takes
 
   bool is_host() const {
     return kind == MemoryKind::kHostAllocated || kind == MemoryKind::kHostRegistered;

@@ -45,7 +45,7 @@ cuda::RangeFacts& managed_facts() {
 }
 
 CUresult allocate(Context& context, std::size_t bytes, MemoryKind kind, unsigned flags,
-                  CUdeviceptr* address, const Pool* pool) {
+                  CUdeviceptr* address, std::shared_ptr<const Pool> pool) {
   if (bytes == 0 || address == nullptr) return CUDA_ERROR_INVALID_VALUE;
   auto made = context.device().memory().allocate(bytes);
   if (!made.ok()) {
@@ -58,7 +58,7 @@ CUresult allocate(Context& context, std::size_t bytes, MemoryKind kind, unsigned
   allocation.kind = kind;
   allocation.flags = flags;
   allocation.context = &context;
-  allocation.pool = pool;
+  allocation.pool = std::move(pool);
   driver().addresses.add(allocation);
   note_given(allocation);
   *address = made.value();

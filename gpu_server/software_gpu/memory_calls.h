@@ -14,7 +14,7 @@ struct Pool;
 
 // Errors: CUDA_ERROR_INVALID_VALUE for 0 bytes, CUDA_ERROR_OUT_OF_MEMORY.
 CUresult allocate(Context& context, std::size_t bytes, MemoryKind kind, unsigned flags,
-                  CUdeviceptr* address, const Pool* pool = nullptr);
+                  CUdeviceptr* address, std::shared_ptr<const Pool> pool = nullptr);
 
 // Host memory that kernels may touch at its own address.
 CUresult allocate_host(Context& context, std::size_t bytes, unsigned flags, void** pointer);

@@ -4,7 +4,9 @@
 // A device that is let into a pool may touch all that the pool's device has given out
 // (Memory::allow): more than CUDA says, so that a fault may be missed but never made up.
 //
-// Owner: handle table; the device's default pool lives as long as its context's device.
+// Owner: handle table, and what was allocated from it: a pool that is destroyed lasts, with what it
+// lets others touch, until the last of its memory is freed. The device's default pool lives as long
+// as its context's device.
 // Threads: any.
 #pragma once
 #include <atomic>

@@ -66,7 +66,7 @@ CUresult attribute_of(const Known& known, std::uint64_t address, CUpointer_attri
     case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES: return answer(data, std::uint64_t{0});
     case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
       return answer(data, static_cast<unsigned>(CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE));
-    case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE: return answer(data, found.pool);
+    case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE: return answer(data, found.pool.get());
     case CU_POINTER_ATTRIBUTE_MAPPING_SIZE:
       return answer(data, static_cast<std::size_t>(found.bytes));
     case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR: return answer(data, CUdeviceptr{found.base});

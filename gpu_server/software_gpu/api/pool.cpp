@@ -35,7 +35,7 @@ CUresult allocate_from(const std::shared_ptr<Pool>& pool, Stream& stream, std::s
   if (&pool->device != &stream.context().device()) return CUDA_ERROR_INVALID_VALUE;
   if (CUresult no = forbid_legacy(stream)) return no;
   if (CUresult failed =
-          allocate(stream.context().home(), bytes, MemoryKind::kPooled, 0, address, pool.get())) {
+          allocate(stream.context().home(), bytes, MemoryKind::kPooled, 0, address, pool)) {
     return failed;
   }
   const std::uint64_t used = driver().addresses.pooled_bytes(pool.get());

@@ -96,7 +96,7 @@ TEST_CASE("a device that does not exist is an invalid device") {
   CHECK(cuInit(1) == CUDA_ERROR_INVALID_VALUE);
 }
 
-TEST_CASE("a pool lets in the devices it is told to, until it goes") {
+TEST_CASE("a pool lets in the devices it is told to, until it and its memory are gone") {
   DriverSession session;
   CUmemPoolProps props{};
   props.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
@@ -130,9 +130,16 @@ TEST_CASE("a pool lets in the devices it is told to, until it goes") {
   CHECK(access() == CU_MEM_ACCESS_FLAGS_PROT_NONE);
   CHECK(cuMemPoolSetAccess(pool, both, 1) == CUDA_SUCCESS);
   CHECK(other_may_touch_it());
+  CUdeviceptr beside = 0;
+  REQUIRE(cuMemAlloc_v2(&beside, 4096) == CUDA_SUCCESS);
+  const auto is_let_in = [&] { return driver().device(1)->memory().contains(beside, 4); };
   CHECK(cuMemPoolDestroy(pool) == CUDA_SUCCESS);
-  CHECK(!other_may_touch_it());
+  CHECK(other_may_touch_it());
+  CHECK(cuMemPoolDestroy(pool) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(is_let_in());
   CHECK(cuMemFreeAsync(memory, nullptr) == CUDA_SUCCESS);
+  CHECK(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(!is_let_in());
 }
 
 TEST_CASE("devices are peers, and access is enabled once for each context") {
