@@ -9,6 +9,16 @@ namespace {
 
 constexpr int kDevicesMax = 64;  // bits of Facts::accessed_by
 
+// "The start address and end address of the memory range will be rounded down and rounded up
+// respectively to be aligned to CPU page size" (cuda.h, cuMemAdvise, cuMemPrefetchAsync). It also
+// bounds how many borders a program can make. No two allocations share a page.
+RangeFacts::Range whole_pages(const RangeFacts::Range& range) {
+  constexpr std::uint64_t kPageBytes = 4096;
+  const std::uint64_t first = range.at & ~(kPageBytes - 1);
+  const std::uint64_t end = (range.at + range.bytes + kPageBytes - 1) & ~(kPageBytes - 1);
+  return {first, end - first};
+}
+
 CUresult store(void* data, std::size_t bytes, int value) {
   if (bytes != sizeof value) return CUDA_ERROR_INVALID_VALUE;
   std::memcpy(data, &value, sizeof value);
@@ -36,7 +46,8 @@ RangeFacts::Borders::iterator RangeFacts::split(Borders& borders, std::uint64_t 
 }
 
 template <class Change>
-void RangeFacts::change(const Range& range, Change change) {
+void RangeFacts::change(const Range& said, Change change) {
+  const Range range = whole_pages(said);
   auto facts = facts_.lock();
   auto end = split(*facts, range.at + range.bytes);
   for (auto each = split(*facts, range.at); each != end; ++each) change(each->second);
@@ -54,7 +65,8 @@ auto RangeFacts::common(const Range& range, Read read) {
   return found;
 }
 
-void RangeFacts::forget(const Range& range) {
+void RangeFacts::forget(const Range& ended) {
+  const Range range = whole_pages(ended);
   auto facts = facts_.lock();
   auto end = split(*facts, range.at + range.bytes);
   auto first = split(*facts, range.at);

@@ -55,6 +55,18 @@ TEST_CASE("advice and prefetches are told again, for the ranges they were given 
   CHECK(told(CU_MEM_RANGE_ATTRIBUTE_READ_MOSTLY, managed(4096), 4096) == 0);
 }
 
+TEST_CASE("advice and prefetches are for whole pages") {
+  DriverSession session;
+  const CUdeviceptr at = managed(3 * 4096);
+  CHECK(cuMemAdvise_v2(at + 4196, 8, CU_MEM_ADVISE_SET_READ_MOSTLY, {}) == CUDA_SUCCESS);
+  CHECK(told(CU_MEM_RANGE_ATTRIBUTE_READ_MOSTLY, at + 4096, 4096) == 1);
+  CHECK(told(CU_MEM_RANGE_ATTRIBUTE_READ_MOSTLY, at, 4096) == 0);
+  CHECK(told(CU_MEM_RANGE_ATTRIBUTE_READ_MOSTLY, at + 8192, 4096) == 0);
+  CHECK(cuMemPrefetchAsync_v2(at + 4095, 2, on_host(), 0, nullptr) == CUDA_SUCCESS);
+  CHECK(told(CU_MEM_RANGE_ATTRIBUTE_LAST_PREFETCH_LOCATION, at, 8192) == CU_DEVICE_CPU);
+  CHECK(cuMemFree_v2(at) == CUDA_SUCCESS);
+}
+
 TEST_CASE("what is no managed memory, or no device, is refused advice") {
   DriverSession session;
   const CUdeviceptr at = managed(4096), plain = session.allocate(4096);
@@ -126,6 +138,39 @@ TEST_CASE("a batch of copies with a shape copies boxes") {
   CHECK(back[7] == 7);
   CHECK(back[8] == 16);
   CHECK(back[31] == 55);
+  CHECK(cuStreamDestroy_v2(stream) == CUDA_SUCCESS);
+}
+
+TEST_CASE("a shape of more bytes than a number holds is refused") {
+  DriverSession session;
+  CUstream stream = nullptr;
+  REQUIRE(cuStreamCreate(&stream, 0) == CUDA_SUCCESS);
+  CUDA_ARRAY_DESCRIPTOR shape{};
+  shape.Width = shape.Height = 4;
+  shape.Format = CU_AD_FORMAT_FLOAT;
+  shape.NumChannels = 1;
+  CUarray array = nullptr;
+  REQUIRE(cuArrayCreate_v2(&array, &shape) == CUDA_SUCCESS);
+  CUDA_MEMCPY3D_BATCH_OP op{};
+  op.src.type = CU_MEMCPY_OPERAND_TYPE_POINTER;
+  op.src.op.ptr.ptr = session.allocate(64);
+  op.dst.type = CU_MEMCPY_OPERAND_TYPE_ARRAY;
+  op.dst.op.array.array = array;
+  op.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM;
+  const auto copy = [&] { return cuMemcpy3DBatchAsync_v2(1, &op, 0, stream); };
+  op.extent = {4, 4, 1};
+  CHECK(copy() == CUDA_SUCCESS);
+  constexpr std::size_t kWraps = std::size_t{1} << 62;  // elements of 4 bytes
+  op.extent.width = kWraps;
+  CHECK(copy() == CUDA_ERROR_INVALID_VALUE);
+  op.extent.width = 4;
+  op.src.op.ptr.rowLength = kWraps;
+  CHECK(copy() == CUDA_ERROR_INVALID_VALUE);
+  op.src.op.ptr.rowLength = 0;
+  op.dst.op.array.offset.x = kWraps;
+  CHECK(copy() == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuStreamSynchronize(stream) == CUDA_SUCCESS);
+  CHECK(cuArrayDestroy(array) == CUDA_SUCCESS);
   CHECK(cuStreamDestroy_v2(stream) == CUDA_SUCCESS);
 }
 
