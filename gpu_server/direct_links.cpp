@@ -81,18 +81,15 @@ void DirectLinks::came(link::Handover gift) {
     }
     return;
   }
-  std::list<Incoming> ended;
-  {
-    auto state = state_.lock();
-    for (auto at = state->incoming.begin(); at != state->incoming.end();) {
-      auto next = std::next(at);
-      if (at->is_over) ended.splice(ended.end(), state->incoming, at);
-      at = next;
+  if (!make_room(gift.peer)) {
+    if (g_peer_log.allow()) {
+      FARCALL_LOG_WARN("a link from %s is refused: this session has as many as it may",
+                       gift.peer.c_str());
     }
+    return;
   }
-  for (Incoming& one : ended) one.thread.join();
   auto state = state_.lock();
-  if (state->stopped || state->incoming.size() >= limits::kDirectLinksMax) return;
+  if (state->stopped) return;
   Incoming& link = state->incoming.emplace_back();
   link.sender = gift.peer;
   auto serve_it = [this, &link, held = std::move(gift)]() mutable { serve(link, std::move(held)); };
@@ -102,6 +99,33 @@ void DirectLinks::came(link::Handover gift) {
     FARCALL_LOG_WARN("no thread for a link from another server: %s", error.what());
     state->incoming.pop_back();
   }
+}
+
+bool DirectLinks::make_room(const std::string& sender) {
+  std::list<Incoming> ended;
+  std::shared_ptr<link::Session> older;
+  std::size_t others = 0;
+  bool is_being_made = false;
+  {
+    auto state = state_.lock();
+    for (auto at = state->incoming.begin(); at != state->incoming.end();) {
+      auto next = std::next(at);
+      if (at->is_over) {
+        ended.splice(ended.end(), state->incoming, at);
+      } else if (at->sender != sender) {
+        others += at->is_replaced ? 0 : 1;
+      } else if (at->session == nullptr) {
+        is_being_made = true;  // one at a time: it cannot be broken off
+      } else if (!at->is_replaced) {
+        at->is_replaced = true;
+        older = at->session;
+      }
+      at = next;
+    }
+  }
+  for (Incoming& one : ended) one.thread.join();
+  if (older != nullptr) older->close(Status(Code::kClosed, "a newer link took its place"));
+  return !is_being_made && others < limits::kDirectLinksMax;
 }
 
 void DirectLinks::serve(Incoming& link, link::Handover gift) {
@@ -134,12 +158,17 @@ void DirectLinks::serve_frames(Incoming& link) {
     if (head.id == hand::kDirectClaim.id && head.flags == wire::kWantsReply && !claimed) {
       const auto claim = in.get<hand::DirectClaim>();
       if (!in.done()) break;
+      // First, so that who abandons the ticket finds the link whenever the ticket is in use.
+      note_claim(link, claim.ticket);
       auto good = tickets_.claim(claim.ticket, link.sender, claim.bytes);
       if (good) {
-        note_claim(link, claim.ticket);
         what = std::move(*good);
-      } else if (g_peer_log.allow()) {
-        FARCALL_LOG_WARN("a ticket that %s shows is not good here (any more)", link.sender.c_str());
+      } else {
+        note_claim(link, std::nullopt);
+        if (g_peer_log.allow()) {
+          FARCALL_LOG_WARN("a ticket that %s shows is not good here (any more)",
+                           link.sender.c_str());
+        }
       }
       answer(session, head, good ? Outcome::kDone : Outcome::kRefused);
       continue;
@@ -239,10 +268,10 @@ link::Session* DirectLinks::borrow(const Parcel& parcel) {
     link.is_lent = true;
     if (link.session != nullptr && link.session->closed().ok()) return link.session.get();
   }
-  std::unique_ptr<link::Session> fresh = open(parcel);
+  std::shared_ptr<link::Session> fresh = open(parcel);
   auto state = state_.lock();
   Outgoing& link = state->outgoing[key];
-  link.session = std::move(fresh);
+  link.session.swap(fresh);  // the one before ends without the lock, behind it
   if (link.session != nullptr && !state->stopped) return link.session.get();
   state->outgoing.erase(key);
   changed_.notify_all();
@@ -285,27 +314,32 @@ Outcome DirectLinks::push(const Parcel& parcel, std::span<const std::byte> memor
 }
 
 void DirectLinks::abandon(const Ticket& ticket) {
-  auto state = state_.lock();
-  for (Incoming& link : state->incoming) {
-    if (!link.claimed || !is_same_ticket(*link.claimed, ticket)) continue;
-    link.session->close(Status(Code::kClosed, "the client has given a copy up"));
+  std::vector<std::shared_ptr<link::Session>> claimers;
+  {
+    auto state = state_.lock();
+    for (const Incoming& link : state->incoming) {
+      if (link.claimed && is_same_ticket(*link.claimed, ticket)) claimers.push_back(link.session);
+    }
+  }
+  for (const auto& session : claimers) {
+    session->close(Status(Code::kClosed, "the client has given a copy up"));
   }
 }
 
 void DirectLinks::stop() {
   const Status over(Code::kClosed, "the session is over");
   std::list<Incoming> incoming;
+  std::vector<std::shared_ptr<link::Session>> sessions;
   {
     auto state = state_.lock();
     state->stopped = true;
-    for (Incoming& link : state->incoming) {
-      if (link.session != nullptr) link.session->close(over);
-    }
-    for (auto& [key, link] : state->outgoing) {
-      if (link.session != nullptr) link.session->close(over);
-    }
+    for (const Incoming& link : state->incoming) sessions.push_back(link.session);
+    for (const auto& [key, link] : state->outgoing) sessions.push_back(link.session);
     changed_.notify_all();
     incoming.swap(state->incoming);
+  }
+  for (const auto& session : sessions) {
+    if (session != nullptr) session->close(over);
   }
   for (Incoming& link : incoming) link.thread.join();
 }

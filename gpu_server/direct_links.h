@@ -7,8 +7,9 @@
 // The worker opens no socket: it asks its supervisor, who dials and hands the link over, or hands
 // over one that came. A link is kept for the next copy; a thread of its own serves one that came.
 // What comes over it is hostile: it can name a ticket and send the bytes the ticket is for, and all
-// else ends the link and nothing more.
-// Owner: the worker, beside the Executor.  Threads: any, as each function says.
+// else ends the link and nothing more. A server has one link to a session: a newer one takes the
+// place of the older, so that nobody's links take another's room. Owner: the worker, beside the
+// Executor.  Threads: any, as each function says.
 #pragma once
 #include <condition_variable>
 #include <functional>
@@ -75,13 +76,15 @@ class DirectLinks {
  private:
   struct Incoming {
     std::string sender;
-    std::unique_ptr<link::Session> session;  // made by the thread
+    // Made by the thread; closed by others, too, with no lock held: closing talks to the other end.
+    std::shared_ptr<link::Session> session;
     std::thread thread;
     std::optional<Ticket> claimed;  // whose bytes have not landed
+    bool is_replaced = false;
     bool is_over = false;
   };
   struct Outgoing {
-    std::unique_ptr<link::Session> session;
+    std::shared_ptr<link::Session> session;
     bool is_lent = false;
   };
   struct State {
@@ -92,6 +95,9 @@ class DirectLinks {
     bool stopped = false;
   };
   void came(link::Handover gift);
+  // Forgets links that are over. False when one more from this server may not come in; else ends
+  // the one that it had.
+  bool make_room(const std::string& sender);
   void serve(Incoming& link, link::Handover gift);
   void serve_frames(Incoming& link);
   void note_claim(Incoming& link, std::optional<Ticket> claimed);

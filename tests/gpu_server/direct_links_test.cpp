@@ -206,6 +206,46 @@ TEST_CASE("a sender that stops in the middle is broken off when its client gives
   CHECK(session.value()->receive(soon).status().code() == Code::kClosed);
 }
 
+TEST_CASE("a server has one link to a session, and no number of them shuts others out") {
+  const api::Driver driver = Memory::driver();
+  DirectLinks receiver{
+      driver, {"b", {"a", "c"}, {}}, [](const link::PeerRequest&) { return ok(); }};
+  const Deadline soon = Deadline::after(system_clock(), 10'000);
+  const auto open_from = [&](const std::string& name, const Ticket& ticket) {
+    Gifts gifts = make_link(name, ticket);
+    receiver.take(std::move(gifts.came));
+    auto lanes = link::lanes_of(gifts.reached, nullptr, soon);
+    REQUIRE(lanes.ok());
+    auto session =
+        link::session_from_carriers(std::move(lanes).value(), {}, link::Role::kClient, soon);
+    REQUIRE_MESSAGE(session.ok(), session.status().to_string());
+    return std::move(session).value();
+  };
+  const auto claim = [&](link::Session& session, const Ticket& ticket) {
+    const wire::FrameHeader head{
+        .id = hand::kDirectClaim.id, .flags = wire::kWantsReply, .thread = 1};
+    auto ask = [&](wire::Writer& out) { out.put(hand::DirectClaim{ticket, 1000}); };
+    REQUIRE(session.post(head, link::Flush::kNow, ask).ok());
+    auto said = session.receive(soon);
+    REQUIRE_MESSAGE(said.ok(), said.status().to_string());
+    return wire::Reader(said->body).get<Outcome>();
+  };
+  const auto from_a = receiver.tickets().expect({1, 0, 1000, "a"});
+  const auto from_c = receiver.tickets().expect({1, 0, 1000, "c"});
+  REQUIRE(from_a.ok());
+  REQUIRE(from_c.ok());
+  auto last = open_from("a", from_a.value());
+  CHECK(claim(*last, {}) == Outcome::kRefused);  // it is served by now
+  for (std::size_t i = 0; i < limits::kDirectLinksMax; ++i) {
+    auto newer = open_from("a", from_a.value());
+    CHECK(claim(*newer, {}) == Outcome::kRefused);
+    CHECK(last->receive(soon).status().code() == Code::kClosed);
+    last = std::move(newer);
+  }
+  auto other = open_from("c", from_c.value());
+  CHECK(claim(*other, from_c.value()) == Outcome::kDone);
+}
+
 TEST_CASE("what is no message between servers ends the link and nothing else") {
   TwoSessions two;
   const Ticket ticket = two.expect(0, 1000);
