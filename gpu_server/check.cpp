@@ -6,6 +6,7 @@
 #include <climits>
 #include <cstdio>
 
+#include "gpu_server/check_memory.h"
 #include "gpu_server/check_sandbox.h"
 #include "gpu_server/driver_library.h"
 
@@ -110,6 +111,7 @@ bool check(const SupervisorOptions& options) {
   std::string address = options.host + ":";
   if (listener.ok()) address += std::to_string(link::bound_port(listener.value()));
   fine = say("address", listener.status(), address + " is free") && fine;
+  print_memory();
   return fine;
 }
 
