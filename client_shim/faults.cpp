@@ -26,13 +26,18 @@ static_assert(std::atomic<Resolve>::is_always_lock_free, "read in a signal handl
 constexpr std::size_t kSlots = 16;
 std::atomic<const struct sigaction*> g_earlier[kSlots];
 
-bool is_write(const void* context) {
+enum class Touch : std::uint8_t { kRead, kWrite, kFetch };  // kFetch: of an instruction
+
+Touch touch_of(const void* context) {
 #if defined(__x86_64__)
-  constexpr greg_t kWrite = 2;  // of the page fault's error code
-  return (static_cast<const ucontext_t*>(context)->uc_mcontext.gregs[REG_ERR] & kWrite) != 0;
+  constexpr greg_t kWrite = 2;  // bits of the page fault's error code
+  constexpr greg_t kFetch = 16;
+  const greg_t error = static_cast<const ucontext_t*>(context)->uc_mcontext.gregs[REG_ERR];
+  if ((error & kFetch) != 0) return Touch::kFetch;
+  return (error & kWrite) != 0 ? Touch::kWrite : Touch::kRead;
 #else
   static_cast<void>(context);
-  return true;
+  return Touch::kWrite;
 #endif
 }
 
@@ -60,8 +65,10 @@ void on_fault(int number, siginfo_t* info, void* context) {
   const int error = errno;
   Resolve resolve = g_resolve.load(std::memory_order_acquire);
   Fault fault = Fault::kNotOurs;
-  if (resolve != nullptr && info->si_code == SEGV_ACCERR) {
-    fault = resolve(info->si_addr, is_write(context));
+  // Nothing of ours is ever executed: a jump there faults again, however open the page is.
+  const Touch touch = touch_of(context);
+  if (resolve != nullptr && info->si_code == SEGV_ACCERR && touch != Touch::kFetch) {
+    fault = resolve(info->si_addr, touch == Touch::kWrite);
   }
   if (fault == Fault::kLost) {
     ::raise(SIGBUS);

@@ -1,4 +1,5 @@
 // Memory of both sides among calls that are not launches: what touches it, what they leave of it.
+#include <setjmp.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -165,6 +166,39 @@ void step_aside(int, siginfo_t*, void*) {
 }
 
 }  // namespace
+
+namespace {
+
+sigjmp_buf g_back;
+void jump_back(int, siginfo_t*, void*) { siglongjmp(g_back, 1); }
+
+// In a function of its own: what is in registers here is lost by the way back.
+[[gnu::noinline]] bool ends_in_a_fault(CUdeviceptr code) {
+  if (sigsetjmp(g_back, 1) != 0) return true;
+  reinterpret_cast<void (*)()>(code)();
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("a jump into memory that the device has as well is a fault of the program's") {
+  struct sigaction own {
+  }, before{};
+  own.sa_flags = SA_SIGINFO;
+  own.sa_sigaction = jump_back;
+  ::sigaction(SIGSEGV, &own, &before);
+  {
+    WritingDevice device;
+    World world(device);
+    world.use_device();
+    CUdeviceptr address = 0;
+    CUDA_OK(cuMemAllocManaged(&address, 64, CU_MEM_ATTACH_GLOBAL));
+    CHECK(ends_in_a_fault(address));
+    *reinterpret_cast<volatile unsigned char*>(address) = 0xc3;
+    CHECK(ends_in_a_fault(address));
+  }
+  ::sigaction(SIGSEGV, &before, nullptr);
+}
 
 TEST_CASE("a fault goes through handlers that hand it on, and not in circles") {
   struct sigaction own {
