@@ -56,16 +56,15 @@ class GraphKept {
     auto operator<=>(const Asker&) const = default;
   };
   // Keeps what a stream is told of its capture, in place of what it was told last.
-  const CaptureInfo& keep(Asker asker, CaptureInfo told) {
+  // Whoever is answered holds on to it until it has answered: another thread may ask meanwhile.
+  std::shared_ptr<const CaptureInfo> keep(Asker asker, CaptureInfo told) {
     const bool is_own = asker.stream != nullptr && asker.stream != CU_STREAM_LEGACY &&
                         asker.stream != CU_STREAM_PER_THREAD;
     if (is_own) asker.context = nullptr;
     if (asker.stream != CU_STREAM_PER_THREAD) asker.thread = 0;
-    auto made = std::make_unique<CaptureInfo>(std::move(told));
-    auto state = state_.lock();
-    auto& here = state->captures[asker];
-    here = std::move(made);
-    return *here;
+    std::shared_ptr<const CaptureInfo> made = std::make_shared<CaptureInfo>(std::move(told));
+    state_.lock()->captures[asker] = made;
+    return made;
   }
   void drop(CUstream stream) {
     auto state = state_.lock();
@@ -75,7 +74,7 @@ class GraphKept {
  private:
   struct State {
     std::map<CUgraphNode, std::unique_ptr<Node>> nodes;
-    std::map<Asker, std::unique_ptr<CaptureInfo>> captures;
+    std::map<Asker, std::shared_ptr<const CaptureInfo>> captures;
   };
   Guarded<State> state_;
 };

@@ -168,8 +168,9 @@ FARCALL_EXPORT cuStreamGetCaptureInfo_v3(CUstream stream, CUstreamCaptureStatus*
     CUresult asked = farcall::shim::capture_info(client, stream, &told);
     if (asked != CUDA_SUCCESS) return asked;
     const auto& thread = client.this_thread();
-    const CaptureInfo& info =
+    const auto kept =
         client.graph_kept().keep({stream, thread.current(), thread.number}, std::move(told));
+    const CaptureInfo& info = *kept;
     *status = info.status;
     if (id != nullptr) *id = info.id;
     if (graph != nullptr) *graph = info.graph;

@@ -5,6 +5,7 @@
 #  include <vector>
 
 #  include "client_shim/graph_copies.h"
+#  include "client_shim/graph_kept.h"
 #  include "tests/client_shim/software_gpu.h"
 
 namespace farcall::shim {
@@ -295,6 +296,7 @@ TEST_CASE("two threads may ask about one capture") {
       CUresult asked =
           cuStreamGetCaptureInfo_v2(s.stream, &status, nullptr, nullptr, &nodes, &count);
       wrong += asked != CUDA_SUCCESS || count != 12 ? 1 : 0;
+      wrong += status != CU_STREAM_CAPTURE_STATUS_ACTIVE ? 1 : 0;
     }
   };
   std::thread other(ask);
@@ -303,6 +305,19 @@ TEST_CASE("two threads may ask about one capture") {
   CHECK(wrong == 0);
   CUgraph graph = nullptr;
   CUDA_OK(cuStreamEndCapture(s.stream, &graph));
+}
+
+TEST_CASE("what one asker is told of a capture is not taken away by the next") {
+  GraphKept all;
+  CaptureInfo told;
+  told.status = CU_STREAM_CAPTURE_STATUS_ACTIVE;
+  told.nodes.assign(100, nullptr);
+  const auto first = all.keep({nullptr, nullptr, 1}, told);
+  const auto second = all.keep({nullptr, nullptr, 1}, {});
+  all.drop(CUstream{nullptr});
+  CHECK(first->status == CU_STREAM_CAPTURE_STATUS_ACTIVE);
+  CHECK(first->nodes.size() == 100);
+  CHECK(second->nodes.empty());
 }
 
 TEST_CASE("a user object ends in this process, after the last graph that holds it") {
