@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "client_shim/boxes.h"
 #include "client_shim/extent.h"
 #include "client_shim/several_copy.h"
 #include "client_shim/shape.h"
@@ -9,55 +10,6 @@
 
 namespace farcall::shim {
 namespace {
-
-// A part of a shape that staging holds, packed.
-struct Box {
-  std::uint64_t x = 0, y = 0, z = 0;
-  std::uint64_t width = 0, rows = 0, slices = 0;
-};
-
-// Cuts a shape into boxes of at most `bytes_max`: whole slices, else rows, else parts of a row.
-class Boxes {
- public:
-  Boxes(const Shape& shape, std::uint64_t bytes_max) : shape_(shape), max_(bytes_max) {}
-  bool has_more() const { return z_ < shape_.slices; }
-  Box next() {
-    Box box{x_, y_, z_, shape_.width, shape_.rows, 1};
-    const std::uint64_t slice_bytes = shape_.width * shape_.rows;
-    if (slice_bytes <= max_) {
-      box.slices = std::min(shape_.slices - z_, max_ / slice_bytes);
-      z_ += box.slices;
-      return box;
-    }
-    box.rows = std::min(std::max<std::uint64_t>(1, max_ / shape_.width), shape_.rows - y_);
-    box.width = std::min(max_, shape_.width - x_);
-    x_ += box.width;
-    if (x_ < shape_.width) return box;
-    x_ = 0;
-    y_ += box.rows;
-    if (y_ < shape_.rows) return box;
-    y_ = 0;
-    ++z_;
-    return box;
-  }
-
- private:
-  const Shape& shape_;
-  const std::uint64_t max_;
-  std::uint64_t x_ = 0, y_ = 0, z_ = 0;
-};
-
-Side part_of(Side side, const Box& box) {
-  side.x += box.x;
-  side.y += box.y;
-  side.z += box.z;
-  return side;
-}
-
-// Host memory that holds a box, packed.
-Side packed(const void* at, const Box& box) {
-  return {Place::kHost, reinterpret_cast<std::uint64_t>(at), box.width, box.rows, 0, 0, 0, 0};
-}
 
 Client* owner_of(Fleet& fleet, const Side& side) {
   if (side.place == Place::kHost) return nullptr;
@@ -125,8 +77,12 @@ CUresult between(Fleet& fleet, const Shape& shape, const CUstream* stream) {
   if (from != nullptr && to != nullptr && from != to) {
     const bool is_linear = is_packed(shape.from, shape) && is_packed(shape.to, shape);
     if (!is_linear) return pass_on(fleet, *to, *from, shape);
-    return copy_between(fleet, shape.to.row_at(0, 0), shape.from.row_at(0, 0),
-                        shape.width * shape.rows * shape.slices, nullptr);
+    std::uint64_t bytes = 0;
+    if (__builtin_mul_overflow(shape.width, shape.rows, &bytes) ||
+        __builtin_mul_overflow(bytes, shape.slices, &bytes)) {
+      return CUDA_ERROR_INVALID_VALUE;
+    }
+    return copy_between(fleet, shape.to.row_at(0, 0), shape.from.row_at(0, 0), bytes, nullptr);
   }
   Client* client = to != nullptr ? to : from;
   if (client == nullptr) return CUDA_ERROR_INVALID_VALUE;

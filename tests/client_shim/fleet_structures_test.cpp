@@ -77,6 +77,16 @@ TEST_CASE("a copy with a shape goes to who has its ends, and between two servers
   CHECK(back == out);
 }
 
+TEST_CASE("rows without number between two servers are refused") {
+  TwoServers two;
+  two.use_devices();
+  CUDA_MEMCPY2D copy = rows(CU_MEMORYTYPE_DEVICE, CU_MEMORYTYPE_DEVICE);
+  copy.srcDevice = two.allocate(two.of_a, 4096);
+  copy.dstDevice = two.allocate(two.of_b, 4096);
+  copy.WidthInBytes = copy.srcPitch = copy.dstPitch = copy.Height = std::size_t{1} << 32;
+  CHECK(cuMemcpy2D_v2(&copy) == CUDA_ERROR_INVALID_VALUE);  // 2^64 bytes, which would be none
+}
+
 TEST_CASE("a node of a graph names nothing of another server") {
   TwoServers two;
   two.use_devices();

@@ -126,3 +126,38 @@ TEST_CASE(
 
 }  // namespace
 }  // namespace farcall::shim
+
+#ifdef FARCALL_TEST_SOFTWARE_GPU
+#  include "tests/client_shim/software_gpu.h"
+
+namespace farcall::shim {
+
+TEST_CASE("elements without number are refused in a batch of copies") {
+  SoftwareGpu device;
+  World world(device);
+  world.use_device();
+  CUDA_ARRAY3D_DESCRIPTOR about{64, 64, 0, CU_AD_FORMAT_FLOAT, 4, 0};
+  CUarray array = nullptr;
+  CUdeviceptr memory = 0;
+  CUstream stream = nullptr;
+  CUDA_OK(cuArray3DCreate_v2(&array, &about));
+  CUDA_OK(cuMemAlloc_v2(&memory, 4096));
+  CUDA_OK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+  CUDA_MEMCPY3D_BATCH_OP op{};
+  op.src.type = CU_MEMCPY_OPERAND_TYPE_POINTER;
+  op.src.op.ptr.ptr = memory;
+  op.dst.type = CU_MEMCPY_OPERAND_TYPE_ARRAY;
+  op.dst.op.array.array = array;
+  op.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM;
+  op.extent = {4, 1, 1};
+  constexpr std::size_t kMany = std::size_t{1} << 60;  // of 16 bytes: none
+  SUBCASE("in a row") { op.extent.width = kMany; }
+  SUBCASE("before the first") { op.dst.op.array.offset.x = kMany; }
+  SUBCASE("from row to row") { op.src.op.ptr.rowLength = kMany; }
+  std::size_t failed = 7;
+  CHECK(cuMemcpy3DBatchAsync(1, &op, &failed, 0, stream) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(failed == 0);
+}
+
+}  // namespace farcall::shim
+#endif  // FARCALL_TEST_SOFTWARE_GPU
