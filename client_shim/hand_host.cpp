@@ -109,7 +109,11 @@ FARCALL_EXPORT cuMemFreeHost(void* pointer) {
     // A mapped one takes its pages along.
     bool was_mapped = false;
     CUresult unmapped = farcall::shim::unmap_host(*found, &was_mapped);
-    if (!was_mapped) farcall::shim::give_back_host_pages(pointer, found->bytes);
+    if (was_mapped) {
+      farcall::shim::forget_host_pages(pointer, found->bytes);
+    } else {
+      farcall::shim::give_back_host_pages(pointer, found->bytes);
+    }
     return unmapped;
   });
 }

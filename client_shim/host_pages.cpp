@@ -10,6 +10,7 @@
 
 #include "client_shim/chosen_address.h"
 #include "client_shim/mirror_memory.h"
+#include "transport/base/log.h"
 
 namespace farcall::shim {
 namespace {
@@ -51,6 +52,22 @@ void* map_aligned(std::size_t bytes) {
   return nullptr;
 }
 
+std::atomic<std::size_t> g_small{0};  // small blocks that are alone in their steps
+
+bool is_small_and_alone(const void* at, std::size_t pages) {
+  const auto address = reinterpret_cast<std::uint64_t>(at);
+  return pages < kSmallBlockBytes && address >= kFirst && address < kEnd;
+}
+
+void* map_alone(std::size_t pages) {
+  if (const std::uint64_t wish = next_wish(pages); wish != 0) {
+    void* at = map(wish, pages, PROT_READ | PROT_WRITE);
+    if (at == reinterpret_cast<void*>(wish)) return at;
+    if (at != nullptr) ::munmap(at, pages);
+  }
+  return map_aligned(pages);
+}
+
 struct Mapping {
   std::uint64_t first = 0, end = 0;
   char rights[5] = "";
@@ -89,15 +106,30 @@ void for_each_mapping(Each each) {
 void* take_host_pages(std::size_t bytes) {
   const std::size_t pages = whole_pages(bytes);
   if (pages < bytes) return nullptr;
-  if (const std::uint64_t wish = next_wish(pages); wish != 0) {
-    void* at = map(wish, pages, PROT_READ | PROT_WRITE);
-    if (at == reinterpret_cast<void*>(wish)) return at;
-    if (at != nullptr) ::munmap(at, pages);
+  if (pages >= kSmallBlockBytes) return map_alone(pages);
+  if (g_small.load(std::memory_order_relaxed) >= kSmallBlocksMax) {
+    static std::atomic_flag said;
+    if (!said.test_and_set()) {
+      FARCALL_LOG_WARN(
+          "more than %zu small blocks of page-locked memory: a kernel can have further "
+          "ones by cuMemHostGetDevicePointer only",
+          kSmallBlocksMax);
+    }
+    return map(0, pages, PROT_READ | PROT_WRITE);
   }
-  return map_aligned(pages);
+  void* at = map_alone(pages);
+  if (is_small_and_alone(at, pages)) g_small.fetch_add(1, std::memory_order_relaxed);
+  return at;
 }
 
-void give_back_host_pages(void* at, std::size_t bytes) { ::munmap(at, whole_pages(bytes)); }
+void give_back_host_pages(void* at, std::size_t bytes) {
+  ::munmap(at, whole_pages(bytes));
+  forget_host_pages(at, bytes);
+}
+
+void forget_host_pages(const void* at, std::size_t bytes) {
+  if (is_small_and_alone(at, whole_pages(bytes))) g_small.fetch_sub(1, std::memory_order_relaxed);
+}
 
 bool may_touch(std::uint64_t address, bool is_write) {
   bool may = false;
