@@ -1,6 +1,9 @@
 #include "client_shim/chosen_address.h"
 
+#include <atomic>
+
 #include "transport/api/client_call.h"
+#include "transport/base/log.h"
 
 namespace farcall::shim {
 namespace row = api::row;
@@ -20,7 +23,14 @@ void open_to_peers(Client& client, CUdeviceptr address, std::size_t bytes, int o
   for (int other = 0; auto place = client.visible().place(other); ++other) {
     if (other == ordinal || place->server != static_cast<int>(client.number())) continue;
     const CUmemAccessDesc access = access_of(other);
-    static_cast<void>(api::call<row::cuMemSetAccess>(address, bytes, &access, std::size_t{1}));
+    const CUresult opened = api::call<row::cuMemSetAccess>(address, bytes, &access, std::size_t{1});
+    static std::atomic_flag said;
+    if (opened != CUDA_SUCCESS && !said.test_and_set()) {
+      FARCALL_LOG_WARN(
+          "device %d cannot reach memory of device %d at %#llx: error %d; its kernels "
+          "fault that use page-locked memory which the other had first",
+          other, ordinal, static_cast<unsigned long long>(address), opened);
+    }
   }
 }
 
