@@ -44,6 +44,7 @@ struct Allocation {
   unsigned flags = 0;            // of cuMemHostAlloc or cuMemHostRegister
   std::uint64_t owner = 0;       // module or library id of a variable; kGraphOwner, or 0: of nobody
   bool is_out_of_reach = false;  // host memory that no server can have at its address
+  std::uint64_t host = 0;        // device memory that stands for registered memory: of this address
   std::uint64_t buffer_id = 0;   // CU_POINTER_ATTRIBUTE_BUFFER_ID: unique in the process
 
   bool is_of_graph() const { return memory == Memory::kPool && owner == kGraphOwner; }

@@ -136,12 +136,39 @@ CUresult copy_mirrored(CUdeviceptr to, CUdeviceptr from, const LinearCopy& copy)
 
 CUresult send_known(Client& client, const LinearCopy& copy) { return send(client, copy, true); }
 
+namespace {
+
+// Whether a part of the host's side is mirrored, and so may be closed.
+bool is_partly_mirrored(Client& client, const LinearCopy& copy) {
+  return client.mirrors().touches(reinterpret_cast<std::uint64_t>(copy.host), copy.bytes);
+}
+
+// Out of host memory that may be closed: this thread reads it, as the program would, while it holds
+// nothing; what is sent is memory of ours.
+CUresult send_as_program(Client& client, const LinearCopy& copy, bool known) {
+  if (!known && !is_device_range(client, copy.device, copy.bytes)) return CUDA_ERROR_INVALID_VALUE;
+  auto staging = SecureBuffer::make(std::min(copy.bytes, limits::kStagingBytes));
+  if (!staging.ok()) return CUDA_ERROR_OUT_OF_MEMORY;
+  CUresult sent = CUDA_SUCCESS;
+  for (std::size_t at = 0; at < copy.bytes && sent == CUDA_SUCCESS; at += staging->size()) {
+    LinearCopy piece = copy;
+    piece.device += at;
+    piece.host = staging->data();
+    piece.bytes = std::min(copy.bytes - at, staging->size());
+    std::memcpy(piece.host, static_cast<const std::byte*>(copy.host) + at, piece.bytes);
+    sent = send(client, piece, known);
+  }
+  return sent;
+}
+
+}  // namespace
+
 CUresult copy_to_device(Client& client, const LinearCopy& copy) {
   if (CUresult bad = judge_context(client, copy.stream); bad != CUDA_SUCCESS) return bad;
   if (copy.bytes == 0) return CUDA_SUCCESS;
   bool known = false;
   if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;
-  HostUses::Use use(client.allocations().host_uses(), copy.host);
+  HostUses::Use use(client.allocations().host_uses(), copy.host, copy.bytes);
   if (client.mirrors().any()) {
     auto here = client.mirrors().find(reinterpret_cast<std::uint64_t>(copy.host), copy.bytes);
     if (here) use.end();
@@ -150,12 +177,14 @@ CUresult copy_to_device(Client& client, const LinearCopy& copy) {
   bool is_captured = false;
   CUresult captured = capture_linear(client, copy, true, &is_captured);
   if (captured != CUDA_SUCCESS || is_captured) return captured;
+  const bool is_partly = is_partly_mirrored(client, copy);
+  if (is_partly) use.end();
   bool is_mirrored = false;
   CUresult lent = lend_range(client, copy.device, copy.bytes, true, &is_mirrored);
   if (lent != CUDA_SUCCESS) return lent;
   // The driver would read this memory when the stream gets here, behind what is to land in it.
   wait_for_landings(copy.host, copy.bytes);
-  return send(client, copy, known);
+  return is_partly ? send_as_program(client, copy, known) : send(client, copy, known);
 }
 
 namespace {
@@ -235,9 +264,9 @@ CUresult fetch_later(Client& client, const LinearCopy& copy) {
 
 namespace {
 
-// Into host memory that the device has as well. On the device, what else the program writes into
-// the same block meanwhile would be lost, or the copy; so the bytes are fetched, and this thread
-// writes them to where they belong, as the program would.
+// Into host memory that the device has as well, or has a part of. On the device, what else the
+// program writes into the same block meanwhile would be lost, or the copy; so the bytes are
+// fetched, and this thread writes them to where they belong, as the program would.
 CUresult copy_as_program(Client& client, const LinearCopy& copy) {
   bool is_mirrored = false;
   CUresult done = lend_range(client, copy.device, copy.bytes, false, &is_mirrored);
@@ -262,7 +291,7 @@ CUresult copy_from_device(Client& client, const LinearCopy& copy) {
   if (copy.bytes == 0) return CUDA_SUCCESS;
   bool known = false;
   if (CUresult bad = judge(client, copy, &known); bad != CUDA_SUCCESS) return bad;
-  HostUses::Use use(client.allocations().host_uses(), copy.host);
+  HostUses::Use use(client.allocations().host_uses(), copy.host, copy.bytes);
   if (client.mirrors().any()) {
     auto here = client.mirrors().find(reinterpret_cast<std::uint64_t>(copy.host), copy.bytes);
     if (here) use.end();
@@ -274,6 +303,10 @@ CUresult copy_from_device(Client& client, const LinearCopy& copy) {
   bool is_captured = false;
   CUresult captured = capture_linear(client, copy, false, &is_captured);
   if (captured != CUDA_SUCCESS || is_captured) return captured;
+  if (is_partly_mirrored(client, copy)) {
+    use.end();
+    return copy_as_program(client, copy);
+  }
   bool is_mirrored = false;
   CUresult lent = lend_range(client, copy.device, copy.bytes, false, &is_mirrored);
   if (lent != CUDA_SUCCESS) return lent;
@@ -281,13 +314,17 @@ CUresult copy_from_device(Client& client, const LinearCopy& copy) {
 }
 
 CUresult land_from_device(Client& client, const LinearCopy& copy) {
-  HostUses::Use use(client.allocations().host_uses(), copy.host);
+  HostUses::Use use(client.allocations().host_uses(), copy.host, copy.bytes);
   auto here = client.mirrors().find(reinterpret_cast<std::uint64_t>(copy.host), copy.bytes);
   if (here) use.end();
   if (here) return copy_mirrored(here->device, copy.device, copy);
   bool is_captured = false;
   CUresult captured = capture_linear(client, copy, false, &is_captured);
   if (captured != CUDA_SUCCESS || is_captured) return captured;
+  if (is_partly_mirrored(client, copy)) {
+    use.end();
+    return copy_as_program(client, copy);
+  }
   const bool posts = is_on(Switch::kAsyncCopy) && client.posts(row::cuMemcpyDtoHAsync_v2::info());
   return posts ? fetch_later(client, copy) : receive(client, copy);
 }

@@ -5,6 +5,7 @@
 #include "client_shim/ending.h"
 #include "client_shim/graph_copies.h"
 #include "client_shim/known_waits.h"
+#include "client_shim/mirrored.h"
 #include "transport/cuda/context_storage.h"
 
 namespace farcall::shim {
@@ -83,6 +84,7 @@ struct Around<row::cuCtxDestroy_v2> {
       if (context == nullptr || !facts) return CUDA_ERROR_INVALID_CONTEXT;
       if (facts->is_primary || facts->green != nullptr) return CUDA_ERROR_INVALID_CONTEXT;
       cuda::context_storage_reset(context);
+      unmap_hosts(client, context);
       Ending ending(client);
       CUresult destroyed = ending.of(api::call<row::cuCtxDestroy_v2>(context));
       if (!ending.is_over()) return destroyed;

@@ -2,6 +2,7 @@
 #include "client_shim/around.h"
 #include "client_shim/ending.h"
 #include "client_shim/graph_copies.h"
+#include "client_shim/mirrored.h"
 #include "transport/cuda/context_storage.h"
 
 namespace farcall::shim {
@@ -31,6 +32,7 @@ struct Around<row::cuDevicePrimaryCtxRelease_v2> {
       if (left > 0 || !client.contexts().end_primary(ordinal)) return CUDA_SUCCESS;
       auto context = handle_of<CUcontext>(device->primary_context);
       cuda::context_storage_reset(context);
+      unmap_hosts(client, context);
       Ending ending(client);
       CUresult released = ending.of(api::call<row::cuDevicePrimaryCtxRelease_v2>(ordinal));
       if (ending.is_over() || Contexts::is_fault(released)) drop_memory(client, context);
@@ -51,6 +53,7 @@ struct Around<row::cuDevicePrimaryCtxReset_v2> {
       auto context = handle_of<CUcontext>(device->primary_context);
       auto turn = client.contexts().primary_turn(ordinal);
       cuda::context_storage_reset(context);
+      unmap_hosts(client, context);
       Ending ending(client);
       CUresult reset = ending.of(api::call<row::cuDevicePrimaryCtxReset_v2>(ordinal));
       if (ending.is_over() || Contexts::is_fault(reset)) {

@@ -1,5 +1,6 @@
 // Pointer attributes, answered from the allocation map.
 #include <cstring>
+#include <optional>
 
 #include "client_shim/entry.h"
 
@@ -90,6 +91,15 @@ void one_or_zero(Client& client, void* data, CUpointer_attribute attribute, cons
   }
 }
 
+// What is known of an address. One of the device's that stands for registered memory is that
+// memory's, and the question goes to where the program has it.
+std::optional<Allocation> find(Client& client, CUdeviceptr* pointer) {
+  auto found = client.allocations().find(*pointer);
+  if (!found || found->host == 0) return found;
+  *pointer = found->host + (*pointer - found->address);
+  return client.allocations().find_host(*pointer);
+}
+
 }  // namespace
 
 FARCALL_EXPORT cuPointerGetAttribute(void* data, CUpointer_attribute attribute,
@@ -98,7 +108,7 @@ FARCALL_EXPORT cuPointerGetAttribute(void* data, CUpointer_attribute attribute,
     const CUresult fault = client.contexts().fault(client.this_thread().current());
     if (fault != CUDA_SUCCESS) return fault;
     if (data == nullptr) return CUDA_ERROR_INVALID_VALUE;
-    auto found = client.allocations().find(pointer);
+    auto found = find(client, &pointer);
     return found ? one(client, data, attribute, *found, pointer) : unknown_pointer(data, attribute);
   });
 }
@@ -107,7 +117,7 @@ FARCALL_EXPORT cuPointerGetAttributes(unsigned int count, CUpointer_attribute* a
                                       void** data, CUdeviceptr pointer) {
   return answer("cuPointerGetAttributes", [&](Client& client) {
     if (attributes == nullptr || data == nullptr || count == 0) return CUDA_ERROR_INVALID_VALUE;
-    auto found = client.allocations().find(pointer);
+    auto found = find(client, &pointer);
     for (unsigned i = 0; i < count; ++i) {
       if (data[i] == nullptr) return CUDA_ERROR_INVALID_VALUE;
       one_or_zero(client, data[i], attributes[i], found ? &*found : nullptr, pointer);

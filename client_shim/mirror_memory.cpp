@@ -112,7 +112,10 @@ bool MirrorMemory::restore() {
   if (own == MAP_FAILED) return false;
   bool moved = ::mprotect(at_address(address_), pages, PROT_READ) == 0;
   if (moved) {
-    std::memcpy(own, ours_, bytes_);
+    auto* to = static_cast<std::byte*>(own);
+    for (const Part& part : touched(0, bytes_)) {
+      std::memcpy(to + part.at, ours_ + part.at, part.bytes);
+    }
     moved = ::mremap(own, pages, pages, MREMAP_MAYMOVE | MREMAP_FIXED, at_address(address_)) !=
             MAP_FAILED;
   }

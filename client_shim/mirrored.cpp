@@ -81,6 +81,34 @@ bool can_move(const Allocation& host) {
          is_plain_memory(host.address, host.bytes);
 }
 
+// Device memory that stands for host memory, at an address that no other server has handed out. It
+// is entered as memory that the program cannot free.
+CUresult make_twin(Client& client, const Allocation& host, CUdeviceptr* address) {
+  Allocation twin;
+  twin.bytes = whole_pages(host.bytes);
+  twin.context = client.this_thread().current();
+  twin.memory = Memory::kGlobal;
+  twin.server = client.number();
+  twin.host = host.address;
+  if (CUresult bad = client.current_device(&twin.ordinal); bad != CUDA_SUCCESS) return bad;
+  std::vector<CUdeviceptr> taken;
+  CUresult made = CUDA_ERROR_OUT_OF_MEMORY;
+  for (bool is_apart = false; !is_apart && taken.size() < kMirrorPlacesMax;) {
+    CUdeviceptr at = 0;
+    made = api::call<row::cuMemAlloc_v2>(&at, twin.bytes);
+    if (made != CUDA_SUCCESS) break;
+    twin.address = at;
+    is_apart = client.allocations().add(twin);
+    if (!is_apart) taken.push_back(at);
+    if (!is_apart) made = CUDA_ERROR_OUT_OF_MEMORY;
+  }
+  for (CUdeviceptr at : taken) static_cast<void>(api::call<row::cuMemFree_v2>(at));
+  if (made != CUDA_SUCCESS) return made;
+  client.allocations().held_ranges().hold(twin.address, twin.bytes);
+  *address = twin.address;
+  return CUDA_SUCCESS;
+}
+
 // Device memory for it, at its own address or, where it may be so, at another.
 CUresult find_place(Client& client, const Allocation& host, bool in_place, Mirrors::Place* place) {
   if (host.memory == Memory::kHost) {
@@ -90,12 +118,13 @@ CUresult find_place(Client& client, const Allocation& host, bool in_place, Mirro
     if (place->is_chosen || in_place) return made;
   }
   CUdeviceptr twin = 0;
-  CUresult made = api::call<row::cuMemAlloc_v2>(&twin, whole_pages(host.bytes));
+  CUresult made = make_twin(client, host, &twin);
   place->device = twin;
   return made;
 }
 
-void free_place(const Mirrors::Spot& spot, const Allocation& host) {
+void free_place(Client& client, const Mirrors::Spot& spot, const Allocation& host) {
+  if (spot.device != host.address) static_cast<void>(client.allocations().take_device(spot.device));
   if (!spot.is_chosen) {
     // Waits for what is under way.
     static_cast<void>(api::call<row::cuMemFree_v2>(spot.base));
@@ -114,7 +143,7 @@ CUresult map(Client& client, const Allocation& host, bool in_place) {
   place.state = PageState::kHost;
   place.is_host = true;
   place.replaces = true;
-  HostUses::Change alone(client.allocations().host_uses());
+  HostUses::Change alone(client.allocations().host_uses(), host.address, host.bytes);
   if (client.mirrors().find(host.address, host.bytes)) return CUDA_SUCCESS;
   // Bytes that are on their way to it would land beside it.
   wait_for_landings(reinterpret_cast<void*>(host.address), host.bytes);
@@ -124,7 +153,7 @@ CUresult map(Client& client, const Allocation& host, bool in_place) {
   made = client.mirrors().place(place);
   if (made != CUDA_SUCCESS) {
     static_cast<void>(client.mirrors().in_context(place.context, [&] {
-      free_place({place.device, true, place.is_chosen, place.device, place.context}, host);
+      free_place(client, {place.device, true, place.is_chosen, place.device, place.context}, host);
       return CUDA_SUCCESS;
     }));
   }
@@ -153,12 +182,31 @@ CUresult unmap_host(const Allocation& host, bool* mapped) {
   } else {
     client->mirrors().remove(host.address);
   }
-  // With its context the device's memory has gone, too, or is nobody's until the session ends.
-  if (!client->contexts().find(spot.context)) return CUDA_SUCCESS;
   return client->mirrors().in_context(spot.context, [&] {
-    free_place(spot, host);
+    free_place(*client, spot, host);
     return CUDA_SUCCESS;
   });
+}
+
+void unmap_hosts(Client& client, CUcontext context) {
+  const std::vector<Mirrors::Place> places = client.mirrors().host_memory(context);
+  if (places.empty()) return;
+  // What is under way may write to them.
+  const bool is_done = client.mirrors().in_context(context, [] {
+    return api::call<row::cuCtxSynchronize>();
+  }) == CUDA_SUCCESS;
+  for (const Mirrors::Place& place : places) {
+    const auto host = client.allocations().find_host(place.address);
+    const bool ends = !host || (host->memory == Memory::kHost && host->context == context);
+    CUresult restored = client.mirrors().restore(place.address, is_done && !ends);
+    if (restored != CUDA_SUCCESS) restored = client.mirrors().restore(place.address, false);
+    if (restored != CUDA_SUCCESS || !host) continue;
+    const std::uint64_t base = place.base != 0 ? place.base : place.device;
+    static_cast<void>(client.mirrors().in_context(context, [&] {
+      free_place(client, {place.device, true, place.is_chosen, base, context}, *host);
+      return CUDA_SUCCESS;
+    }));
+  }
 }
 
 CUresult mirror_variable(Client& client, CUdeviceptr address, std::size_t bytes,

@@ -22,13 +22,18 @@ CUresult allocate_mirrored(Client& client, std::size_t bytes, Mirrors::Place pla
 
 // Makes page-locked memory of this process the device's as well; nothing when it is so already. At
 // its own address if it was allocated by CUDA and the server can have memory there, else at another
-// of the device's. Waits for copies of ours in such memory.
+// of the device's, which `Allocations` then knows. Waits for copies of ours in this memory, those
+// that are on their way to it included.
 // Errors: CUDA_ERROR_NOT_SUPPORTED for registered memory that is not whole pages of plain memory
 // (host_pages.h), and for what another server has; the link's and the driver's.
 CUresult map_host(Client& client, const Allocation& host);
 // The same for allocated memory, and at its own address or not at all.
 // Errors: CUDA_ERROR_ALREADY_MAPPED when the server cannot have memory there.
 CUresult map_host_in_place(Client& client, const Allocation& host);
+// Before a context ends: host memory that is mirrored there is this process's alone again, with
+// what the device wrote to it, but for allocated memory that ends with its context: that stays as
+// the program last saw it. What outlives the context may be mirrored again in another.
+void unmap_hosts(Client& client, CUcontext context);
 // The opposite of either, for host memory. Allocated memory goes, its pages too; registered memory
 // is the program's own again.
 //   mapped  whether it was mapped at all

@@ -115,12 +115,13 @@ CUresult Mirrors::in_context(CUcontext context, FunctionRef<CUresult()> work) {
   });
 }
 
-CUresult Mirrors::restore(std::uint64_t address) {
+CUresult Mirrors::restore(std::uint64_t address, bool fetches) {
   return pager_.run([&] {
     auto some = matching([&](const Mirror& each) { return each.place.address == address; });
     if (some.empty()) return CUDA_ERROR_INVALID_VALUE;
     Mirror& mirror = *some.front();
-    for (const auto& run : mirror.states.missing(0, mirror.place.bytes)) {
+    using Runs = decltype(mirror.states.missing(0, 0));
+    for (const auto& run : fetches ? mirror.states.missing(0, mirror.place.bytes) : Runs()) {
       CUresult opened = open(mirror, {run, true, false});
       if (opened != CUDA_SUCCESS) return opened;
     }
@@ -175,11 +176,25 @@ void Mirrors::drop_owner(std::uint64_t owner) {
 void Mirrors::drop_context(CUcontext context) {
   if (!any()) return;
   static_cast<void>(pager_.run([&] {
-    drop(matching(
-        [&](const Mirror& each) { return each.place.context == context && !each.place.is_host; }));
+    const Some some = matching([&](const Mirror& each) { return each.place.context == context; });
+    for (const auto& each : some) {
+      if (each->place.is_host && !each->memory.restore()) {
+        FARCALL_LOG_WARN("mapped host memory is lost with its context: no memory");
+      }
+    }
+    drop(some);
     streams_.erase(context);
     return CUDA_SUCCESS;
   }));
+}
+
+std::vector<Mirrors::Place> Mirrors::host_memory(CUcontext context) {
+  std::vector<Place> places;
+  if (!any()) return places;
+  const Some some = matching(
+      [&](const Mirror& each) { return each.place.is_host && each.place.context == context; });
+  for (const auto& each : some) places.push_back(each->place);
+  return places;
 }
 
 CUresult Mirrors::attach(std::uint64_t address, Access access, CUstream stream) {
@@ -226,6 +241,16 @@ std::optional<Mirrors::Spot> Mirrors::find(std::uint64_t address, std::size_t by
   }
   const std::uint64_t base = place.base != 0 ? place.base : place.device;
   return Spot{place.device + at, place.is_host, place.is_chosen, base, place.context};
+}
+
+bool Mirrors::touches(std::uint64_t address, std::size_t bytes) {
+  if (!any() || bytes == 0) return false;
+  const std::uint64_t last = address + std::min<std::uint64_t>(bytes - 1, UINT64_MAX - address);
+  auto all = all_.lock();
+  auto after = all->upper_bound(last);
+  if (after == all->begin()) return false;
+  const Place& place = std::prev(after)->second->place;
+  return address <= last && address < place.address + whole_pages(place.bytes);
 }
 
 std::uint64_t Mirrors::base_of(std::uint64_t address) {

@@ -87,15 +87,18 @@ class Mirrors {
   CUresult place_variable(const Variable& variable);
   // Runs `work` on the pager's thread, in this context. There must be, or have been, a mirror.
   CUresult in_context(CUcontext context, FunctionRef<CUresult()> work);
-  // What was mirrored by replacing is the program's own again, with the current bytes.
+  // Host memory becomes the program's own again, with the current bytes.
+  //   fetches  whether what only the device has is fetched; else the program keeps what it had
   // Errors: the link's and the driver's; then it is mirrored still.
-  CUresult restore(std::uint64_t address);
+  CUresult restore(std::uint64_t address, bool fetches = true);
   // Forgets the one that begins at `address` and takes the program's pages away.
   void remove(std::uint64_t address);
   void drop_owner(std::uint64_t owner);
-  // Managed memory of a context that has ended. Mapped host memory stays, and what the device had
-  // of it is lost.
+  // Of a context that has ended. Host memory that is mirrored there still is the program's own
+  // again, and what the device had of it is lost.
   void drop_context(CUcontext context);
+  // The host memory that is mirrored in a context.
+  std::vector<Place> host_memory(CUcontext context);
   // cuStreamAttachMemAsync.  Errors: CUDA_ERROR_INVALID_VALUE when none begins there.
   CUresult attach(std::uint64_t address, Access access, CUstream stream);
   // What was attached to it is everybody's again.
@@ -103,6 +106,8 @@ class Mirrors {
 
   // Where the device has these bytes of the program's, if they are all mirrored.
   std::optional<Spot> find(std::uint64_t address, std::size_t bytes);
+  // Whether any of these bytes of the program's is mirrored, whoever has the rest.
+  bool touches(std::uint64_t address, std::size_t bytes);
   // What the driver frees the memory at this address by.
   std::uint64_t base_of(std::uint64_t address);
   // Whether a device range touches any.

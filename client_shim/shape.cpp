@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include "client_shim/boxes.h"
 #include "client_shim/copy.h"
 #include "client_shim/entry.h"
 #include "client_shim/extent.h"
 #include "client_shim/graph_copies.h"
 #include "transport/api/rows.h"
+#include "transport/base/secure_arena.h"
 #include "transport/base/switches.h"
 
 namespace farcall::shim {
@@ -218,20 +220,49 @@ CUresult shape_of(const Allocations& allocations, const CUDA_MEMCPY3D& copy, Sha
 
 namespace {
 
-const void* host_of(const Side& side) {
-  return side.place == Place::kHost ? reinterpret_cast<const void*>(side.row_at(0, 0)) : nullptr;
+// From the first byte of a host side to the last, with what lies between its rows.
+struct HostExtent {
+  std::uint64_t at = 0;
+  std::uint64_t bytes = 1;
+  const void* host() const { return reinterpret_cast<const void*>(at); }
+};
+HostExtent extent_of(const Side& side, const Shape& shape) {
+  if (side.place != Place::kHost) return {};
+  const std::uint64_t first = side.row_at(0, 0);
+  const std::uint64_t last = side.row_at(shape.rows - 1, shape.slices - 1);
+  return {first, last - first + shape.width};
 }
 
 // A host side that is mirrored memory is the device's as well.
 bool move_to_device(Mirrors& mirrors, const Shape& shape, Side* side) {
   if (side->place != Place::kHost) return false;
-  const std::uint64_t first = side->row_at(0, 0);
-  const std::uint64_t last = side->row_at(shape.rows - 1, shape.slices - 1);
-  auto here = mirrors.find(first, last - first + shape.width);
+  const HostExtent extent = extent_of(*side, shape);
+  auto here = mirrors.find(extent.at, extent.bytes);
   if (!here) return false;
   side->place = Place::kDevice;
-  side->at += here->device - first;
+  side->at += here->device - extent.at;
   return true;
+}
+
+// Between the device and host memory that may be closed: this thread reads or writes it, as the
+// program would, while it holds nothing; what travels is memory of ours.
+CUresult copy_as_program(Client& client, const Shape& shape, CUstream stream, bool is_async) {
+  const bool from_host = shape.from.place == Place::kHost;
+  const std::uint64_t bytes = shape.width * shape.rows * shape.slices;
+  auto staging = SecureBuffer::make(std::min<std::uint64_t>(bytes, limits::kStagingBytes));
+  if (!staging.ok()) return CUDA_ERROR_OUT_OF_MEMORY;
+  for (Boxes boxes(shape, staging->size()); boxes.has_more();) {
+    const Box box = boxes.next();
+    Shape here{part_of(shape.from, box), part_of(shape.to, box), box.width, box.rows, box.slices};
+    Shape away = here;
+    (from_host ? here.to : here.from) = packed(staging->data(), box);
+    (from_host ? away.from : away.to) = packed(staging->data(), box);
+    if (from_host) copy_in_host(here);
+    const CUresult moved = copy_shape(client, away, stream, is_async);
+    if (moved != CUDA_SUCCESS) return moved;
+    if (!from_host) copy_in_host(here);
+  }
+  return CUDA_SUCCESS;
 }
 
 }  // namespace
@@ -239,8 +270,11 @@ bool move_to_device(Mirrors& mirrors, const Shape& shape, Side* side) {
 CUresult copy_shape(Client& client, const Shape& shape, CUstream stream, bool is_async) {
   if (CUresult bad = judge_context(client, stream); bad != CUDA_SUCCESS) return bad;
   if (shape.width == 0 || shape.rows == 0 || shape.slices == 0) return CUDA_SUCCESS;
-  HostUses::Use from_use(client.allocations().host_uses(), host_of(shape.from));
-  HostUses::Use to_use(client.allocations().host_uses(), host_of(shape.to));
+  const HostExtent from_here = extent_of(shape.from, shape);
+  const HostExtent to_here = extent_of(shape.to, shape);
+  HostUses& uses = client.allocations().host_uses();
+  HostUses::Use from_use(uses, from_here.host(), from_here.bytes);
+  HostUses::Use to_use(uses, to_here.host(), to_here.bytes);
   if (client.mirrors().any()) {
     Shape moved = shape;
     const bool from_moved = move_to_device(client.mirrors(), shape, &moved.from);
@@ -262,11 +296,7 @@ CUresult copy_shape(Client& client, const Shape& shape, CUstream stream, bool is
     if (asked != CUDA_SUCCESS) return asked;
     if (info.is_active()) return client.graph_copies().capture(shape, info, stream);
   }
-  if (from_host) {
-    std::uint64_t first = shape.from.row_at(0, 0);
-    std::uint64_t last = shape.from.row_at(shape.rows - 1, shape.slices - 1);
-    wait_for_landings(reinterpret_cast<const void*>(first), last - first + shape.width);
-  }
+  if (from_host) wait_for_landings(from_here.host(), from_here.bytes);
   if (from_host && to_host) {
     CUresult waited = is_async ? cuStreamSynchronize(stream) : CUDA_SUCCESS;
     if (waited == CUDA_SUCCESS) copy_in_host(shape);
@@ -277,6 +307,13 @@ CUresult copy_shape(Client& client, const Shape& shape, CUstream stream, bool is
     std::uint64_t device = (from_host ? shape.to : shape.from).row_at(0, 0);
     LinearCopy linear{device, host, shape.width * shape.rows * shape.slices, stream, is_async};
     return from_host ? copy_to_device(client, linear) : copy_from_device(client, linear);
+  }
+  Mirrors& mirrors = client.mirrors();
+  if (mirrors.touches(from_here.at, from_here.bytes) ||
+      mirrors.touches(to_here.at, to_here.bytes)) {
+    from_use.end();
+    to_use.end();
+    return copy_as_program(client, shape, stream, is_async);
   }
   Journey journey{shape, stream, is_async};
   if (from_host) return send_rows(client, journey);

@@ -72,6 +72,8 @@ const Exception kDifferences[] = {
     {"cuCtxRecordEvent", kFaulted, "as above"},
     {"cuCtxWaitEvent", kFaulted, "as above"},
     {"cuLaunchKernelEx", kOtherContext, "a kernel and a shape that are both wrong"},
+    {"cuStreamGetGreenCtx", kEnded,
+     "where a stream was that is gone, there may be another by then"},
     {"cuMemcpyAtoHAsync", kNoContext, "the size of an array is asked for in the current context"},
     {"cuMemcpyAtoHAsync_v2", kNoContext, "as above"},
     {"cuMemcpyHtoAAsync", kNoContext, "as above"},

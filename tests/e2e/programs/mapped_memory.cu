@@ -1,9 +1,51 @@
-// Host memory that kernels reach: mapped when it was allocated, and asked for later.
+// Host memory that kernels reach: mapped when it was allocated, asked for later, and registered.
+#include <sys/mman.h>
+
 #include "tests/e2e/programs/expect.h"
 
 __global__ void twice(const int* in, int* out, int count) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i < count) out[i] = 2 * in[i];
+}
+
+// The program's own memory, in two pieces that lie side by side: copies go over both, the device's
+// address of each is known for what it is, and all of it outlives the device's state.
+void register_in_pieces() {
+  constexpr int kCount = 1 << 18;
+  constexpr std::size_t kBytes = kCount * sizeof(int);
+  void* room =
+      mmap(nullptr, 2 * kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  EXPECT(room != MAP_FAILED);
+  int* host = static_cast<int*>(room);
+  int* device[2] = {};
+  for (int piece = 0; piece < 2; piece++) {
+    CUDA_OK(cudaHostRegister(host + piece * kCount, kBytes, cudaHostRegisterMapped));
+    CUDA_OK(cudaHostGetDevicePointer(&device[piece], host + piece * kCount, 0));
+  }
+  for (int i = 0; i < kCount; i++) host[i] = i;
+  twice<<<kCount / 256, 256>>>(device[0], device[1], kCount);
+  int* copy = nullptr;
+  CUDA_OK(cudaMalloc(&copy, 2 * kBytes));
+  CUDA_OK(cudaMemcpy(copy, host, 2 * kBytes, cudaMemcpyHostToDevice));
+  CUDA_OK(cudaMemset(copy + kCount, 0, 4));
+  twice<<<kCount / 256, 256>>>(device[0], device[1], kCount);
+  CUDA_OK(cudaMemcpy(host, copy, 2 * kBytes, cudaMemcpyDeviceToHost));
+  EXPECT(host[7] == 7 && host[kCount] == 0 && host[kCount + 7] == 14);
+  cudaPointerAttributes about{};
+  CUDA_OK(cudaPointerGetAttributes(&about, device[1] + 3));
+  EXPECT(about.type == cudaMemoryTypeHost && about.hostPointer == host + kCount + 3);
+  CUDA_OK(cudaMemcpy(copy, device[1] + 1, 4, cudaMemcpyDefault));
+  int seen = 0;
+  CUDA_OK(cudaMemcpy(&seen, copy, 4, cudaMemcpyDefault));
+  EXPECT(seen == 2);
+  twice<<<kCount / 256, 256>>>(device[0], device[1], kCount);
+  CUDA_OK(cudaDeviceReset());
+  EXPECT(host[kCount] == 0 && host[2 * kCount - 1] == 2 * (kCount - 1));
+  host[0] = 1;
+  CUDA_OK(cudaMalloc(&copy, kBytes));
+  CUDA_OK(cudaMemset(copy, 1, kBytes));
+  twice<<<kCount / 256, 256>>>(copy, copy, kCount);
+  CUDA_OK(cudaDeviceSynchronize());
 }
 
 int main() {
@@ -38,6 +80,7 @@ int main() {
     CUDA_OK(cudaFreeHost(in));
     CUDA_OK(cudaFreeHost(out));
   }
+  register_in_pieces();
   std::printf("mapped_memory: %d numbers\n", kCount);
   return 0;
 }
