@@ -31,10 +31,8 @@
 namespace farcall::server {
 namespace {
 
-constexpr std::size_t kPage = 4096;
 constexpr std::size_t kPagesAtOnce = 16384;  // whose residency is asked for in one call
 constexpr std::size_t kTextBytes = 65536;
-constexpr pid_t kFirstIds = 4096;  // tried where the highest is not to be had
 
 struct Range {
   std::uintptr_t first;
@@ -59,6 +57,9 @@ struct Plan {
 Plan* g_plan = nullptr;
 
 #ifdef FARCALL_CAN_WIPE
+
+constexpr std::size_t kPage = 4096;
+constexpr pid_t kFirstIds = 4096;  // tried where the highest is not to be had
 
 int park_signal() { return SIGRTMAX - 1; }
 
