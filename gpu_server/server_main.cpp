@@ -29,11 +29,28 @@ struct Arguments {
   std::string off;
   std::string carriers = "tcp,shm";
   std::string module_cache;  // empty: the usual place
+  std::string audit;         // empty: the usual place
+  std::string audit_key;
   std::vector<std::string> peers;
   std::string sandbox = "best";
   SupervisorOptions server;
   bool check = false;
 };
+
+// What a server keeps on its disk.
+void declare_folders(CLI::App& app, Arguments& a) {
+  app.add_option("--module-cache", a.module_cache,
+                 "DIR[:SIZE] or off: keep images there, encrypted, from one session to the next; "
+                 "default: " +
+                     default_cache().path + ", 4 GiB");
+  app.add_option("--audit", a.audit,
+                 "DIR or off: record there who did what, for farcall audit; while it cannot be "
+                 "written, new sessions are refused; default: " +
+                     security::default_audit_folder());
+  app.add_option("--audit-key", a.audit_key,
+                 "sign the audit log with this key, PEM (farcall audit keygen makes one); default: "
+                 "DIR/audit.key, made at the first start");
+}
 
 void declare(CLI::App& app, Arguments& a) {
   app.add_option("--listen", a.listen, "host:port to listen on; port 0 takes a free one")
@@ -72,10 +89,7 @@ void declare(CLI::App& app, Arguments& a) {
   app.add_flag("--compress", a.server.compress,
                "let clients that ask for it compress payloads; how well data packs shows in the "
                "sizes on the wire");
-  app.add_option("--module-cache", a.module_cache,
-                 "DIR[:SIZE] or off: keep images there, encrypted, from one session to the next; "
-                 "default: " +
-                     default_cache().path + ", 4 GiB");
+  declare_folders(app, a);
   app.add_option("--scrub", a.server.worker.scrub,
                  "device memory given back: off, free (overwrite it), verify (and read leftovers)")
       ->check(CLI::IsMember({"off", "free", "verify"}))
@@ -112,6 +126,7 @@ Result<Fd> take_signals() {
   ::sigemptyset(&set);
   for (int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&set, signal);
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is an error of write(), as a full disk is
   if (::pthread_sigmask(SIG_BLOCK, &set, nullptr) != 0) return Status::system("block signals");
   Fd fd(::signalfd(-1, &set, SFD_CLOEXEC));
   if (!fd) return Status::system("make a signalfd");
@@ -168,6 +183,12 @@ Status choose_cache(Arguments& a) {
   return ok();
 }
 
+Status choose_audit(Arguments& a) {
+  Result<AuditSettings> settings = parse_audit(a.audit, a.audit_key);
+  if (settings.ok()) a.server.audit = std::move(settings).value();
+  return a.check ? ok() : settings.status();
+}
+
 Status choose_peers(Arguments& a) {
   if (a.peers.size() > limits::kPeersMax) return {Code::kOverQuota, "--peers: too many servers"};
   for (const std::string& text : a.peers) {
@@ -184,6 +205,7 @@ int run(Arguments& a) {
   if (done.ok()) done = choose_peers(a);
   if (done.ok()) done = choose_sandbox(a);
   if (done.ok()) done = choose_cache(a);
+  if (done.ok()) done = choose_audit(a);
   if (done.ok()) done = turn_off(a.off);
   if (!done.ok()) {
     std::fprintf(stderr, "farcall-server: %s\n", done.text().c_str());

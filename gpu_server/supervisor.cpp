@@ -59,6 +59,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options) 
   }
   if (Status ready = do_not_block(server->listener_); !ready.ok()) return ready;
   if (Status ready = do_not_block(server->local_listener_); !ready.ok()) return ready;
+  if (Status noted = server->record_start(); !noted.ok()) return noted;
   return server;
 }
 
@@ -100,6 +101,7 @@ Status Supervisor::run(int signal_fd) {
   local_listener_.reset();
   stop();
   join_all();
+  audit_->server_stops(result.ok() ? "told to" : result.to_string());
   return result;
 }
 
@@ -197,6 +199,7 @@ void Supervisor::serve_connection(Fd socket, link::CarrierKind came, std::uint64
   } else if (kind.ok()) {
     return serve_client(std::move(socket), from, number);
   }
+  if (!done.ok()) audit_->refused(nullptr, from, done);
   if (!done.ok() && g_stranger_log.allow()) {
     FARCALL_LOG_INFO("connection from %s: %s", from.c_str(), done.to_string().c_str());
   }

@@ -19,6 +19,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "gpu_server/audit_events.h"
 #include "gpu_server/cache_folder.h"
 #include "gpu_server/lane_desk.h"
 #include "gpu_server/live_sessions.h"
@@ -46,6 +47,7 @@ struct SupervisorOptions {
   std::size_t stripes_max = limits::kStripesMax;
   bool compress = false;       // let clients that want it compress payloads
   CacheSettings module_cache;  // where images are kept from session to session; nowhere by default
+  AuditSettings audit;         // where it is recorded who did what; nowhere by default
   // Other servers whose sessions may exchange bytes with sessions here; none by default.
   std::vector<link::PeerPlace> peers;
   std::size_t sessions_max = limits::kSessionsMax;
@@ -55,8 +57,8 @@ struct SupervisorOptions {
 
 class Supervisor {
  public:
-  // Loads the identity and the deny list, and listens. Errors: those of TlsContext::load and
-  // listen_tcp.
+  // Loads the identity and the deny list, listens, and opens the audit log. Errors: those of
+  // TlsContext::load, listen_tcp and AuditEvents::open.
   static Result<std::unique_ptr<Supervisor>> open(SupervisorOptions options);
   ~Supervisor();
 
@@ -91,6 +93,8 @@ class Supervisor {
     std::vector<std::uint64_t> ended;
   };
 
+  // Records what this server offers: supervisor_audit.cpp.
+  Status record_start();
   bool handle_signal(int signal_fd);  // true: shut down
   // False when descriptors or memory ran out, and trying again at once is no use.
   bool accept_one(const Fd& listener, link::CarrierKind kind);
@@ -139,6 +143,7 @@ class Supervisor {
   std::string local_name_;  // "@farcall-…", a name nobody can guess
   Fd stop_;                 // eventfd; readable for ever once stop() was called
   std::optional<CacheRoot> module_cache_;
+  std::unique_ptr<AuditEvents> audit_;  // always there; records nothing where it is not to
   Guarded<Tls> tls_;
   Guarded<Tls> peer_tls_;  // as one that dials others; null when there are none
   std::shared_ptr<security::DenyList> deny_list_;  // null: none was given

@@ -47,7 +47,9 @@ Status Supervisor::load_identity() {
 }
 
 void Supervisor::reload_identity() {
-  if (Status fresh = load_identity(); !fresh.ok()) {
+  const Status fresh = load_identity();
+  audit_->certificate_loaded((*tls_.lock())->own(), fresh);
+  if (!fresh.ok()) {
     FARCALL_LOG_ERROR("SIGHUP: %s; the old certificate stays in use", fresh.text().c_str());
     return;
   }
@@ -72,16 +74,19 @@ void Supervisor::look_at_files() {
 }
 
 void Supervisor::take_identity(std::int64_t now) {
-  if (Status fresh = load_identity(); !fresh.ok()) {
+  const Status fresh = load_identity();
+  if (!fresh.ok()) {
     // Certificate and key may be replaced one after the other.
     if (now - files_.identity_since_ms < limits::kFilesSettleMs || files_.identity_told) return;
     files_.identity_told = true;
+    audit_->certificate_loaded((*tls_.lock())->own(), fresh);
     FARCALL_LOG_ERROR("changed on disk: %s; the old certificate stays in use",
                       fresh.text().c_str());
     return;
   }
   files_.identity_since_ms = 0;
   const security::PeerIdentity own = (*tls_.lock())->own();
+  audit_->certificate_loaded(own, fresh);
   FARCALL_LOG_INFO("changed on disk: certificate %s is in use now, valid until %s; sessions go on",
                    own.serial.c_str(), security::date_text(own.not_after).c_str());
 }
@@ -92,6 +97,7 @@ void Supervisor::take_deny_list() {
   if (!fresh.ok()) {
     if (files_.deny_list_told) return;
     files_.deny_list_told = true;
+    audit_->deny_list_loaded({{"number", std::to_string(facts.number)}}, fresh);
     FARCALL_LOG_ERROR("%s; number %llu stays in force", fresh.text().c_str(),
                       static_cast<unsigned long long>(facts.number));
     return;
@@ -100,6 +106,10 @@ void Supervisor::take_deny_list() {
   files_.old_list_told_ms = 0;
   const std::size_t ended =
       live_.end_where([this](const security::PeerIdentity& who) { return admits(who); });
+  audit_->deny_list_loaded({{"number", std::to_string(facts.number)},
+                            {"certificates", std::to_string(facts.certificates)},
+                            {"sessions_ended", std::to_string(ended)}},
+                           fresh);
   FARCALL_LOG_INFO("deny list %llu: %zu certificate(s) denied, %zu session(s) ended for it",
                    static_cast<unsigned long long>(facts.number), facts.certificates, ended);
   const security::PeerIdentity own = (*tls_.lock())->own();

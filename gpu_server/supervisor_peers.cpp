@@ -27,6 +27,7 @@ const link::PeerPlace* Supervisor::peer_named(const std::string& name) const {
 
 void Supervisor::serve_peer(link::ControlConnection& control, const std::string& from) {
   Status led = lead_peer(control);
+  audit_->peer_link(control.peer().host, true, led);
   if (led.ok() || !g_peer_log.allow()) return;
   FARCALL_LOG_WARN("server %s at %s: %s", control.peer().host.c_str(), from.c_str(),
                    led.to_string().c_str());
@@ -108,6 +109,7 @@ Status Supervisor::reach_peer(WorkerProcess& worker, LiveSessions::Place& place,
   }
   Result<link::Handover> gift = judged == DialAnswer::kDial ? dial(request.value(), place)
                                                             : Result<link::Handover>(too_often);
+  audit_->peer_link(request->receiver, false, gift.status());
   link::Handover answer;
   answer.kind = link::HandoverKind::kPeerRefused;
   if (gift.ok()) {

@@ -38,6 +38,7 @@ void Supervisor::serve_client(Fd socket, const std::string& from, std::uint64_t 
   Deadline deadline = Deadline::after(system_clock(), options_.handshake_ms);
   auto control = link::accept_tls(std::move(socket), *tls, options_.hello, deadline);
   if (!control.ok()) {
+    audit_->refused(nullptr, from, control.status());
     if (g_client_log.allow()) {
       FARCALL_LOG_WARN("client at %s: %s", from.c_str(), control.status().to_string().c_str());
     }
@@ -50,6 +51,7 @@ void Supervisor::serve_client(Fd socket, const std::string& from, std::uint64_t 
     Status full(Code::kBusy, "the server has all " + std::to_string(options_.sessions_max) +
                                  " sessions in use; try again later or use another server");
     FARCALL_LOG_WARN("client at %s: %s", from.c_str(), full.text().c_str());
+    audit_->refused(&control.value()->peer(), from, full);
     (void)control.value()->refuse(full);
     return;
   }
@@ -156,11 +158,20 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
   Result<WorkerProcess> worker = start_worker(control, &offer);
   if (!worker.ok()) {
     FARCALL_LOG_WARN("client at %s: %s", from.c_str(), worker.status().text().c_str());
+    audit_->refused(&peer, from, worker.status());
     (void)control.refuse(worker.status());
     return;
   }
   const link::SessionId session_id = link::make_session_id();
   const std::string id = link::to_string(session_id).substr(0, 8);
+  AuditedSession audited{.who = &peer, .from = from, .id = id};
+  audited.carrier = link::name_of(offer.kind);
+  audited.worker = static_cast<int>(worker.value().pid());
+  if (Status noted = audit_->session_starts(audited); !noted.ok()) {
+    FARCALL_LOG_WARN("client at %s: %s", from.c_str(), noted.text().c_str());
+    (void)control.refuse(noted);
+    return;
+  }
   // Before its client can know it: another server may come for it at once.
   workers_.lock()->emplace(session_id.bytes,
                            Fd(::fcntl(worker.value().socket(), F_DUPFD_CLOEXEC, 0)));
@@ -171,6 +182,7 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
   if (given.ok()) given = give(control, offer, session_id, worker.value());
   if (!given.ok()) {
     workers_.lock()->erase(session_id.bytes);
+    audit_->session_ends(audited, given.to_string());
     FARCALL_LOG_WARN("session %s from %s: %s", id.c_str(), from.c_str(), given.to_string().c_str());
     return;
   }
@@ -182,6 +194,8 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
   const Status why = place.why();
   std::string how = worker.value().end();
   control.close();
+  if (worker.value().broke_rules()) audit_->violation(audited, how);
+  audit_->session_ends(audited, why.ok() ? how : how + ": " + why.text());
   if (module_cache_) module_cache_->make_room();
   if (worker.value().broke_rules()) {
     FARCALL_LOG_WARN("session %s: tenant %s, user %s at %s: the worker was %s", id.c_str(),

@@ -215,14 +215,14 @@ class Pool:
                 self.client = self.authority.client()
             else:
                 self.authority, self.client = self.beside.authority, self.beside.client
-            self._start()
+            self.certificate, self.key = self.authority.server(self.folder.name, self.name)
+            self.start_server()
         except BaseException:
             shutil.rmtree(self.folder)
             raise
         return self
 
-    def _start(self):
-        self.certificate, self.key = self.authority.server(self.folder.name, self.name)
+    def start_server(self):
         self.module_cache = self.folder / "images"
         environment = clean_environment() | {"FARCALL_LOG": "info"} | self.server_environment
         if self.denies:
@@ -235,7 +235,7 @@ class Pool:
         self.server = subprocess.Popen(
             [self.build / "bin" / "farcall-server", "--listen", f"127.0.0.1:{self.listens_on}",
              "--cert", self.certificate, "--key", self.key, "--ca", self.authority.ca, "--driver", self.driver,
-             "--port-file", self.folder / "port", "--off", OFF,
+             "--port-file", self.folder / "port", "--off", OFF, "--audit", self.folder / "audit",
              "--module-cache", f"{self.module_cache}:{self.module_cache_size}",
              *self.server_words],
             env=environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

@@ -74,7 +74,7 @@ def wrong_purpose(build):
         expect("certificate" in said, said)
         done = run([build / "bin" / "farcall-server", "--listen", "127.0.0.1:0", "--cert",
                     pool.client[0], "--key", pool.client[1], "--ca", pool.authority.ca,
-                    "--module-cache", "off"],
+                    "--module-cache", "off", "--audit", "off"],
                    clean_environment())
         expect(done.returncode != 0 and re.search("server", done.stderr), done.stderr)
         print(done.stderr, end="")

@@ -66,7 +66,9 @@ std::vector<std::string> command(const TestPool& pool, std::vector<std::string> 
                                     "--listen",
                                     "127.0.0.1:0",
                                     "--module-cache",
-                                    "off"};
+                                    "off",
+                                    "--audit",
+                                    pool.path("audit")};
   words.insert(words.end(), more.begin(), more.end());
   return words;
 }

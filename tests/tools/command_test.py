@@ -23,8 +23,10 @@ def farcall(*words, code=0, folder=None):
 
 def main():
     assert "run" in farcall("--help") and "demo" in farcall("--help")
-    for command in ("run", "gpus", "demo", "ca", "netperf", "explain"):
+    for command in ("run", "gpus", "demo", "ca", "netperf", "explain", "audit"):
         assert "Example" in farcall(command, "--help"), command
+    for command in ("tail", "search", "verify", "export", "anchor", "keygen"):
+        assert "Example" in farcall("audit", command, "--help"), command
     assert "API table" in farcall("version")
     farcall(code=2)
     farcall("fly", code=2)
@@ -37,6 +39,12 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
+        farcall("audit", "keygen", folder=folder)
+        assert stat.S_IMODE((root / "audit.key").stat().st_mode) == 0o600
+        farcall("audit", "keygen", code=125, folder=folder)  # never replaces a key
+        farcall("audit", "export", "nowhere", code=2, folder=folder)
+        assert "farcall-server --audit" in farcall("audit", "tail", "nowhere", code=125, folder=folder)
+        assert "--key" in farcall("audit", "verify", "nowhere", code=125, folder=folder)
         farcall("ca", "init", "--pool", "lab", folder=folder)
         assert stat.S_IMODE((root / "ca/ca.key").stat().st_mode) == 0o600
         farcall("ca", "init", "--pool", "lab", code=125, folder=folder)  # never replaces a key

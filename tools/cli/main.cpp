@@ -224,6 +224,7 @@ int run(int argc, char** argv) {
   add_smi(app, &smi_options);
   add_netperf(app, &netperf_options);
   Act act;
+  add_audit(app, &act);
   add_ca(app, &act);
   add_demo(app, &demo_options);
   add_explain(app, &explain_options);

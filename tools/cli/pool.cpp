@@ -64,11 +64,11 @@ Status Pool::start_server(const PoolOptions& options, const Places& places) {
     for (int i = 0; i < options.gpus; ++i) visible += (i == 0 ? "" : ",") + std::to_string(i);
     ::setenv("CUDA_VISIBLE_DEVICES", visible.c_str(), 1);
   }
-  auto server =
-      Child::start({places.server, "--listen", "127.0.0.1:0", "--cert", folder_ + "/server.crt",
-                    "--key", folder_ + "/server.key", "--ca", folder_ + "/ca.crt", "--driver",
-                    driver, "--port-file", port_file, "--module-cache", "off"},
-                   server_log());
+  auto server = Child::start(
+      {places.server, "--listen", "127.0.0.1:0", "--cert", folder_ + "/server.crt", "--key",
+       folder_ + "/server.key", "--ca", folder_ + "/ca.crt", "--driver", driver, "--port-file",
+       port_file, "--module-cache", "off", "--audit", folder_ + "/audit"},
+      server_log());
   if (!server.ok()) return server.status();
   server_.emplace(std::move(server).value());
 
