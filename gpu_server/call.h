@@ -32,6 +32,7 @@ class Contexts;
 class DirectLinks;
 class Functions;
 class HostGates;
+class Ledger;
 class Links;
 class ModuleCache;
 
@@ -57,6 +58,7 @@ struct Call : api::ServerCall {
   Links& links;
   ModuleCache* module_cache = nullptr;  // null: no image is kept on this host
   DirectLinks* direct = nullptr;        // null: this server talks to no others
+  Ledger* ledger = nullptr;             // null: nobody counts
 
   // For handlers that send their reply themselves, right before they do.
   void before_answer() {

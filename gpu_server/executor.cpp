@@ -51,6 +51,14 @@ void Executor::use_direct_links(DirectLinks* direct) {
   });
 }
 
+void Executor::use_ledger(Ledger* ledger) {
+  ledger_ = ledger;
+  late_copies_.use_ledger(ledger);
+  const LeaseLimits& limits = ledger->limits();
+  if (limits.handles_max != kNoLimit) handles_.hold_at_most(limits.handles_max);
+  if (limits.threads_max != kNoLimit) threads_.hold_at_most(limits.threads_max);
+}
+
 Status Executor::run() {
   lead();
   Status why;
@@ -92,7 +100,8 @@ Status Executor::take(const link::Frame& frame, bool* leading) {
   errand.row = row_of(head.id);
   if (errand.row == nullptr) return broken("no such call", head);
   errand.thread = threads_.get(head.thread);
-  if (errand.thread == nullptr) return broken("no such client thread", head);
+  const bool may_exist = head.thread != 0 && head.thread <= limits::kClientThreadsMax;
+  if (!may_exist) return broken("no such client thread", head);
   errand.head = head;
   errand.body = frame.body;
   if ((head.flags & wire::kBulkFollows) != 0) {
@@ -102,12 +111,29 @@ Status Executor::take(const link::Frame& frame, bool* leading) {
     if (in.failed() || !errand.row->takes_payload) return broken("no payload belongs here", head);
     errand.bulk = std::make_unique<BulkIn>(link_, bulk_lane_, bulk_lane_.take_ticket(), bytes);
   }
+  if (errand.thread == nullptr) return refuse_thread(errand);
   if (last_thread_ != 0 && head.thread != last_thread_) waits_with_others_ = kWaitsWithOthers;
   last_thread_ = head.thread;
   if (errand.thread->busy.load(std::memory_order_acquire)) errand.thread->busy.wait(true);
   bool may_wait = errand.row->info.when == api::When::Waits;
   if (may_wait && (head.flags & wire::kWantsReply) != 0) return wait_with(errand, leading);
   return host_gates_.any() ? carry_out_covered(errand) : carry_out(errand);
+}
+
+Status Executor::refuse_thread(Errand& errand) {
+  static LogLimit limit(1);
+  if (limit.allow()) {
+    FARCALL_LOG_WARN("client thread %u is one more than the lease allows: its calls fail",
+                     errand.head.thread);
+  }
+  late_copies_.refuse(errand.head, errand.body, CUDA_ERROR_OUT_OF_MEMORY);
+  host_gates_.refuse(errand.head, errand.body, CUDA_ERROR_OUT_OF_MEMORY);
+  ThreadState nobody;  // its next call that waits fails as well
+  nobody.number = errand.head.thread;
+  errand.thread = &nobody;
+  Status answered = answer(errand, CUDA_ERROR_OUT_OF_MEMORY);
+  errand.thread = nullptr;
+  return answered;
 }
 
 SecureBuffer Executor::spare_body() {
@@ -217,7 +243,8 @@ Status Executor::carry_out(Errand& errand) {
             watched_events_,
             links_,
             module_cache_,
-            direct_};
+            direct_,
+            ledger_};
   Verdict verdict = errand.row->run(*errand.row, call);
   if (earlier != CUDA_SUCCESS && verdict == Verdict::kAnswered) {
     out.rewind(0);

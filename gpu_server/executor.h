@@ -59,6 +59,9 @@ class Executor {
   void overlap_copies(bool overlaps) { late_copies_.set_overlaps(overlaps); }
   // Keeps images there. Borrowed. Before run().
   void use_module_cache(ModuleCache* cache) { module_cache_ = cache; }
+  // Holds the session to its lease's limits, and counts there what it takes of the host. What it
+  // takes of devices the driver has to count: see ledger_driver.h. Borrowed. Before run().
+  void use_ledger(Ledger* ledger);
   // Links to other servers, ended with the session. Borrowed; may be null. Before run().
   void use_direct_links(DirectLinks* direct);
 
@@ -84,6 +87,8 @@ class Executor {
   // For the call that is about to wait: is it likely that another client thread calls meanwhile?
   bool expects_others();
   Status carry_out(Errand& errand);
+  // One client thread more than the lease allows: each of its calls fails.
+  Status refuse_thread(Errand& errand);
   // Answers without carrying out.
   Status answer(Errand& errand, CUresult status);
   Status finish(const Errand& errand, wire::Writer& out);
@@ -108,6 +113,7 @@ class Executor {
   std::function<void()> flush_;
   ModuleCache* module_cache_ = nullptr;
   DirectLinks* direct_ = nullptr;
+  Ledger* ledger_ = nullptr;
   std::uint32_t last_call_ = 0;  // these three belong to the leader
   std::uint32_t last_thread_ = 0;
   int waits_with_others_ = 0;  // more to come, since the client's threads last took turns

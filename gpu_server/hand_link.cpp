@@ -1,6 +1,7 @@
 // Linking at run time: cuLinkCreate … cuLinkDestroy. Bodies: transport/api/hand.h.
 #include <cstring>
 
+#include "gpu_server/ledger.h"
 #include "gpu_server/links.h"
 #include "gpu_server/payload.h"
 #include "gpu_server/rows.h"
@@ -110,6 +111,8 @@ Verdict add_input(Call& call) {
   if (call.driver.cuLinkAddData_v2 == nullptr) link.refused = CUDA_ERROR_NOT_SUPPORTED;
   if (link.refused != CUDA_SUCCESS) return answer(call, link.refused, 0, *link.options);
   auto bytes = call.bulk.left();
+  const bool fits = call.ledger == nullptr || call.ledger->has_room({Account::kImages}, bytes);
+  if (!fits) return answer(call, CUDA_ERROR_OUT_OF_MEMORY, 0, *link.options);
   Result<SecureBuffer> input = receive_payload(call.bulk, kZerosBehind, nullptr);
   if (!input.ok()) return answer(call, CUDA_ERROR_OUT_OF_MEMORY, 0, *link.options);
   CUresult done = call.driver.cuLinkAddData_v2(

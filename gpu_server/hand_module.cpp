@@ -3,6 +3,7 @@
 
 #include "gpu_server/function_facts.h"
 #include "gpu_server/jit_options.h"
+#include "gpu_server/ledger.h"
 #include "gpu_server/module_cache.h"
 #include "gpu_server/payload.h"
 #include "gpu_server/rows.h"
@@ -118,11 +119,37 @@ Loaded load_by_name(Call& call, bool is_library, Load& load) {
   return load_here(call, is_library, image.value(), load);
 }
 
+// An image on its way counts as if it were loaded: nobody can have more of them on their way than
+// the lease may have loaded. False: no room.
+class ImageOnItsWay {
+ public:
+  ImageOnItsWay(Call& call, std::uint64_t bytes) : ledger_(call.ledger), bytes_(bytes) {
+    has_room_ = ledger_ == nullptr || ledger_->charge({Account::kImages}, bytes_);
+  }
+  ~ImageOnItsWay() { arrived(); }
+  ImageOnItsWay(const ImageOnItsWay&) = delete;
+  ImageOnItsWay& operator=(const ImageOnItsWay&) = delete;
+  bool has_room() const { return has_room_; }
+  // From here on it counts as loaded, where the driver's functions are counted.
+  void arrived() {
+    if (has_room_ && ledger_ != nullptr) ledger_->give_back({Account::kImages}, bytes_);
+    ledger_ = nullptr;
+  }
+
+ private:
+  Ledger* ledger_;
+  const std::uint64_t bytes_;
+  bool has_room_;
+};
+
 Loaded load_payload(Call& call, bool is_library, Load& load) {
+  ImageOnItsWay on_its_way(call, call.bulk.left());
+  if (!on_its_way.has_room()) return {CUDA_ERROR_OUT_OF_MEMORY};
   CacheWriter writer;
   if (load.name && call.module_cache != nullptr) writer = call.module_cache->begin(*load.name);
   auto image = receive_image(call, writer.get());
   if (!image.ok()) return {CUDA_ERROR_INVALID_IMAGE};
+  on_its_way.arrived();
   Loaded loaded = load_here(call, is_library, image.value(), load);
   if (writer == nullptr || loaded.status != CUDA_SUCCESS) return loaded;
   Status kept = writer->keep();

@@ -14,6 +14,7 @@
 // have the top bit clear, ours have it set, so the two never meet. Owner: a session.  Threads: any.
 // Never calls the driver.
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <unordered_map>
@@ -32,6 +33,9 @@ class HandleTable {
  public:
   // at_most bounds what one client can make us remember.
   explicit HandleTable(std::size_t at_most = limits::kHandlesMax) : at_most_(at_most) {}
+
+  // A lower bound than that: what a lease allows. Before the first add.
+  void hold_at_most(std::size_t handles) { at_most_ = std::min(at_most_, handles); }
 
   // Every id minted from here on names this server of the client's (api::server_of).
   void mark(unsigned server) { state_.lock()->server = server; }
@@ -98,7 +102,7 @@ class HandleTable {
   // Removes the youngest descendant of `id` that has no children itself; may be `id`.
   static Entry remove_leaf(State& state, std::uint64_t id, bool* was_id);
 
-  const std::size_t at_most_;
+  std::size_t at_most_;
   Guarded<State> state_;
 };
 

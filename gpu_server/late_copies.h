@@ -45,6 +45,8 @@ class LateCopies {
     std::size_t bytes = 0;  // 1 … limits::kLateCopyBytesMax
     CUstream stream = nullptr;
   };
+  // Before the first copy.
+  void use_ledger(Ledger* ledger) { staging_.use_ledger(ledger); }
   // Enqueues the copy, with the client thread's context current. A failure is returned, and told to
   // the landing too.
   CUresult start(const Request& request);

@@ -13,6 +13,22 @@ std::size_t granules_of(std::size_t bytes) {
 
 }  // namespace
 
+LateStaging::~LateStaging() {
+  if (ledger_ == nullptr) return;
+  ledger_->give_back({Account::kInFlight},
+                     state_.lock()->chunks.size() * limits::kLateCopyBytesMax);
+}
+
+Result<SecureBuffer> LateStaging::make_chunk() {
+  const Place place{Account::kInFlight};
+  if (ledger_ != nullptr && !ledger_->charge(place, limits::kLateCopyBytesMax)) {
+    return Status(Code::kOverQuota, "the lease has all its bytes in flight");
+  }
+  auto memory = SecureBuffer::make(limits::kLateCopyBytesMax);
+  if (!memory.ok() && ledger_ != nullptr) ledger_->give_back(place, limits::kLateCopyBytesMax);
+  return memory;
+}
+
 void LateStaging::enrol(Chunk& chunk, CUcontext context) {
   if (chunk.registered_in != nullptr || driver_.cuMemHostRegister_v2 == nullptr) return;
   auto done = driver_.cuMemHostRegister_v2(chunk.memory.data(), chunk.memory.size(),
@@ -72,7 +88,7 @@ CUresult LateStaging::take(Use use, std::size_t bytes, CUcontext context,
         failed = CUDA_ERROR_INVALID_VALUE;
         break;
       }
-      auto memory = SecureBuffer::make(limits::kLateCopyBytesMax);
+      auto memory = make_chunk();
       if (!memory.ok()) {
         failed = CUDA_ERROR_OUT_OF_MEMORY;
         break;

@@ -18,6 +18,7 @@
 #include <span>
 #include <vector>
 
+#include "gpu_server/ledger.h"
 #include "transport/api/driver.h"
 #include "transport/base/guarded.h"
 #include "transport/base/limits.h"
@@ -38,11 +39,16 @@ class LateStaging {
   };
 
   explicit LateStaging(const Driver& driver) : driver_(driver) {}
+  ~LateStaging();
+  // Counts chunks there, as bytes in flight, and makes no more than it allows. Borrowed; before the
+  // first take().
+  void use_ledger(Ledger* ledger) { ledger_ = ledger; }
 
   // Room for `bytes` (1 … limits::kLateCopyBytesMax), in one piece where that can be had.
   //   context  current on the calling thread; new chunks are registered in it
-  // Errors: CUDA_ERROR_OUT_OF_MEMORY; CUDA_ERROR_INVALID_VALUE when more than
-  // limits::kLateStagingBytesMax would be out, or a loan would take what copies are promised.
+  // Errors: CUDA_ERROR_OUT_OF_MEMORY, also when the lease allows no more; CUDA_ERROR_INVALID_VALUE
+  // when more than limits::kLateStagingBytesMax would be out, or a loan would take what copies are
+  // promised.
   CUresult take(Use use, std::size_t bytes, CUcontext context, std::vector<Piece>* pieces);
   void give_back(const std::vector<Piece>& pieces);
   // `context` (current) is about to go, and nothing is under way in it any more.
@@ -71,8 +77,11 @@ class LateStaging {
   // The first run of at least one and at most `wanted` free granules that is as long as `least`.
   static bool take_run(Chunks& chunks, std::size_t least, std::size_t* wanted, Piece* piece);
 
+  Result<SecureBuffer> make_chunk();
+
   const Driver& driver_;
-  Guarded<State> state_;  // held over registering, which happens once a chunk
+  Ledger* ledger_ = nullptr;  // null: nobody counts
+  Guarded<State> state_;      // held over registering, which happens once a chunk
 };
 
 }  // namespace farcall::server

@@ -34,7 +34,7 @@ struct Word {
 
 const Word kWords[] = {
     {"memory", Measure::kBytes, "of each device", &LeaseLimits::memory_bytes},
-    {"compute", Measure::kPercent, "of each device, while others want it too", nullptr,
+    {"compute", Measure::kPercent, "of each device's time; not enforced by this version", nullptr,
      &LeaseLimits::compute_percent, 100},
     {"sessions", Measure::kCount, "client processes at a time", nullptr,
      &LeaseLimits::sessions_max},

@@ -33,6 +33,8 @@ struct Arguments {
   std::string audit_key;
   std::vector<std::string> peers;
   std::string sandbox = "best";
+  std::string memory_per_user;
+  std::string user_limits;
   SupervisorOptions server;
   bool check = false;
 };
@@ -50,6 +52,28 @@ void declare_folders(CLI::App& app, Arguments& a) {
   app.add_option("--audit-key", a.audit_key,
                  "sign the audit log with this key, PEM (farcall audit keygen makes one); default: "
                  "DIR/audit.key, made at the first start");
+}
+
+std::string footer() {
+  return std::string(
+      "Clients need a certificate of the same CA; farcall run shows how they use it.\n"
+      "SIGTERM ends every session and then the server. Certificate, key, CA and deny list are "
+      "read\n"
+      "again when they change (the first three on SIGHUP, too); sessions go on over that.\n"
+      "FARCALL_LOG=debug says more. Exit status: 0 fine, 1 failed, 2 wrong usage.\n\n"
+      "What --limits-per-user knows, each NAME=VALUE:\n" +
+      lease_limits_help() +
+      "\n"
+      "Optimisations that --off knows:\n" +
+      switches_help());
+}
+
+void declare_limits(CLI::App& app, Arguments& a) {
+  app.add_option("--memory-per-user", a.memory_per_user,
+                 "device memory that one user's programs together may have of each device, such as "
+                 "20GiB; they see a device of this size, and cannot take more");
+  app.add_option("--limits-per-user", a.user_limits,
+                 "more limits of one user's programs together, such as sessions=4,handles=100000");
 }
 
 void declare(CLI::App& app, Arguments& a) {
@@ -104,20 +128,14 @@ void declare(CLI::App& app, Arguments& a) {
                  "when part of it is not to be had here, best goes on and says so, off gives it up")
       ->check(CLI::IsMember({"strict", "best", "off"}))
       ->capture_default_str();
+  declare_limits(app, a);
   app.add_option("--off", a.off,
                  "optimisations to do without, in workers too: spin,gather,... or all")
       ->envname("FARCALL_OFF");
   app.add_flag("--check", a.check,
                "say what this server would offer (driver, devices, certificate, address, sandbox) "
                "and exit");
-  app.footer(
-      "Clients need a certificate of the same CA; farcall run shows how they use it.\n"
-      "SIGTERM ends every session and then the server. Certificate, key, CA and deny list are "
-      "read\n"
-      "again when they change (the first three on SIGHUP, too); sessions go on over that.\n"
-      "FARCALL_LOG=debug says more. Exit status: 0 fine, 1 failed, 2 wrong usage.\n\n"
-      "Optimisations that --off knows:\n" +
-      switches_help());
+  app.footer(footer());
 }
 
 // Signals are read from a descriptor, so that nothing of ours runs in a handler.
@@ -168,6 +186,24 @@ Status choose_sandbox(Arguments& a) {
   return ok();
 }
 
+Status choose_limits(Arguments& a) {
+  Result<LeaseLimits> limits = parse_lease_limits(a.user_limits);
+  if (!limits.ok()) return {limits.status().code(), "--limits-per-user: " + limits.status().text()};
+  if (limits->compute_percent != 100) {
+    return {Code::kUnsupported, "--limits-per-user: compute= is not enforced by this version"};
+  }
+  a.server.user_limits = limits.value();
+  if (a.memory_per_user.empty()) return ok();
+  if (limits->memory_bytes != kNoLimit) {
+    return {Code::kUnsupported,
+            "--memory-per-user and --limits-per-user memory= say the same: give one of them"};
+  }
+  Result<std::uint64_t> memory = parse_bytes(a.memory_per_user);
+  if (!memory.ok()) return {memory.status().code(), "--memory-per-user: " + memory.status().text()};
+  a.server.user_limits.memory_bytes = memory.value();
+  return ok();
+}
+
 // A cache that was asked for must be there; the usual one may be missing.
 Status choose_cache(Arguments& a) {
   if (!a.module_cache.empty()) {
@@ -204,6 +240,7 @@ int run(Arguments& a) {
   if (done.ok()) done = choose_carriers(a);
   if (done.ok()) done = choose_peers(a);
   if (done.ok()) done = choose_sandbox(a);
+  if (done.ok()) done = choose_limits(a);
   if (done.ok()) done = choose_cache(a);
   if (done.ok()) done = choose_audit(a);
   if (done.ok()) done = turn_off(a.off);

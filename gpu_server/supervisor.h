@@ -22,6 +22,7 @@
 #include "gpu_server/audit_events.h"
 #include "gpu_server/cache_folder.h"
 #include "gpu_server/lane_desk.h"
+#include "gpu_server/ledger_book.h"
 #include "gpu_server/live_sessions.h"
 #include "gpu_server/watched_files.h"
 #include "gpu_server/worker_process.h"
@@ -51,6 +52,7 @@ struct SupervisorOptions {
   // Other servers whose sessions may exchange bytes with sessions here; none by default.
   std::vector<link::PeerPlace> peers;
   std::size_t sessions_max = limits::kSessionsMax;
+  LeaseLimits user_limits;  // of each user's sessions together; none by default
   std::size_t strangers_max = limits::kUnauthenticatedConnectionsMax;
   int handshake_ms = limits::kHandshakeMs;
 };
@@ -106,7 +108,7 @@ class Supervisor {
   // What a session over `kind` is told of its lanes; an RDMA worker's place is not known yet.
   link::CarrierOffer offer_of(link::CarrierKind kind, const link::ClientHello& client) const;
   // Starts the session's worker and says what its lanes run over.
-  Result<WorkerProcess> start_worker(const link::ControlConnection& control,
+  Result<WorkerProcess> start_worker(const link::ControlConnection& control, const LeaseSeat& seat,
                                      link::CarrierOffer* offer);
   Result<WorkerProcess> spawn_worker(WorkerProcess::Command command,
                                      const security::PeerIdentity& peer);
@@ -152,6 +154,7 @@ class Supervisor {
   // Where the worker of each session is reached, for links from other servers.
   Guarded<std::map<std::array<std::byte, 16>, Fd>> workers_;
   LaneDesk lanes_;
+  LeaseBook leases_;
   Guarded<Threads> threads_;
   std::atomic<std::size_t> strangers_{0};
   std::atomic<std::size_t> sessions_{0};

@@ -31,6 +31,11 @@ class Counted {
   std::atomic<std::size_t>& count_;
 };
 
+// In a pool without tokens a user's sessions are one lease.
+std::string lease_of(const security::PeerIdentity& peer) {
+  return "tenant " + peer.tenant + ", user " + peer.user;
+}
+
 }  // namespace
 
 void Supervisor::serve_client(Fd socket, const std::string& from, std::uint64_t number) {
@@ -93,10 +98,12 @@ link::CarrierOffer Supervisor::offer_of(link::CarrierKind kind,
 }
 
 Result<WorkerProcess> Supervisor::start_worker(const link::ControlConnection& control,
-                                               link::CarrierOffer* offer) {
+                                               const LeaseSeat& seat, link::CarrierOffer* offer) {
   const link::CarrierSet wanted = control.hello().carriers;
   auto both = static_cast<link::CarrierSet>(wanted & options_.carriers);
   WorkerProcess::Command command = options_.worker;
+  command.ledger = seat.ledger_fd();
+  command.ledger_slot = seat.slot();
   std::optional<link::CarrierKind> best = link::best_carrier(both);
   if (best != link::CarrierKind::kRdma) command.rdma_address.clear();
   const Status nothing(Code::kUnsupported, "the client takes " + link::names_of(wanted) +
@@ -153,9 +160,17 @@ Status Supervisor::give(link::ControlConnection& control, const link::CarrierOff
 
 void Supervisor::serve_session(link::ControlConnection& control, const std::string& from) {
   const security::PeerIdentity& peer = control.peer();
+  // Before the worker, so that it goes after it.
+  Result<LeaseSeat> seat = leases_.enter(lease_of(peer), options_.user_limits);
+  if (!seat.ok()) {
+    FARCALL_LOG_WARN("client at %s: %s: %s", from.c_str(), lease_of(peer).c_str(),
+                     seat.status().text().c_str());
+    (void)control.refuse(seat.status());
+    return;
+  }
   // Started before the yes, so that the driver loads while the client opens its lanes.
   link::CarrierOffer offer;
-  Result<WorkerProcess> worker = start_worker(control, &offer);
+  Result<WorkerProcess> worker = start_worker(control, seat.value(), &offer);
   if (!worker.ok()) {
     FARCALL_LOG_WARN("client at %s: %s", from.c_str(), worker.status().text().c_str());
     audit_->refused(&peer, from, worker.status());

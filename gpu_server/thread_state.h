@@ -38,19 +38,24 @@ struct ThreadState {
 class ThreadTable {
  public:
   // The state of client thread `number`, made on first sight; null when the number is 0 or beyond
-  // limits::kClientThreadsMax.  Threads: the leader only.
+  // limits::kClientThreadsMax, or when that would be one more than a lease allows.
+  // Threads: the leader only.
   ThreadState* get(std::uint32_t number) {
     if (number == 0 || number > limits::kClientThreadsMax) return nullptr;
+    auto found = states_.find(number);
+    if (found != states_.end()) return found->second.get();
+    if (states_.size() >= at_most_) return nullptr;
     auto& state = states_[number];
-    if (state == nullptr) {
-      state = std::make_unique<ThreadState>();
-      state->number = number;
-    }
+    state = std::make_unique<ThreadState>();
+    state->number = number;
     return state.get();
   }
+  // What a lease allows. Before the first get().
+  void hold_at_most(std::size_t threads) { at_most_ = threads; }
 
  private:
   std::unordered_map<std::uint32_t, std::unique_ptr<ThreadState>> states_;
+  std::size_t at_most_ = limits::kClientThreadsMax;
 };
 
 }  // namespace farcall::server

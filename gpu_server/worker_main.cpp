@@ -4,9 +4,9 @@
 // through it once, then links to other servers, where there are such; and its end is the end of the
 // worker. It holds no certificate and opens no connection; for an RDMA session it listens for its
 // client. It reads and writes files only in its tenant's folder of images, if it was given that
-// (descriptor 4). Every byte its client sends is hostile, and might take it over: so between
-// loading the driver and reading the first of them it gives up all that it needs no more
-// (security/sandbox.h).
+// (descriptor 4). What it takes of the devices it enters in its lease's ledger (descriptor 5).
+// Every byte its client sends is hostile, and might take it over: so between loading the driver and
+// reading the first of them it gives up all that it needs no more (security/sandbox.h).
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -25,6 +25,7 @@
 #include "gpu_server/direct_links.h"
 #include "gpu_server/driver_library.h"
 #include "gpu_server/executor.h"
+#include "gpu_server/ledger_driver.h"
 #include "gpu_server/module_cache.h"
 #include "gpu_server/printed_output.h"
 #include "gpu_server/scrub.h"
@@ -42,12 +43,14 @@ namespace {
 
 constexpr int kSupervisorSocket = 3;
 constexpr int kCacheFolder = 4;
+constexpr int kLedger = 5;
 
 struct Arguments {
   const char* driver = nullptr;
   const char* rdma_address = nullptr;
   Scrub::Mode scrub = Scrub::Mode::kVerify;
   std::uint64_t cache_bytes = 0;  // 0: there is no kCacheFolder
+  int ledger_slot = -1;           // -1: there is no kLedger
   std::string server_name;
   std::vector<std::string> peers;  // servers that this one talks to
   security::SandboxPlan sandbox;
@@ -70,6 +73,8 @@ struct Arguments {
       cache_bytes = std::strtoull(word, nullptr, 10);
     } else if (name == "--scrub") {
       return take_scrub(word);
+    } else if (name == "--ledger") {
+      ledger_slot = static_cast<int>(std::strtol(word, nullptr, 10));
     } else if (name == "--name") {
       server_name = word;
     } else if (name == "--peers") {
@@ -237,6 +242,20 @@ void log_scrub(const Scrub::Outcome& outcome) {
   FARCALL_LOG_AT(level, "scrub: %s", outcome.to_text().c_str());
 }
 
+// Without a lease what is taken is counted all the same, and nothing limits it.
+Result<std::unique_ptr<Ledger>> ledger_of(const Arguments& arguments) {
+  if (arguments.ledger_slot < 0) return Ledger::create(LeaseLimits{});
+  ::fcntl(kLedger, F_SETFD, FD_CLOEXEC);
+  return Ledger::join(Fd(kLedger), static_cast<unsigned>(arguments.ledger_slot));
+}
+
+// Null without a folder for it.
+std::unique_ptr<ModuleCache> cache_of(const Arguments& arguments) {
+  if (arguments.cache_bytes == 0) return nullptr;
+  ::fcntl(kCacheFolder, F_SETFD, FD_CLOEXEC);
+  return std::make_unique<ModuleCache>(Fd(kCacheFolder), arguments.cache_bytes);
+}
+
 int serve(const Arguments& arguments) {
   std::unique_ptr<link::RdmaListener> listener;
   if (arguments.rdma_address != nullptr) {
@@ -247,6 +266,8 @@ int serve(const Arguments& arguments) {
   }
   auto library = DriverLibrary::open(arguments.driver);
   if (!library.ok()) return fail("load the driver", library.status());
+  auto ledger = ledger_of(arguments);
+  if (!ledger.ok()) return fail("open the ledger of the lease", ledger.status());
   if (Status confined = confine(arguments, library.value()->driver()); !confined.ok()) {
     return fail("confine itself, as --sandbox strict demands", confined);
   }
@@ -257,13 +278,15 @@ int serve(const Arguments& arguments) {
   if (!session.ok()) return fail("take over the session", session.status());
   listener.reset();
   Scrub scrub(library.value()->driver(), arguments.scrub);
+  // Charged first, given back last: when it has been overwritten.
+  LedgerDriver metered(scrub.driver(), *ledger.value());
   std::unique_ptr<DirectLinks> direct;
   if (!arguments.peers.empty()) {
     auto ask = [](const link::PeerRequest& request) {
       return link::send_peer_request(kSupervisorSocket, request);
     };
     direct = std::make_unique<DirectLinks>(
-        scrub.driver(), DirectLinks::Settings{arguments.server_name, arguments.peers, session_id},
+        metered.driver(), DirectLinks::Settings{arguments.server_name, arguments.peers, session_id},
         ask);
   }
   std::thread watcher(wait_for_the_end, kSupervisorSocket, std::ref(*session.value()), direct.get(),
@@ -273,12 +296,9 @@ int serve(const Arguments& arguments) {
   if (!printed.ok()) return fail("forward what kernels print", printed.status());
   auto complained = PrintedOutput::capture(STDERR_FILENO, *session.value());
   if (!complained.ok()) return fail("forward what kernels complain", complained.status());
-  std::unique_ptr<ModuleCache> cache;
-  if (arguments.cache_bytes != 0) {
-    ::fcntl(kCacheFolder, F_SETFD, FD_CLOEXEC);
-    cache = std::make_unique<ModuleCache>(Fd(kCacheFolder), arguments.cache_bytes);
-  }
-  Executor executor(scrub.driver(), *session.value());
+  std::unique_ptr<ModuleCache> cache = cache_of(arguments);
+  Executor executor(metered.driver(), *session.value());
+  executor.use_ledger(ledger.value().get());
   executor.use_module_cache(cache.get());
   executor.use_direct_links(direct.get());
   executor.before_answers([&] { PrintedOutput::forward(*printed.value(), *complained.value()); });

@@ -18,6 +18,7 @@ namespace {
 
 constexpr int kSocketInWorker = 3;
 constexpr int kCacheInWorker = 4;
+constexpr int kLedgerInWorker = 5;
 
 std::vector<std::string> words_of(const WorkerProcess::Command& command) {
   std::vector<std::string> words = {command.worker_path, "--driver", command.driver_path, "--scrub",
@@ -30,6 +31,9 @@ std::vector<std::string> words_of(const WorkerProcess::Command& command) {
   }
   if (command.cache_folder >= 0) {
     words.insert(words.end(), {"--module-cache", std::to_string(command.cache_bytes)});
+  }
+  if (command.ledger >= 0) {
+    words.insert(words.end(), {"--ledger", std::to_string(command.ledger_slot)});
   }
   words.insert(words.end(), {"--sandbox", std::string(name_of(command.sandbox))});
   if (command.uid != 0) words.insert(words.end(), {"--uid", std::to_string(command.uid)});
@@ -48,6 +52,7 @@ security::SpawnOrder order_of(const WorkerProcess::Command& command, int socket)
   if (command.cache_folder >= 0) {
     order.descriptors.push_back({command.cache_folder, kCacheInWorker});
   }
+  if (command.ledger >= 0) order.descriptors.push_back({command.ledger, kLedgerInWorker});
   order.uid = command.uid;
   return order;
 }

@@ -6,7 +6,7 @@
 //   worker.value().end();                          // asks, waits limits::kWorkerGraceMs, kills
 //
 // The worker is exec'd, so it inherits nothing but its end of a socket pair (descriptor 3), its
-// tenant's folder of images (4), stderr
+// tenant's folder of images (4), the ledger of its lease (5), stderr
 // and a filtered environment: not the private key, not another client's socket. It is the first
 // process of namespaces of its own, and confines itself once its driver is loaded
 // (security/sandbox.h).
@@ -36,6 +36,8 @@ class WorkerProcess {
     std::string scrub = "verify";  // see scrub.h
     int cache_folder = -1;         // the tenant's images, or -1; borrowed until spawn() returns
     std::uint64_t cache_bytes = 0;
+    int ledger = -1;           // of its lease (ledger.h), or -1; borrowed until spawn() returns
+    unsigned ledger_slot = 0;  // where it counts there
     security::SandboxMode sandbox = security::SandboxMode::kBest;
     std::uint32_t uid = 0;     // whom the worker is to run as; 0: the server's own user
     bool only_report = false;  // confine itself, write the report to its socket, and end

@@ -54,7 +54,9 @@ struct Reply {
 class ServedSession {
  public:
   // before_answers: the executor's; may be empty.
-  explicit ServedSession(const api::Driver& driver, std::function<void()> before_answers = {})
+  // ledger: of the session's lease; may be null.
+  explicit ServedSession(const api::Driver& driver, std::function<void()> before_answers = {},
+                         Ledger* ledger = nullptr)
       : driver_(driver) {
     auto pair = link::make_loopback_session_pair();
     REQUIRE(pair.ok());
@@ -63,6 +65,7 @@ class ServedSession {
     executor_ = std::make_unique<Executor>(driver_, *server_);
     executor_->overlap_copies(true);  // also where there are two cores
     executor_->before_answers(std::move(before_answers));
+    if (ledger != nullptr) executor_->use_ledger(ledger);
     thread_ = std::thread([this] { ended_ = executor_->run(); });
   }
   ~ServedSession() { (void)end(); }
