@@ -165,6 +165,7 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
   if (!seat.ok()) {
     FARCALL_LOG_WARN("client at %s: %s: %s", from.c_str(), lease_of(peer).c_str(),
                      seat.status().text().c_str());
+    audit_->refused(&peer, from, seat.status());
     (void)control.refuse(seat.status());
     return;
   }

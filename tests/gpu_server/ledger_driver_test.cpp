@@ -172,7 +172,8 @@ TEST_CASE("plain memory freed in stream order is charged until the stream has go
 TEST_CASE("memory of virtual addresses is charged while a handle or a mapping has it") {
   Fixture f(100 * kMiB);
   CUmemAllocationProp about{};
-  about.location = {CU_MEM_LOCATION_TYPE_DEVICE, {1}};
+  about.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+  about.location.id = 1;
   CUmemGenericAllocationHandle handle = 0, again = 0;
   REQUIRE(f.cuda().cuMemCreate(&handle, 60 * kMiB, &about, 0) == CUDA_SUCCESS);
   CHECK(f.held(1) == 60 * kMiB);
