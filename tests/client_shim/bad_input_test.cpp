@@ -65,6 +65,7 @@ const Exception kDifferences[] = {
     {"cuDevicePrimaryCtxRelease_v2", "", "as cuDevicePrimaryCtxRelease"},
     {"cuLibraryLoadData", "", "library option 0 is a table of the program's functions"},
     {"cuLibraryLoadFromFile", "", "as cuLibraryLoadData"},
+    {"cuLinkDestroy", kEnded, "a link's handle ends with its context, whose resource it is"},
     {"cuGraphDestroy", kEnded, "nothing is posted for a context that is gone"},
     {"cuGraphExecDestroy", kEnded, "as above"},
     {"cuGraphDestroy", kFaulted, "nothing is posted for a context that has faulted"},
