@@ -55,8 +55,8 @@ def main():
         assert "spiffe://lab/tenant/vision/user/ana" in shown and "client" in shown, shown
         assert "server" in farcall("ca", "show", "gpu1.crt", folder=folder)
         for leaf in ("ana", "gpu1"):
-            subprocess.run(["openssl", "verify", "-CAfile", "ca/ca.crt", f"{leaf}.crt"], cwd=folder,
-                           check=True, capture_output=True)
+            subprocess.run(["openssl", "verify", "-CAfile", "ca/ca.crt", "-untrusted", f"{leaf}.crt",
+                            f"{leaf}.crt"], cwd=folder, check=True, capture_output=True)
         assert "cannot connect: 127.0.0.1:1" in farcall(
             "run", "--server", "127.0.0.1:1", "--cert", "ana.crt", "--key", "ana.key", "--ca",
             "ca/ca.crt", "--", "true", code=125, folder=folder)
