@@ -1,5 +1,6 @@
 // How a client ends: its figures are written, its link is closed, and what a call answers then.
 #include <atomic>
+#include <cstdio>
 
 #include "client_shim/client.h"
 #include "transport/base/log.h"
@@ -9,12 +10,20 @@ namespace {
 
 // The last generation that was finished, because the program ends.
 std::atomic<std::uint64_t> g_finished{0};
+// The last generation whose end by its server was told.
+std::atomic<std::uint64_t> g_told{0};
 
 }  // namespace
 
 CUresult Client::failed(const Status& why) const {
   // Too long a request is the caller's; anything else means the link has gone.
   if (why.code() == Code::kOverQuota) return CUDA_ERROR_NOT_SUPPORTED;
+  // A server that ends a session on purpose says why (a lease has expired). No error of CUDA's
+  // does, and the log is off in a program that did not ask for it: so it is told here, once.
+  const Status end = session_->closed();
+  if (end.code() == Code::kDenied && g_told.exchange(generation_) != generation_) {
+    std::fprintf(stderr, "farcall: %s: %s\n", settings_.server.c_str(), end.text().c_str());
+  }
   return generation_ <= g_finished.load(std::memory_order_relaxed) ? CUDA_ERROR_DEINITIALIZED
                                                                    : kLinkLost;
 }

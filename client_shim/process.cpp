@@ -54,8 +54,9 @@ Result<std::unique_ptr<link::Session>> connect_by_dial(const Settings& settings)
   options.key_path = settings.key;
   options.ca_path = settings.ca;
   options.server_name = settings.server_name;
-  // Not among the settings, which half of this library includes: nobody else needs it.
+  // Not among the settings, which half of this library includes: nobody else needs them.
   if (const char* list = ::secure_getenv("FARCALL_DENY_LIST")) options.deny_list_path = list;
+  if (const char* lease = ::secure_getenv("FARCALL_LEASE")) options.lease_path = lease;
   options.table_fingerprint = api::table_fingerprint();
   options.version = kVersion;
   return link::dial(options, nullptr);

@@ -6,7 +6,7 @@
 //   FARCALL_SERVER       host:port of a farcall-server, or tcp://host:port to insist on a carrier;
 //                        several, separated by commas, for the devices of all of them; without it
 //                        there is no device
-//   FARCALL_CERT, FARCALL_KEY, FARCALL_CA    PEM files: own certificate, own key, the pool's CA
+//   FARCALL_CERT, FARCALL_KEY, FARCALL_CA, FARCALL_LEASE   certificate, key, CA, lease tokens
 //   FARCALL_SERVER_NAME  name the server's certificate must carry; default: the host. With several
 //                        servers one for all, or a list
 //   FARCALL_LANES        connections that payloads are spread over, 1 to 8; default: by distance

@@ -1,9 +1,11 @@
 #include "gpu_server/executor.h"
 
+#include <cstdio>
 #include <cstring>
 
 #include "gpu_server/direct_links.h"
 #include "gpu_server/rows.h"
+#include "transport/api/family_names.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 #include "transport/base/log.h"
@@ -218,12 +220,9 @@ Status Executor::carry_out(Errand& errand) {
     tell(errand, std::exchange(thread.deferred, {}));
   }
   if (earlier != CUDA_SUCCESS && !errand.row->ends_state) return answer(errand, earlier);
+  if (!capabilities_.allow(errand.head.id)) return forbid(errand);
   CUresult bound = wire::family(errand.head.id) == 0 ? CUDA_SUCCESS : contexts_.bind(thread);
-  if (bound != CUDA_SUCCESS) {
-    late_copies_.refuse(errand.head, errand.body, bound);
-    host_gates_.refuse(errand.head, errand.body, bound);
-    return answer(errand, bound);
-  }
+  if (bound != CUDA_SUCCESS) return turn_down(errand, bound);
   wire::Reader in(errand.body);
   wire::Writer out(desk->reply.bytes());
   api::Scratch scratch(desk->arguments.bytes());
@@ -259,6 +258,28 @@ Status Executor::carry_out(Errand& errand) {
   // What the call left of its payload must not be taken for the next one's.
   if (errand.bulk != nullptr) FARCALL_TRY(call.bulk.drop(desk->staging.bytes()));
   return verdict == Verdict::kSent ? ok() : finish(errand, out);
+}
+
+Status Executor::turn_down(Errand& errand, CUresult status) {
+  late_copies_.refuse(errand.head, errand.body, status);
+  host_gates_.refuse(errand.head, errand.body, status);
+  return answer(errand, status);
+}
+
+// In a worker standard error is the program's: who runs it is told by name, once for each family.
+Status Executor::forbid(Errand& errand) {
+  const std::uint16_t id = errand.head.id;
+  if (capabilities_.is_first_refusal(id)) {
+    const std::string family(api::name_of_family(wire::family(id)));
+    FARCALL_LOG_WARN("the lease does not grant family %s: %s and the like are refused",
+                     family.c_str(), errand.row->info.name);
+    std::fprintf(stderr,
+                 "farcall: the lease does not grant calls of family '%s': %s and the like fail "
+                 "with CUDA_ERROR_NOT_PERMITTED; ask for a lease with it\n",
+                 family.c_str(), errand.row->info.name);
+    if (flush_) flush_();
+  }
+  return turn_down(errand, CUDA_ERROR_NOT_PERMITTED);
 }
 
 // Sends what the call wrote, or remembers a failure that nobody waits for.

@@ -24,6 +24,7 @@
 
 #include "gpu_server/bulk_in.h"
 #include "gpu_server/call.h"
+#include "gpu_server/capabilities.h"
 #include "gpu_server/contexts.h"
 #include "gpu_server/desk.h"
 #include "gpu_server/functions.h"
@@ -57,6 +58,9 @@ class Executor {
 
   // Before run(): see late_copies.h.
   void overlap_copies(bool overlaps) { late_copies_.set_overlaps(overlaps); }
+  // Families of calls that are carried out, bit n: those whose number has the high byte n. All
+  // others are refused with CUDA_ERROR_NOT_PERMITTED. Before run().
+  void grant_families(std::uint64_t families) { capabilities_.grant(families); }
   // Keeps images there. Borrowed. Before run().
   void use_module_cache(ModuleCache* cache) { module_cache_ = cache; }
   // Holds the session to its lease's limits, and counts there what it takes of the host. What it
@@ -89,6 +93,10 @@ class Executor {
   Status carry_out(Errand& errand);
   // One client thread more than the lease allows: each of its calls fails.
   Status refuse_thread(Errand& errand);
+  // A call that cannot be carried out at all; what the client may wait for beside its answer too.
+  Status turn_down(Errand& errand, CUresult status);
+  // A call that the lease does not grant.
+  Status forbid(Errand& errand);
   // Answers without carrying out.
   Status answer(Errand& errand, CUresult status);
   Status finish(const Errand& errand, wire::Writer& out);
@@ -114,6 +122,7 @@ class Executor {
   ModuleCache* module_cache_ = nullptr;
   DirectLinks* direct_ = nullptr;
   Ledger* ledger_ = nullptr;
+  Capabilities capabilities_;
   std::uint32_t last_call_ = 0;  // these three belong to the leader
   std::uint32_t last_thread_ = 0;
   int waits_with_others_ = 0;  // more to come, since the client's threads last took turns

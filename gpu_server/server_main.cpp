@@ -57,9 +57,10 @@ void declare_folders(CLI::App& app, Arguments& a) {
 std::string footer() {
   return std::string(
       "Clients need a certificate of the same CA; farcall run shows how they use it.\n"
-      "SIGTERM ends every session and then the server. Certificate, key, CA and deny list are "
-      "read\n"
-      "again when they change (the first three on SIGHUP, too); sessions go on over that.\n"
+      "SIGTERM ends every session and then the server. Certificate, key, CA, deny list and the\n"
+      "list of revoked leases are read again when they change, lease keys on SIGHUP, and the "
+      "first\n"
+      "three then, too; sessions go on over that.\n"
       "FARCALL_LOG=debug says more. Exit status: 0 fine, 1 failed, 2 wrong usage.\n\n"
       "What --limits-per-user knows, each NAME=VALUE:\n" +
       lease_limits_help() +
@@ -76,6 +77,24 @@ void declare_limits(CLI::App& app, Arguments& a) {
                  "more limits of one user's programs together, such as sessions=4,handles=100000");
 }
 
+// Who is let in, beside having a certificate of the pool.
+void declare_admission(CLI::App& app, Arguments& a) {
+  app.add_option(
+      "--deny-list", a.server.identity.deny_list_path,
+      "certificates that were revoked, as farcall ca revoke writes them; read again when "
+      "it changes: sessions of whoever is on it end at once");
+  app.add_option("--client-zones", a.server.client_zones,
+                 "zones whose clients are let in, as their certificates state them; default: all")
+      ->delimiter(',');
+  app.add_option("--lease-keys", a.server.admission.keys_path,
+                 "let only clients in that bring a lease token signed by one of these keys: a PEM "
+                 "file, or a folder of *.pub (farcall lease keygen, issue). Without it every "
+                 "certificate of the pool is let in, for as long as it is valid");
+  app.add_option("--lease-revoked", a.server.admission.revoked_path,
+                 "the signed list of leases that were taken back (farcall lease revoke); what is "
+                 "added to the file ends its sessions within a second");
+}
+
 void declare(CLI::App& app, Arguments& a) {
   app.add_option("--listen", a.listen, "host:port to listen on; port 0 takes a free one")
       ->capture_default_str();
@@ -84,13 +103,7 @@ void declare(CLI::App& app, Arguments& a) {
       ->required();
   app.add_option("--key", a.server.identity.key_path, "its private key, PEM")->required();
   app.add_option("--ca", a.server.identity.ca_path, "the pool's CA certificate, PEM")->required();
-  app.add_option(
-      "--deny-list", a.server.identity.deny_list_path,
-      "certificates that were revoked, as farcall ca revoke writes them; read again when "
-      "it changes: sessions of whoever is on it end at once");
-  app.add_option("--client-zones", a.server.client_zones,
-                 "zones whose clients are let in, as their certificates state them; default: all")
-      ->delimiter(',');
+  declare_admission(app, a);
   app.add_option("--driver", a.server.worker.driver_path,
                  "the CUDA driver to offer: NVIDIA's or the software GPU's libcuda.so.1")
       ->capture_default_str();
@@ -266,6 +279,11 @@ int run(Arguments& a) {
       FARCALL_LOG_INFO("listening on %s:%u, driver %s, carriers %s", a.server.host.c_str(),
                        server.value()->port(), a.server.worker.driver_path.c_str(),
                        link::names_of(a.server.carriers).c_str());
+      if (a.server.admission.keys_path.empty()) {
+        FARCALL_LOG_WARN(
+            "no --lease-keys: every certificate of the pool is let in, at any time, to every "
+            "device and every call");
+      }
       done = server.value()->run(signals.value().get());
     }
   }

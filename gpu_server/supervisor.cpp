@@ -40,6 +40,9 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options) 
   server->files_.watched = WatchedFiles({o.identity.certificate_path, o.identity.key_path,
                                          o.identity.ca_path, o.identity.deny_list_path});
   if (Status loaded = server->load_identity(); !loaded.ok()) return loaded;
+  Result<std::unique_ptr<Admission>> admission = Admission::open(o.admission, machine_time());
+  if (!admission.ok()) return admission.status();
+  server->admission_ = std::move(admission).value();
   server->stop_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!server->stop_) return Status::system("make an eventfd");
   Result<Fd> listener = link::listen_tcp(o.host, o.port);

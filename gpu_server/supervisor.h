@@ -19,6 +19,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "gpu_server/admission.h"
 #include "gpu_server/audit_events.h"
 #include "gpu_server/cache_folder.h"
 #include "gpu_server/lane_desk.h"
@@ -46,7 +47,8 @@ struct SupervisorOptions {
   link::CarrierSet carriers = link::only(link::CarrierKind::kTcp);
   // Connections that a session's payloads may be spread over, where the client is far away.
   std::size_t stripes_max = limits::kStripesMax;
-  bool compress = false;       // let clients that want it compress payloads
+  bool compress = false;         // let clients that want it compress payloads
+  Admission::Options admission;  // whether clients need a lease; they do not by default
   CacheSettings module_cache;  // where images are kept from session to session; nowhere by default
   AuditSettings audit;         // where it is recorded who did what; nowhere by default
   // Other servers whose sessions may exchange bytes with sessions here; none by default.
@@ -68,8 +70,8 @@ class Supervisor {
   // "@farcall-…", where shared memory lanes come to; empty when they are not offered.
   const std::string& local_name() const { return local_name_; }
   // Serves until stop() or, on signal_fd (a signalfd, or -1), SIGTERM or SIGINT. Certificate, key
-  // and CA are read again when they change and on SIGHUP, the deny list when it changes. When it
-  // returns, no worker is left.
+  // and CA are read again when they change and on SIGHUP, lease keys on SIGHUP, the deny list when
+  // it changes. When it returns, no worker is left.
   Status run(int signal_fd);
   void stop();
 
@@ -104,18 +106,23 @@ class Supervisor {
   void join_all();
   void serve_connection(Fd socket, link::CarrierKind kind, std::uint64_t number);
   void serve_client(Fd socket, const std::string& from, std::uint64_t number);
-  void serve_session(link::ControlConnection& control, const std::string& from);
+  void serve_session(link::ControlConnection& control, const std::string& from,
+                     const Admitted& lease);
+  Result<Admitted> admit(link::ControlConnection& control);
   // What a session over `kind` is told of its lanes; an RDMA worker's place is not known yet.
-  link::CarrierOffer offer_of(link::CarrierKind kind, const link::ClientHello& client) const;
+  link::CarrierOffer offer_of(link::CarrierKind kind, const link::ClientHello& client,
+                              const Admitted& lease) const;
   // Starts the session's worker and says what its lanes run over.
-  Result<WorkerProcess> start_worker(const link::ControlConnection& control, const LeaseSeat& seat,
-                                     link::CarrierOffer* offer);
+  Result<WorkerProcess> start_worker(const link::ControlConnection& control, const Admitted& lease,
+                                     const LeaseSeat& seat, link::CarrierOffer* offer);
   Result<WorkerProcess> spawn_worker(WorkerProcess::Command command,
                                      const security::PeerIdentity& peer);
   // Grants, and hands the session over to its worker.
   Status give(link::ControlConnection& control, const link::CarrierOffer& offer,
               const link::SessionId& id, WorkerProcess& worker);
-  void watch(link::ControlConnection& control, WorkerProcess& worker, LiveSessions::Place& place);
+  // Until the session is to end: ok, or why its client is to be told.
+  Status watch(link::ControlConnection& control, WorkerProcess& worker, const Admitted& lease,
+               LiveSessions::Place& place);
 
   // --- who this server is, and who is let in no longer: supervisor_identity.cpp
   // Certificate, key and CA, as they are on disk now.
@@ -135,8 +142,10 @@ class Supervisor {
   void serve_peer(link::ControlConnection& control, const std::string& from);
   Status lead_peer(link::ControlConnection& control);
   // Answers what the worker asks for.  Errors: those of its socket, or that it asks too often.
-  Status reach_peer(WorkerProcess& worker, LiveSessions::Place& place, int* dials);
-  Result<link::Handover> dial(const link::PeerRequest& request, LiveSessions::Place& session);
+  //   patience_ms  at most, or -1: as long as a handshake may take
+  Status reach_peer(WorkerProcess& worker, LiveSessions::Place& place, int patience_ms, int* dials);
+  Result<link::Handover> dial(const link::PeerRequest& request, LiveSessions::Place& session,
+                              Deadline deadline);
   void no_longer_a_stranger(std::uint64_t number);
 
   const SupervisorOptions options_;
@@ -145,6 +154,7 @@ class Supervisor {
   std::string local_name_;  // "@farcall-…", a name nobody can guess
   Fd stop_;                 // eventfd; readable for ever once stop() was called
   std::optional<CacheRoot> module_cache_;
+  std::unique_ptr<Admission> admission_;
   std::unique_ptr<AuditEvents> audit_;  // always there; records nothing where it is not to
   Guarded<Tls> tls_;
   Guarded<Tls> peer_tls_;  // as one that dials others; null when there are none

@@ -54,6 +54,9 @@ void Supervisor::reload_identity() {
     return;
   }
   FARCALL_LOG_INFO("SIGHUP: certificate, key and CA read again");
+  if (Status fresh = admission_->reload(); !fresh.ok()) {
+    FARCALL_LOG_ERROR("SIGHUP: %s; the old lease keys stay in use", fresh.text().c_str());
+  }
 }
 
 void Supervisor::look_at_files() {

@@ -77,7 +77,7 @@ Status Supervisor::lead_peer(link::ControlConnection& control) {
 }
 
 Result<link::Handover> Supervisor::dial(const link::PeerRequest& request,
-                                        LiveSessions::Place& session) {
+                                        LiveSessions::Place& session, Deadline deadline) {
   const link::PeerPlace* place = peer_named(request.receiver);
   if (place == nullptr) {
     return Status(Code::kDenied, request.receiver + " is not among this server's --peers");
@@ -89,17 +89,19 @@ Result<link::Handover> Supervisor::dial(const link::PeerRequest& request,
   hello.ticket = request.ticket;
   const Tls tls = *peer_tls_.lock();
   security::PeerIdentity reached;
-  Result<link::Handover> gift = link::dial_peer(
-      *place, *tls, hello, Deadline::after(system_clock(), options_.handshake_ms), &reached);
+  Result<link::Handover> gift = link::dial_peer(*place, *tls, hello, deadline, &reached);
   if (!gift.ok()) return gift;
   session.link(reached);
   if (Status good = admits(reached); !good.ok()) return good;
   return gift;
 }
 
-Status Supervisor::reach_peer(WorkerProcess& worker, LiveSessions::Place& place, int* dials) {
-  Result<link::PeerRequest> request = link::receive_peer_request(
-      worker.socket(), Deadline::after(system_clock(), options_.handshake_ms));
+Status Supervisor::reach_peer(WorkerProcess& worker, LiveSessions::Place& place, int patience_ms,
+                              int* dials) {
+  const int most_ms = options_.handshake_ms;
+  const Deadline deadline =
+      Deadline::after(system_clock(), patience_ms < 0 ? most_ms : std::min(patience_ms, most_ms));
+  Result<link::PeerRequest> request = link::receive_peer_request(worker.socket(), deadline);
   if (!request.ok()) return request.status();
   const Status too_often(Code::kOverQuota, "this session has dialled other servers too often");
   const DialAnswer judged = judge_dial(++*dials);
@@ -107,7 +109,7 @@ Status Supervisor::reach_peer(WorkerProcess& worker, LiveSessions::Place& place,
     FARCALL_LOG_WARN("a worker does not stop asking for other servers: its session ends");
     return too_often;
   }
-  Result<link::Handover> gift = judged == DialAnswer::kDial ? dial(request.value(), place)
+  Result<link::Handover> gift = judged == DialAnswer::kDial ? dial(request.value(), place, deadline)
                                                             : Result<link::Handover>(too_often);
   audit_->peer_link(request->receiver, false, gift.status());
   link::Handover answer;

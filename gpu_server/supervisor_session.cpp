@@ -6,6 +6,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 
 #include "gpu_server/supervisor.h"
@@ -31,9 +32,29 @@ class Counted {
   std::atomic<std::size_t>& count_;
 };
 
-// In a pool without tokens a user's sessions are one lease.
-std::string lease_of(const security::PeerIdentity& peer) {
-  return "tenant " + peer.tenant + ", user " + peer.user;
+// A lease's limits; in a pool without tokens a user's sessions are one lease, with the server's.
+LeaseLimits limits_of(const Admitted& lease, const LeaseLimits& of_users) {
+  if (lease.token() == nullptr) return of_users;
+  const security::LeaseToken& token = *lease.token();
+  LeaseLimits limits;
+  limits.memory_bytes = token.memory_bytes;
+  limits.compute_percent = token.compute_percent;
+  limits.threads_max = token.threads;
+  limits.handles_max = token.handles;
+  limits.image_bytes_max = token.image_bytes;
+  limits.in_flight_bytes_max = token.in_flight_bytes;
+  return limits;  // sessions: counted by Admission, which waits for a place
+}
+
+// What the lease leaves of the server.
+Status restrict_to(const Admitted& lease, WorkerProcess::Command* command) {
+  if (lease.token() == nullptr) return ok();
+  command->families = lease.token()->families;
+  if (lease.token()->devices.empty()) return ok();
+  Result<std::string> visible =
+      visible_devices(std::getenv("CUDA_VISIBLE_DEVICES"), lease.token()->devices);
+  if (visible.ok()) command->visible_devices = std::move(visible).value();
+  return visible.status();
 }
 
 }  // namespace
@@ -60,7 +81,24 @@ void Supervisor::serve_client(Fd socket, const std::string& from, std::uint64_t 
     (void)control.value()->refuse(full);
     return;
   }
-  serve_session(*control.value(), from);
+  Result<Admitted> lease = admit(*control.value());
+  if (!lease.ok()) {
+    if (g_client_log.allow()) {
+      FARCALL_LOG_WARN("client at %s: %s", from.c_str(), lease.status().text().c_str());
+    }
+    audit_->refused(&control.value()->peer(), from, lease.status());
+    (void)control.value()->refuse(lease.status());
+    return;
+  }
+  serve_session(*control.value(), from, lease.value());
+}
+
+Result<Admitted> Supervisor::admit(link::ControlConnection& control) {
+  const Tls tls = *tls_.lock();
+  return admission_->admit({.who = control.peer(),
+                            .key = control.peer_key(),
+                            .server = tls->own(),
+                            .token = control.hello().lease});
 }
 
 // A worker without a cache serves its client all the same.
@@ -84,11 +122,13 @@ Result<WorkerProcess> Supervisor::spawn_worker(WorkerProcess::Command command,
   return WorkerProcess::spawn(command);
 }
 
-link::CarrierOffer Supervisor::offer_of(link::CarrierKind kind,
-                                        const link::ClientHello& client) const {
+link::CarrierOffer Supervisor::offer_of(link::CarrierKind kind, const link::ClientHello& client,
+                                        const Admitted& lease) const {
   link::CarrierOffer offer;
   offer.kind = kind;
-  offer.compress = options_.compress && client.compress != link::Compress::kOff;
+  const bool sizes_may_show =
+      lease.token() == nullptr || lease.token()->data_class < security::DataClass::kConfidential;
+  offer.compress = sizes_may_show && options_.compress && client.compress != link::Compress::kOff;
   if (kind == link::CarrierKind::kShm) offer.place = local_name_;
   if (kind == link::CarrierKind::kTcp && is_on(Switch::kStripes)) {
     offer.stripes =
@@ -98,12 +138,14 @@ link::CarrierOffer Supervisor::offer_of(link::CarrierKind kind,
 }
 
 Result<WorkerProcess> Supervisor::start_worker(const link::ControlConnection& control,
-                                               const LeaseSeat& seat, link::CarrierOffer* offer) {
+                                               const Admitted& lease, const LeaseSeat& seat,
+                                               link::CarrierOffer* offer) {
   const link::CarrierSet wanted = control.hello().carriers;
   auto both = static_cast<link::CarrierSet>(wanted & options_.carriers);
   WorkerProcess::Command command = options_.worker;
   command.ledger = seat.ledger_fd();
   command.ledger_slot = seat.slot();
+  FARCALL_TRY(restrict_to(lease, &command));
   std::optional<link::CarrierKind> best = link::best_carrier(both);
   if (best != link::CarrierKind::kRdma) command.rdma_address.clear();
   const Status nothing(Code::kUnsupported, "the client takes " + link::names_of(wanted) +
@@ -115,7 +157,7 @@ Result<WorkerProcess> Supervisor::start_worker(const link::ControlConnection& co
     FARCALL_LOG_ERROR("%s", worker.status().text().c_str());
     return Status(Code::kSystem, "the server could not start a worker");
   }
-  *offer = offer_of(*best, control.hello());
+  *offer = offer_of(*best, control.hello(), lease);
   if (*best != link::CarrierKind::kRdma) return worker;
   Result<std::string> place = link::receive_place(
       worker.value().socket(), Deadline::after(system_clock(), options_.handshake_ms));
@@ -127,7 +169,7 @@ Result<WorkerProcess> Supervisor::start_worker(const link::ControlConnection& co
   FARCALL_LOG_WARN("rdma: %s%s", place.status().text().c_str(),
                    best ? "; the session gets another carrier" : "");
   if (!best) return Status(Code::kUnsupported, "no rdma: " + place.status().text());
-  *offer = offer_of(*best, control.hello());
+  *offer = offer_of(*best, control.hello(), lease);
   return worker;
 }
 
@@ -158,12 +200,13 @@ Status Supervisor::give(link::ControlConnection& control, const link::CarrierOff
   return link::send_session(worker.socket(), gift);
 }
 
-void Supervisor::serve_session(link::ControlConnection& control, const std::string& from) {
+void Supervisor::serve_session(link::ControlConnection& control, const std::string& from,
+                               const Admitted& lease) {
   const security::PeerIdentity& peer = control.peer();
   // Before the worker, so that it goes after it.
-  Result<LeaseSeat> seat = leases_.enter(lease_of(peer), options_.user_limits);
+  Result<LeaseSeat> seat = leases_.enter(lease.name(), limits_of(lease, options_.user_limits));
   if (!seat.ok()) {
-    FARCALL_LOG_WARN("client at %s: %s: %s", from.c_str(), lease_of(peer).c_str(),
+    FARCALL_LOG_WARN("client at %s: %s: %s", from.c_str(), lease.name().c_str(),
                      seat.status().text().c_str());
     audit_->refused(&peer, from, seat.status());
     (void)control.refuse(seat.status());
@@ -171,7 +214,7 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
   }
   // Started before the yes, so that the driver loads while the client opens its lanes.
   link::CarrierOffer offer;
-  Result<WorkerProcess> worker = start_worker(control, seat.value(), &offer);
+  Result<WorkerProcess> worker = start_worker(control, lease, seat.value(), &offer);
   if (!worker.ok()) {
     FARCALL_LOG_WARN("client at %s: %s", from.c_str(), worker.status().text().c_str());
     audit_->refused(&peer, from, worker.status());
@@ -202,12 +245,14 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
     FARCALL_LOG_WARN("session %s from %s: %s", id.c_str(), from.c_str(), given.to_string().c_str());
     return;
   }
-  FARCALL_LOG_INFO("session %s: tenant %s, user %s at %s, over %s, worker %d", id.c_str(),
+  FARCALL_LOG_INFO("session %s: tenant %s, user %s at %s, over %s, worker %d%s%s", id.c_str(),
                    peer.tenant.c_str(), peer.user.c_str(), from.c_str(), link::name_of(offer.kind),
-                   static_cast<int>(worker.value().pid()));
-  watch(control, worker.value(), place);
+                   static_cast<int>(worker.value().pid()), lease.token() == nullptr ? "" : ", ",
+                   lease.token() == nullptr ? "" : lease.name().c_str());
+  const Status why = watch(control, worker.value(), lease, place);
+  // Before the worker ends, so that the client finds the reason when its link goes.
+  if (!why.ok()) (void)control.refuse(why);
   workers_.lock()->erase(session_id.bytes);
-  const Status why = place.why();
   std::string how = worker.value().end();
   control.close();
   if (worker.value().broke_rules()) audit_->violation(audited, how);
@@ -221,29 +266,30 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
                    why.ok() ? "" : ": ", why.text().c_str());
 }
 
-// Returns when the client, the worker or the server is to end.
-void Supervisor::watch(link::ControlConnection& control, WorkerProcess& worker,
-                       LiveSessions::Place& place) {
+// Returns when the client, the worker, the lease or the server is to end.
+Status Supervisor::watch(link::ControlConnection& control, WorkerProcess& worker,
+                         const Admitted& lease, LiveSessions::Place& place) {
   int dials = 0;
   for (;;) {
+    if (Status still = lease.state(); !still.ok()) return still;
     pollfd wait[] = {{.fd = control.fd(), .events = POLLIN, .revents = 0},
                      {.fd = worker.end_fd(), .events = POLLIN, .revents = 0},
                      {.fd = stop_.get(), .events = POLLIN, .revents = 0},
                      {.fd = worker.socket(), .events = POLLIN, .revents = 0},
+                     {.fd = lease.changed_fd(), .events = POLLIN, .revents = 0},
                      {.fd = place.fd(), .events = POLLIN, .revents = 0}};
-    if (::poll(wait, 5, -1) < 0 && errno != EINTR) return;
-    if (wait[4].revents != 0) {
-      (void)control.refuse(place.why());  // first, so that the client learns why its lanes end
-      return;
-    }
-    if (wait[1].revents != 0 || wait[2].revents != 0) return;
+    if (::poll(wait, 6, lease.wait_ms()) < 0 && errno != EINTR) return ok();
+    if (wait[5].revents != 0) return place.why();
+    if (wait[1].revents != 0 || wait[2].revents != 0) return ok();
     if (wait[3].revents != 0) {
-      Status reached = reach_peer(worker, place, &dials);
-      if (!reached.ok()) return;
+      // A server that does not answer must not hold up the end of the lease.
+      Status reached = reach_peer(worker, place, lease.wait_ms(), &dials);
+      if (!reached.ok()) return lease.state();
     }
+    if (wait[4].revents != 0) lease.take_change();
     if (wait[0].revents != 0) {
       Status event = control.wait_event(Deadline::after(system_clock(), 0));
-      if (event.code() != Code::kTimeout) return;  // gone, or it talked where it must not
+      if (event.code() != Code::kTimeout) return ok();  // gone, or it talked where it must not
     }
   }
 }

@@ -51,6 +51,7 @@ struct Arguments {
   Scrub::Mode scrub = Scrub::Mode::kVerify;
   std::uint64_t cache_bytes = 0;  // 0: there is no kCacheFolder
   int ledger_slot = -1;           // -1: there is no kLedger
+  std::uint64_t families = ~std::uint64_t{0};
   std::string server_name;
   std::vector<std::string> peers;  // servers that this one talks to
   security::SandboxPlan sandbox;
@@ -71,6 +72,8 @@ struct Arguments {
       rdma_address = word;
     } else if (name == "--module-cache") {
       cache_bytes = std::strtoull(word, nullptr, 10);
+    } else if (name == "--families") {
+      families = std::strtoull(word, nullptr, 10);
     } else if (name == "--scrub") {
       return take_scrub(word);
     } else if (name == "--ledger") {
@@ -299,6 +302,7 @@ int serve(const Arguments& arguments) {
   std::unique_ptr<ModuleCache> cache = cache_of(arguments);
   Executor executor(metered.driver(), *session.value());
   executor.use_ledger(ledger.value().get());
+  executor.grant_families(arguments.families);
   executor.use_module_cache(cache.get());
   executor.use_direct_links(direct.get());
   executor.before_answers([&] { PrintedOutput::forward(*printed.value(), *complained.value()); });

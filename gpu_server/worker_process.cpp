@@ -35,10 +35,21 @@ std::vector<std::string> words_of(const WorkerProcess::Command& command) {
   if (command.ledger >= 0) {
     words.insert(words.end(), {"--ledger", std::to_string(command.ledger_slot)});
   }
+  if (command.families != ~std::uint64_t{0}) {
+    words.insert(words.end(), {"--families", std::to_string(command.families)});
+  }
   words.insert(words.end(), {"--sandbox", std::string(name_of(command.sandbox))});
   if (command.uid != 0) words.insert(words.end(), {"--uid", std::to_string(command.uid)});
   if (command.only_report) words.insert(words.end(), {"--only-report", "yes"});
   return words;
+}
+
+void show_devices(const std::string& visible, std::vector<std::string>* environment) {
+  constexpr std::string_view kVariable = "CUDA_VISIBLE_DEVICES=";
+  std::erase_if(*environment, [&](const std::string& entry) {
+    return std::string_view(entry).starts_with(kVariable);
+  });
+  environment->push_back(std::string(kVariable) + visible);
 }
 
 // Every other descriptor of ours is close-on-exec. Standard output belongs to nobody here: what a
@@ -48,6 +59,7 @@ security::SpawnOrder order_of(const WorkerProcess::Command& command, int socket)
   order.path = command.worker_path;
   order.words = words_of(command);
   order.environment = worker_environment(environ);
+  if (!command.visible_devices.empty()) show_devices(command.visible_devices, &order.environment);
   order.descriptors.push_back({socket, kSocketInWorker});
   if (command.cache_folder >= 0) {
     order.descriptors.push_back({command.cache_folder, kCacheInWorker});

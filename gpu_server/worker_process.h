@@ -38,6 +38,8 @@ class WorkerProcess {
     std::uint64_t cache_bytes = 0;
     int ledger = -1;           // of its lease (ledger.h), or -1; borrowed until spawn() returns
     unsigned ledger_slot = 0;  // where it counts there
+    std::uint64_t families = ~std::uint64_t{0};  // of calls that it carries out (capabilities.h)
+    std::string visible_devices{};               // for its driver; empty: as the server's own
     security::SandboxMode sandbox = security::SandboxMode::kBest;
     std::uint32_t uid = 0;     // whom the worker is to run as; 0: the server's own user
     bool only_report = false;  // confine itself, write the report to its socket, and end

@@ -120,7 +120,9 @@ Status TlsChannel::handshake(const TlsContext& tls, const std::string& server_na
   Result<PeerIdentity> who = identity_of(certificate);
   if (!who.ok()) return who.status();
   peer_ = std::move(who).value();
-  return ok();
+  Result<std::array<std::byte, 32>> key = hash_of_key(certificate);
+  if (key.ok()) peer_key_ = key.value();
+  return key.status();
 }
 
 Status TlsChannel::run(FunctionRef<int()> step, Deadline deadline) {

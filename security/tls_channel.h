@@ -6,6 +6,7 @@
 // Carries the hello and then only its own life: no tenant byte crosses it.
 // Owner: the caller.  Threads: one at a time.
 #pragma once
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -44,6 +45,8 @@ class TlsChannel {
                     std::span<std::byte> out);
 
   const PeerIdentity& peer() const { return peer_; }
+  // Of the public key that the peer proved to hold (hash_of_key); zero before the handshake.
+  const std::array<std::byte, 32>& peer_key() const { return peer_key_; }
   std::string describe() const;  // "TLSv1.3, TLS_AES_256_GCM_SHA384"
   int fd() const { return socket_.get(); }
 
@@ -64,6 +67,7 @@ class TlsChannel {
   Fd socket_;
   ssl_st* ssl_ = nullptr;
   PeerIdentity peer_;
+  std::array<std::byte, 32> peer_key_{};
   std::string server_name_;  // a client's: what the peer's certificate must carry
   SeenCertificate seen_;     // the peer's certificate last looked at, for error texts
 };

@@ -228,6 +228,21 @@ std::string key_id_text(const ASN1_OCTET_STRING* key_id) {
                                         static_cast<std::size_t>(ASN1_STRING_length(key_id)))));
 }
 
+Result<std::array<std::byte, 32>> hash_of_key(X509* certificate) {
+  unsigned char* der = nullptr;
+  const int bytes = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
+  std::array<std::byte, 32> hash{};
+  unsigned written = 0;
+  const bool hashed = bytes > 0 && EVP_Digest(der, static_cast<std::size_t>(bytes),
+                                              reinterpret_cast<unsigned char*>(hash.data()),
+                                              &written, EVP_sha256(), nullptr) == 1;
+  OPENSSL_free(der);
+  if (!hashed || written != hash.size()) {
+    return Status(Code::kSystem, "hash a certificate's key: " + take_crypto_error());
+  }
+  return hash;
+}
+
 std::string date_text(std::int64_t seconds) {
   const std::time_t time = seconds;
   std::tm parts{};

@@ -11,6 +11,7 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -68,6 +69,9 @@ std::int64_t unix_seconds(const ASN1_TIME* time);
 // Hexadecimal.
 std::string number_text(const ASN1_INTEGER* number);
 std::string key_id_text(const ASN1_OCTET_STRING* key_id);  // empty for none
+// SHA-256 of the certificate's SubjectPublicKeyInfo, which a certificate renewed with its key
+// keeps.  Errors: kSystem.
+Result<std::array<std::byte, 32>> hash_of_key(X509* certificate);
 
 // Why verification said no, with what to do.
 //   not_after  of the certificate, Unix seconds

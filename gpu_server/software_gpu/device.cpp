@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "gpu_server/software_gpu/seen_devices.h"
+
 namespace farcall::softgpu {
 
 Result<std::unique_ptr<Device>> Device::create(int ordinal, const Config& config) {
@@ -18,9 +20,9 @@ Device::Device(int ordinal, const Config& config, std::unique_ptr<Memory> memory
       primary_(std::make_shared<Context>(*this, 0U, true)),
       default_pool_(std::make_shared<Pool>(*this)),
       pool_(default_pool_) {
-  // A fixed pattern with the ordinal at its end: stable, distinct and clearly not NVIDIA's.
+  // A fixed pattern with the number at its end: stable, distinct and clearly not NVIDIA's.
   std::memcpy(uuid_.bytes, "farcall-softgpu", 15);
-  uuid_.bytes[15] = static_cast<char>(ordinal);
+  uuid_.bytes[15] = static_cast<char>(machine_number(ordinal));
 }
 
 void Device::retain_primary() {

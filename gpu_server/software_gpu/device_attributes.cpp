@@ -1,6 +1,7 @@
 // What cuDeviceGetAttribute answers. Sizes are those of compute capability 9.0; abilities are told
 // truthfully: 1 only for what this driver really does, absent from the table (0) for the rest.
 #include "gpu_server/software_gpu/device.h"
+#include "gpu_server/software_gpu/seen_devices.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -114,7 +115,7 @@ bool Device::attribute(CUdevice_attribute which, int* value) const {
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: *value = config_.cc_major; return true;
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: *value = config_.cc_minor; return true;
     case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: *value = processors(); return true;
-    case CU_DEVICE_ATTRIBUTE_PCI_BUS_ID: *value = pci_bus(); return true;
+    case CU_DEVICE_ATTRIBUTE_PCI_BUS_ID: *value = pci_bus_of(ordinal_); return true;
     default: break;
   }
   *value = 0;

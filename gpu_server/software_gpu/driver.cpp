@@ -7,6 +7,7 @@
 
 #include "gpu_server/software_gpu/checks.h"
 #include "gpu_server/software_gpu/memory_calls.h"
+#include "gpu_server/software_gpu/seen_devices.h"
 #include "gpu_server/software_gpu/thread_state.h"
 #include "transport/base/log.h"
 #include "transport/cuda/context_storage.h"
@@ -41,7 +42,9 @@ CUresult Driver::start_once() {
   log_from_environment(LogLevel::kOff);
   const Config config = Config::from(&::secure_getenv);
   start_checks(&::secure_getenv);
-  for (int ordinal = 0; ordinal < config.devices; ++ordinal) {
+  const int seen = choose_seen_devices(config.devices, &::secure_getenv);
+  if (seen == 0) return CUDA_ERROR_NO_DEVICE;
+  for (int ordinal = 0; ordinal < seen; ++ordinal) {
     auto device = Device::create(ordinal, config);
     if (!device.ok()) {
       FARCALL_LOG_ERROR("device %d: %s", ordinal, device.status().to_string().c_str());

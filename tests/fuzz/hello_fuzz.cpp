@@ -35,7 +35,7 @@ void client(std::span<const std::byte> bytes) {
           back->table_fingerprint == hello->table_fingerprint && back->pid == hello->pid);
   require(hello->protocol != kProtocolVersion ||
           (back->carriers == hello->carriers && back->stripes == hello->stripes &&
-           back->compress == hello->compress));
+           back->compress == hello->compress && back->lease == hello->lease));
 }
 
 void server(std::span<const std::byte> bytes) {

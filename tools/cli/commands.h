@@ -26,6 +26,7 @@ struct Connection {
   std::string key;
   std::string ca;
   std::string server_name;  // name in the server's certificate; empty: the host dialled
+  std::string lease;        // file of lease tokens; empty: none
   std::string compress;     // payloads: empty, off, auto or on
   std::string deny_list;    // certificates that were revoked; empty: none is looked at
   std::string lanes;        // connections for payloads; empty or auto: by distance

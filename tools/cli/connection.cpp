@@ -25,6 +25,7 @@ constexpr Setting kSettings[] = {
     {&Connection::ca, "--ca", "FARCALL_CA", "ca", true},
     {&Connection::server_name, "--name", "FARCALL_SERVER_NAME", "name", false},
     {&Connection::deny_list, "--deny-list", "FARCALL_DENY_LIST", "deny-list", false},
+    {&Connection::lease, "--lease", "FARCALL_LEASE", "lease", false},
     {&Connection::lanes, "--lanes", "FARCALL_LANES", "lanes", false},
     {&Connection::compress, "--compress", "FARCALL_COMPRESS", "compress", false},
 };
@@ -57,8 +58,8 @@ Status apply_file(const std::filesystem::path& path, Connection* connection) {
     if (known == nullptr || text == nullptr) {
       return {Code::kUnsupported,
               path.string() + ": '" + std::string(key.str()) +
-                  "': the keys are server, cert, key, ca, name, deny-list, lanes and compress, "
-                  "and their values are strings"};
+                  "': the keys are server, cert, key, ca, name, deny-list, lease, lanes and "
+                  "compress, and their values are strings"};
     }
     if ((connection->*known->field).empty()) connection->*known->field = text->get();
   }
@@ -99,6 +100,7 @@ Result<std::unique_ptr<link::Session>> connect(const Connection& connection,
   options.ca_path = connection.ca;
   options.server_name = connection.server_name;
   options.deny_list_path = connection.deny_list;
+  options.lease_path = connection.lease;
   options.table_fingerprint = api::table_fingerprint();
   options.version = FARCALL_VERSION;
   auto session = link::dial(options, hello);
@@ -143,6 +145,7 @@ void export_environment(const Connection& connection, const Places& places) {
   set("FARCALL_CA", absolute(connection.ca));
   set("FARCALL_SERVER_NAME", connection.server_name);
   set("FARCALL_DENY_LIST", absolute(connection.deny_list));
+  set("FARCALL_LEASE", connection.lease.empty() ? "" : absolute(connection.lease));
   set("FARCALL_LANES", connection.lanes);
   set("FARCALL_COMPRESS", connection.compress);
   std::string preload = places.shim;

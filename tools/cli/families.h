@@ -20,5 +20,6 @@ using Act = std::function<int()>;
 
 void add_audit(CLI::App& app, Act* act);
 void add_ca(CLI::App& app, Act* act);
+void add_lease(CLI::App& app, Act* act);
 
 }  // namespace farcall::cli

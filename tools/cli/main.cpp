@@ -59,6 +59,9 @@ void add_connection(CLI::App* command, Connection* to) {
   command->add_option("--deny-list", to->deny_list,
                       "revoked certificates, as farcall ca revoke writes them: a server on it is\n"
                       "refused [FARCALL_DENY_LIST]");
+  command->add_option("--lease", to->lease,
+                      "file of lease tokens, for servers that let nobody in without one; of "
+                      "several\nthe one for the server is shown [FARCALL_LEASE]");
   command
       ->add_option("--lanes", to->lanes,
                    "TCP connections to spread payloads over, 1 to 8; auto: one nearby, more the\n"
@@ -96,7 +99,7 @@ void add_run(CLI::App& app, RunOptions* options) {
       "Example:\n  farcall run --server gpu1:7717 --cert ana.crt --key ana.key --ca ca.crt "
       "-- python train.py\n\nSettings not given as flags come from the variables in "
       "brackets, then from\n~/.config/farcall/config.toml (server, cert, key, ca, name, deny-list, "
-      "lanes, compress).\n"
+      "lease, lanes, compress).\n"
       "The exit code is the program's; 2 for wrong arguments, 125 when Farcall could not start\n"
       "it, 126 when it cannot be executed, 127 when it is not found.\n\n"
       "What --off knows, and what each is there for:\n" +
@@ -226,6 +229,7 @@ int run(int argc, char** argv) {
   Act act;
   add_audit(app, &act);
   add_ca(app, &act);
+  add_lease(app, &act);
   add_demo(app, &demo_options);
   add_explain(app, &explain_options);
   auto* version = app.add_subcommand("version", "Print version and table fingerprint");

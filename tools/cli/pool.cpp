@@ -3,11 +3,14 @@
 #include <poll.h>
 
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "security/ca.h"
+#include "security/lease_file.h"
+#include "security/lease_keys.h"
 #include "transport/base/clock.h"
 
 namespace farcall::cli {
@@ -53,22 +56,53 @@ Status Pool::make_certificates() {
   return ok();
 }
 
+// For a day and all of the server: what is shown is that nobody gets in without one.
+Status Pool::make_lease() {
+  FARCALL_TRY(security::make_lease_key(folder_ + "/lease.key", folder_ + "/lease.pub"));
+  Result<security::LeaseKey> key = security::LeaseKey::load(folder_ + "/lease.key");
+  if (!key.ok()) return key.status();
+  Result<security::KeyHash> holder = security::key_hash_of(connection_.certificate);
+  if (!holder.ok()) return holder.status();
+  security::LeaseToken lease;
+  lease.id = security::make_lease_id();
+  lease.pool = "demo";
+  lease.tenant = "demo";
+  lease.user = "you";
+  lease.server = "localhost";
+  lease.purpose = "farcall demo";
+  lease.holder = holder.value();
+  lease.sessions = limits::kSessionsMax;
+  lease.not_before = std::time(nullptr) - 60;
+  lease.expires = lease.not_before + 86'400;
+  Result<security::LeaseBytes> token = security::sign_lease(lease, key.value());
+  if (!token.ok()) return token.status();
+  connection_.lease = folder_ + "/you.lease";
+  return security::save_lease(token.value(), connection_.lease);
+}
+
 Status Pool::start_server(const PoolOptions& options, const Places& places) {
   const std::string port_file = folder_ + "/port";
   const std::string driver = options.driver.empty() ? places.software_gpu : options.driver;
   const std::string gpus = std::to_string(options.gpus);
+  const char* const visible_here = std::getenv("CUDA_VISIBLE_DEVICES");
+  const std::optional<std::string> visible_to_program =
+      visible_here == nullptr ? std::nullopt : std::optional<std::string>(visible_here);
   if (options.driver.empty()) {
+    // The caller's choice is the program's to obey; the server would choose a second time.
+    ::unsetenv("CUDA_VISIBLE_DEVICES");
     ::setenv("FARCALL_SOFTGPU_DEVICES", gpus.c_str(), 1);
   } else if (options.gpus > 0 && std::getenv("CUDA_VISIBLE_DEVICES") == nullptr) {
     std::string visible;
     for (int i = 0; i < options.gpus; ++i) visible += (i == 0 ? "" : ",") + std::to_string(i);
     ::setenv("CUDA_VISIBLE_DEVICES", visible.c_str(), 1);
   }
-  auto server = Child::start(
-      {places.server, "--listen", "127.0.0.1:0", "--cert", folder_ + "/server.crt", "--key",
-       folder_ + "/server.key", "--ca", folder_ + "/ca.crt", "--driver", driver, "--port-file",
-       port_file, "--module-cache", "off", "--audit", folder_ + "/audit"},
-      server_log());
+  auto server =
+      Child::start({places.server, "--listen", "127.0.0.1:0", "--cert", folder_ + "/server.crt",
+                    "--key", folder_ + "/server.key", "--ca", folder_ + "/ca.crt", "--driver",
+                    driver, "--port-file", port_file, "--module-cache", "off", "--lease-keys",
+                    folder_ + "/lease.pub", "--audit", folder_ + "/audit"},
+                   server_log());
+  if (visible_to_program) ::setenv("CUDA_VISIBLE_DEVICES", visible_to_program->c_str(), 1);
   if (!server.ok()) return server.status();
   server_.emplace(std::move(server).value());
 
@@ -100,6 +134,7 @@ Result<std::unique_ptr<Pool>> Pool::start(const PoolOptions& options) {
   if (::mkdtemp(folder.data()) == nullptr) return Status::system("make " + folder);
   pool->folder_ = folder;
   FARCALL_TRY(pool->make_certificates());
+  FARCALL_TRY(pool->make_lease());
   FARCALL_TRY(pool->start_server(options, places));
   return pool;
 }

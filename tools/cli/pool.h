@@ -1,5 +1,6 @@
 // Pool: a throw-away pool on this machine: an authority of its own, one GPU server on a free
-// loopback port, one client certificate, all in a private folder that goes with the object.
+// loopback port, one client certificate and its lease, all in a private folder that goes with the
+// object.
 //
 //   Result<std::unique_ptr<Pool>> pool = Pool::start({.driver = path, .gpus = 1});
 //   export_environment(pool.value()->connection(), places);
@@ -38,6 +39,7 @@ class Pool {
  private:
   Pool() = default;
   Status make_certificates();
+  Status make_lease();
   Status start_server(const PoolOptions& options, const Places& places);
   std::string folder_;
   bool keep_ = false;

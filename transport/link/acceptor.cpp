@@ -67,6 +67,10 @@ Result<SessionKeys> ControlConnection::grant(const SessionId& id, const CarrierO
   return keys;
 }
 
+const std::array<std::byte, 32>& ControlConnection::peer_key() const {
+  return channel_->peer_key();
+}
+
 int ControlConnection::fd() const { return channel_->fd(); }
 
 Status ControlConnection::wait_event(Deadline deadline) {

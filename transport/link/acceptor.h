@@ -9,6 +9,7 @@
 // supervisor runs them on a thread per connection, at most
 // limits::kUnauthenticatedConnectionsMax of them.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -50,12 +51,14 @@ class ControlConnection {
   ~ControlConnection();
 
   const security::PeerIdentity& peer() const { return peer_; }  // proven by its certificate
-  const ClientHello& hello() const { return hello_; }           // what it said: not proven
+  // Of its certificate's public key: TlsChannel::peer_key().
+  const std::array<std::byte, 32>& peer_key() const;
+  const ClientHello& hello() const { return hello_; }  // what it said: not proven
   // Of a peer whose identity is a server's, which is no client and gets no session: peer.h.
   const PeerHello& peer_hello() const { return peer_hello_; }
   bool is_server() const { return peer_.kind == security::IdentityKind::kServer; }
 
-  // Says no with cause and fix, and closes.
+  // Says no with cause and fix, and closes. After grant(): why the session ends.
   Status refuse(const Status& why);
   // Says yes, and where the lanes are; returns the session's keys, for send_session(). Call once.
   Result<SessionKeys> grant(const SessionId& id, const CarrierOffer& offer = {});

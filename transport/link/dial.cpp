@@ -6,6 +6,7 @@
 #include <charconv>
 #include <utility>
 
+#include "security/lease_file.h"
 #include "security/tls.h"
 #include "security/tls_channel.h"
 #include "transport/base/log.h"
@@ -51,6 +52,32 @@ std::uint8_t wanted_stripes(const DialOptions& options, std::int64_t round_trip_
   return static_cast<std::uint8_t>(std::min(wanted, limits::kStripesMax));
 }
 
+// Which of our leases to show the server at the other end.
+struct ChosenLease {
+  security::LeaseBytes token;  // empty: there is none for it
+  std::string others;          // then: the servers that there are some for
+};
+
+// Whether it still holds is for the server to say, by its own clock.
+Result<ChosenLease> choose_lease(const std::string& path, const std::string& server) {
+  ChosenLease chosen;
+  if (path.empty()) return chosen;
+  Result<std::vector<security::LeaseBytes>> tokens = security::load_leases(path);
+  if (!tokens.ok()) return tokens.status();
+  std::uint32_t serial = 0;
+  for (security::LeaseBytes& token : tokens.value()) {
+    Result<security::LeaseToken> lease = security::read_lease(token);
+    if (!lease.ok()) return Status(Code::kDenied, path + ": " + lease.status().text());
+    if (lease->server == server && lease->serial > serial) {
+      serial = lease->serial;
+      chosen.token = std::move(token);
+    } else if (lease->server != server) {
+      chosen.others += (chosen.others.empty() ? "" : ", ") + lease->server;
+    }
+  }
+  return chosen;
+}
+
 Result<ServerHello> exchange_hellos(const DialOptions& options, CarrierSet carriers,
                                     security::TlsChannel& control, Deadline deadline) {
   ClientHello mine;
@@ -60,6 +87,9 @@ Result<ServerHello> exchange_hellos(const DialOptions& options, CarrierSet carri
   mine.pid = static_cast<std::uint32_t>(::getpid());
   mine.version = options.version;
   mine.carriers = carriers;
+  Result<ChosenLease> lease = choose_lease(options.lease_path, control.peer().host);
+  if (!lease.ok()) return lease.status();
+  mine.lease = std::move(lease->token);
   Status sent = send_hello(control, mine, deadline);
   // A server that refused our certificate has closed by now: its alert, which says why, is read
   // below.
@@ -69,7 +99,13 @@ Result<ServerHello> exchange_hellos(const DialOptions& options, CarrierSet carri
   if (!bytes.ok()) return bytes.status();
   Result<ServerHello> hello = parse_server_hello(std::span(room).first(bytes.value()));
   if (!hello.ok()) return hello;
-  if (!hello->granted) return Status(Code::kDenied, "refused: " + hello->refusal.text());
+  if (!hello->granted) {
+    std::string why = "refused: " + hello->refusal.text();
+    if (!lease->others.empty() && mine.lease.empty()) {
+      why += " (" + options.lease_path + " is for " + lease->others + ")";
+    }
+    return Status(Code::kDenied, why);
+  }
   // The server checked this too; here it guards against a server that does not.
   mine.protocol = hello->protocol;
   if (Status match = check_match(mine, hello->table_fingerprint, hello->version); !match.ok()) {

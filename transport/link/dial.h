@@ -43,6 +43,8 @@ struct DialOptions {
   std::size_t stripes = 0;
   // Payloads: only where the server allows it too. Sizes leak, see compress.h.
   Compress compress = Compress::kOff;
+  // A file of lease tokens, of which the one for the server dialled is shown; empty: none is.
+  std::string lease_path{};
   std::int64_t timeout_ms = limits::kHandshakeMs;
 };
 
@@ -73,8 +75,8 @@ Status parse_compress(std::string_view text, DialOptions* options);
 
 // out: may be null; filled on success only.
 // Errors, each with its cause and what to do: kDenied (certificates, refusal by the server, table
-// mismatch, no carrier in common), kTimeout, kClosed, kSystem, kMalformed, kNotFound (no such file
-// or host), kUnsupported (rdma insisted on, where there is none).
+// mismatch, no lease, no carrier in common), kTimeout, kClosed, kSystem, kMalformed, kNotFound (no
+// such file or host), kUnsupported (rdma insisted on, where there is none).
 Result<std::unique_ptr<Session>> dial(const DialOptions& options, HelloInfo* out);
 
 }  // namespace farcall::link

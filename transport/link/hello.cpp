@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "transport/base/limits.h"
+#include "transport/base/limits_token.h"
 #include "transport/wire/reader.h"
 #include "transport/wire/writer.h"
 
@@ -71,6 +72,11 @@ Result<std::size_t> encode(const ClientHello& hello, std::span<std::byte> room) 
   out.bytes(hello.version.data(), hello.version.size());
   out.put(hello.carriers);
   out.put(hello.stripes);
+  if (hello.lease.size() > limits::kLeaseBytesMax) {
+    return Status(Code::kOverQuota, "the lease is too long to be one");
+  }
+  out.put(static_cast<std::uint16_t>(hello.lease.size()));
+  out.bytes(hello.lease.data(), hello.lease.size());
   if (!out.ok()) return Status(Code::kOverQuota, "no room for the hello");
   return out.size();
 }
@@ -92,6 +98,10 @@ Result<ClientHello> parse_client_hello(std::span<const std::byte> bytes) {
   if (hello.protocol != kProtocolVersion) return hello;
   hello.carriers = in.get<CarrierSet>();
   hello.stripes = in.get<std::uint8_t>();
+  const auto lease_bytes = in.get<std::uint16_t>();
+  if (lease_bytes > limits::kLeaseBytesMax) return malformed("a lease that long");
+  const std::span<const std::byte> lease = in.bytes(lease_bytes);
+  hello.lease.assign(lease.begin(), lease.end());
   if (in.failed()) return malformed("a client's hello is cut short");
   if (!in.done() || flags != flags_of(hello)) {
     return malformed("a client's hello says more than this protocol knows");

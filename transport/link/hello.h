@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "transport/base/status.h"
 #include "transport/base/ticket.h"
@@ -22,7 +23,7 @@ namespace farcall::link {
 
 // Changes whenever hello, lanes, records or the messages of hand_direct.h change. The table of
 // calls has its own fingerprint.
-inline constexpr std::uint16_t kProtocolVersion = 4;
+inline constexpr std::uint16_t kProtocolVersion = 5;
 inline constexpr std::size_t kVersionBytesMax = 64;
 inline constexpr std::size_t kRefusalBytesMax = 1024;
 inline constexpr std::size_t kPlaceBytesMax = 256;
@@ -35,6 +36,8 @@ struct ClientHello {
   CarrierSet carriers = only(CarrierKind::kTcp);  // what the client can and wants; never empty
   std::uint8_t stripes = 1;  // connections for payloads it would like, 1 … limits::kStripesMax
   Compress compress = Compress::kOff;  // what it would like for payloads
+  // A lease token (security/lease_token.h), ≤ limits::kLeaseBytesMax; empty: it has none.
+  std::vector<std::byte> lease{};
 };
 
 // What the lanes run over, and where the client finds them.
@@ -61,6 +64,9 @@ Result<std::size_t> encode(const ClientHello& hello, std::span<std::byte> room);
 Result<std::size_t> encode(const ServerHello& hello, std::span<std::byte> room);
 Result<ClientHello> parse_client_hello(std::span<const std::byte> bytes);
 Result<ServerHello> parse_server_hello(std::span<const std::byte> bytes);
+
+// The same message once more, not granted, is a server's farewell: why it ends a session that it
+// granted.
 
 // ok when these two ends can talk; else kDenied naming both values and what to do.
 Status check_match(const ClientHello& client, std::uint64_t server_fingerprint,

@@ -39,12 +39,13 @@ class Session::State {
   // Closes because of `reason` and returns the first reason there was.
   Status fail(const Status& reason) {
     // That the other end is gone is no reason yet: the server may have said one.
-    if (reason.code() == Code::kClosed && control && open() && !asked_.exchange(true)) {
+    const bool gone = reason.code() == Code::kClosed || reason.code() == Code::kSystem;
+    if (gone && control && open() && !asked_.exchange(true)) {
       if (Status told = hear_farewell(*control); !told.ok()) {
         close(told);
         // Another thread may have found the other end gone meanwhile.
         auto first = why_.lock();
-        if (first->code() == Code::kClosed) *first = told;
+        if (first->code() == Code::kClosed || first->code() == Code::kSystem) *first = told;
       }
     }
     close(reason);

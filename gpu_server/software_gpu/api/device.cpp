@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "gpu_server/software_gpu/driver.h"
+#include "gpu_server/software_gpu/seen_devices.h"
 
 namespace farcall::softgpu {
 namespace {
@@ -115,7 +116,7 @@ CUresult cuDeviceGetPCIBusId(char* pciBusId, int len, CUdevice dev) {
   constexpr int kTextBytes = 13;  // "0000:01:00.0" and its NUL
   if (pciBusId == nullptr || len < kTextBytes) return CUDA_ERROR_INVALID_VALUE;
   std::snprintf(pciBusId, static_cast<std::size_t>(len), "0000:%02x:00.0",
-                static_cast<unsigned>(device->pci_bus()));
+                static_cast<unsigned>(pci_bus_of(device->ordinal())));
   return CUDA_SUCCESS;
 }
 
@@ -131,7 +132,7 @@ CUresult cuDeviceGetByPCIBusId(CUdevice* dev, const char* pciBusId) {
     }
   }
   for (int i = 0; i < driver().device_count(); ++i) {
-    if (domain == 0 && slot == 0 && static_cast<int>(bus) == driver().device(i)->pci_bus()) {
+    if (domain == 0 && slot == 0 && static_cast<int>(bus) == pci_bus_of(i)) {
       *dev = i;
       return CUDA_SUCCESS;
     }

@@ -5,6 +5,7 @@
 #include "gpu_server/software_gpu/checks.h"
 #include "gpu_server/software_gpu/driver.h"
 #include "gpu_server/software_gpu/exec/wiped_pages.h"
+#include "gpu_server/software_gpu/seen_devices.h"
 #include "gpu_server/software_gpu/symbol_table.h"
 #include "gpu_server/software_gpu/thread_state.h"
 #include "transport/cuda/direct_memory.h"
@@ -49,7 +50,7 @@ const cuda::PrivateHost kPrivateHost = {
           const Device& device = *driver().device(ordinal);
           *uuid = device.uuid();
           pci[0] = 0;
-          pci[1] = device.pci_bus();
+          pci[1] = pci_bus_of(device.ordinal());
           pci[2] = 0;
         },
 };

@@ -3,10 +3,12 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <cstring>
 #include <span>
 #include <string_view>
 
 #include "transport/base/limits.h"
+#include "transport/base/limits_token.h"
 #include "transport/link/dial.h"
 #include "transport/link/stripes.h"
 
@@ -18,7 +20,7 @@ namespace {
 using Room = std::array<std::byte, limits::kHelloBytesMax>;
 
 // Bytes of a client's hello behind its version text.
-constexpr std::size_t kAfterVersion = sizeof(CarrierSet) + 1;
+constexpr std::size_t kAfterVersion = sizeof(CarrierSet) + 1 + sizeof(std::uint16_t);
 
 ClientHello client_hello() {
   ClientHello hello;
@@ -47,6 +49,27 @@ TEST_CASE("a client's hello survives the wire, and every truncation of it is ref
     CHECK_FALSE(parse_client_hello(std::span(room).first(cut)).ok());
   }
   CHECK_FALSE(parse_client_hello(std::span(room).first(bytes.value() + 1)).ok());
+}
+
+TEST_CASE("a lease travels in the client's hello, and one that is too long does not") {
+  Room room;
+  ClientHello hello = client_hello();
+  hello.lease.assign(limits::kLeaseBytesMax, std::byte{7});
+  Result<std::size_t> bytes = encode(hello, room);
+  REQUIRE(bytes.ok());
+  Result<ClientHello> back = parse_client_hello(std::span(room).first(bytes.value()));
+  REQUIRE(back.ok());
+  CHECK(back->lease == hello.lease);
+  for (std::size_t cut = 0; cut < bytes.value(); ++cut) {
+    CHECK_FALSE(parse_client_hello(std::span(room).first(cut)).ok());
+  }
+  // The same with one byte more, as only another client could say it.
+  const std::size_t length_at = bytes.value() - hello.lease.size() - sizeof(std::uint16_t);
+  const auto longer = static_cast<std::uint16_t>(limits::kLeaseBytesMax + 1);
+  std::memcpy(room.data() + length_at, &longer, sizeof longer);
+  CHECK_FALSE(parse_client_hello(std::span(room).first(bytes.value() + 1)).ok());
+  hello.lease.resize(limits::kLeaseBytesMax + 1);
+  CHECK_FALSE(encode(hello, room).ok());
 }
 
 TEST_CASE("a server's hello survives the wire, granted or not") {

@@ -1,0 +1,74 @@
+// The bytes of leases and of their lists, put and taken with bounds checked; for the .cpp files of
+// this folder.
+//
+//   Taken in(bytes);  auto serial = in.get<std::uint32_t>();  if (!in.done()) return malformed;
+//
+// Little endian. Sticky: after the first failure everything taken is empty.  Threads: one.
+#pragma once
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+namespace farcall::security {
+
+static_assert(std::endian::native == std::endian::little, "numbers are copied, never swapped");
+
+class Put {
+ public:
+  template <class T>
+  void value(const T& value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    const auto bytes = std::as_bytes(std::span(&value, 1));
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+  }
+  // At most 255 bytes, behind their number.
+  void text(std::string_view text) {
+    value(static_cast<std::uint8_t>(text.size()));
+    const auto bytes = std::as_bytes(std::span(text.data(), text.size()));
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+  }
+  std::vector<std::byte> take() { return std::move(bytes_); }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+class Taken {
+ public:
+  explicit Taken(std::span<const std::byte> bytes) : left_(bytes) {}
+  template <class T>
+  T get() {
+    static_assert(std::is_trivially_copyable_v<T>);
+    T value{};
+    const auto bytes = some(sizeof(T));
+    if (!bytes.empty()) std::memcpy(&value, bytes.data(), sizeof(T));
+    return value;
+  }
+  std::string text() {
+    const auto bytes = some(get<std::uint8_t>());
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+  bool failed() const { return failed_; }
+  bool done() const { return !failed_ && left_.empty(); }
+
+ private:
+  std::span<const std::byte> some(std::size_t count) {
+    if (failed_ || count > left_.size()) {
+      failed_ = true;
+      return {};
+    }
+    const auto taken = left_.first(count);
+    left_ = left_.subspan(count);
+    return taken;
+  }
+  std::span<const std::byte> left_;
+  bool failed_ = false;
+};
+
+}  // namespace farcall::security
