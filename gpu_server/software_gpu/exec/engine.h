@@ -75,10 +75,10 @@ class Engine {
   // that was not decoded yet.
   bool is_brief(const Launch& launch) const;
 
-  // Shared memory one block may ask for (static + dynamic).
   // Blocks of a cluster: what devices of compute capability 9.0 take from kernels that allow more
   // than the 8 that every device takes.
   static constexpr unsigned kClusterBlocksMax = 16;
+  // Shared memory one block may ask for (static + dynamic).
   static constexpr std::uint32_t kSharedBytesMax = 228 * 1024 - 1024;
 
  private:

@@ -13,13 +13,6 @@ Buffer make_buffer(std::size_t bytes) {
   return Buffer(p);
 }
 
-// Counted anew for each frame that is made: few are, since they are kept.
-static std::uint64_t frame_bytes(const Worker& worker) {
-  std::uint64_t bytes = 0;
-  for (const auto& frame : worker.frames) bytes += frame->function->frame_bytes;
-  return bytes;
-}
-
 // Null beyond kCallBytesMax.
 Frame* open_frame(Warp& w, const FunctionBody& function) {
   Worker& worker = *w.worker;
@@ -27,7 +20,8 @@ Frame* open_frame(Warp& w, const FunctionBody& function) {
   std::vector<Frame*>& idle = worker.idle_frames[function.index];
   Frame* frame = nullptr;
   if (idle.empty()) {
-    if (frame_bytes(worker) + function.frame_bytes > kCallBytesMax) return nullptr;
+    if (worker.frame_bytes + function.frame_bytes > kCallBytesMax) return nullptr;
+    worker.frame_bytes += function.frame_bytes;
     worker.frames.push_back(std::make_unique<Frame>());
     worker.frame_registers.push_back(make_buffer(function.frame_bytes));
     frame = worker.frames.back().get();

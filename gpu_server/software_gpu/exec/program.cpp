@@ -118,6 +118,7 @@ Kernel::Kernel(detail::ProgramState& program, std::size_t function)
   if (entry.max_threads[0] != 0) threads = product(entry.max_threads);
   if (entry.required_threads[0] != 0) threads = product(entry.required_threads);
   for (int k = 0; k < 3; ++k) required_cluster_[k] = entry.required_cluster[k];
+  explicit_cluster_ = entry.explicit_cluster;
   max_threads_ = threads > 1024 ? 1024 : static_cast<std::uint32_t>(threads);
   const_bytes_ = static_cast<std::uint32_t>(program.const_bytes);
   target_ = program.module.units[entry.unit].sm;

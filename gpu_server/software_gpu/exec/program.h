@@ -59,6 +59,8 @@ class Kernel {
   }  // per block: .maxntid/.reqntid or 1024
   // .reqnctapercluster; zeros when the launch says how large its clusters are.
   const std::uint32_t (&required_cluster() const)[3] { return required_cluster_; }
+  // .explicitcluster: every launch must have clusters.
+  bool is_explicit_cluster() const { return explicit_cluster_; }
   std::uint32_t const_bytes() const { return const_bytes_; }  // of the whole module
   std::uint32_t target() const { return target_; }            // .target sm_80 of its text: 80
 
@@ -75,6 +77,7 @@ class Kernel {
   std::size_t param_bytes_ = 0;
   std::uint32_t max_threads_ = 1024;
   std::uint32_t required_cluster_[3] = {0, 0, 0};
+  bool explicit_cluster_ = false;
   std::uint32_t const_bytes_ = 0;
   std::uint32_t target_ = 0;
   std::unique_ptr<Lazy> lazy_;

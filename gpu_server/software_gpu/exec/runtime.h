@@ -310,6 +310,7 @@ struct Worker {
   std::vector<std::vector<Frame*>> idle_frames;  // by function
   std::vector<std::unique_ptr<Frame>> frames;    // all call frames
   std::vector<Buffer> frame_registers;
+  std::uint64_t frame_bytes = 0;  // of all of them
 };
 
 // --- the parts of the engine (one file each) ----------------------------------------------------

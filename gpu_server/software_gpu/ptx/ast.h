@@ -171,12 +171,13 @@ struct Function {
   std::uint32_t max_threads[3] = {0, 0, 0};       // .maxntid
   std::uint32_t required_threads[3] = {0, 0, 0};  // .reqntid
   std::uint32_t required_cluster[3] = {0, 0, 0};  // .reqnctapercluster
-  std::uint32_t min_blocks = 0;                   // .minnctapersm
-  std::uint32_t max_registers = 0;                // .maxnreg
-  std::uint32_t unit = 0;                         // Module::units[unit] holds the text
-  std::uint32_t line = 0;                         // of the name
-  std::uint32_t body_line = 0;                    // of the opening brace
-  std::string_view body_text;                     // between the outer braces
+  bool explicit_cluster = false;
+  std::uint32_t min_blocks = 0;     // .minnctapersm
+  std::uint32_t max_registers = 0;  // .maxnreg
+  std::uint32_t unit = 0;           // Module::units[unit] holds the text
+  std::uint32_t line = 0;           // of the name
+  std::uint32_t body_line = 0;      // of the opening brace
+  std::string_view body_text;       // between the outer braces
 };
 
 struct Label {

@@ -41,6 +41,8 @@ Status parse_directives(Lexer& in, Function& function) {
       FARCALL_TRY(parse_extents(in, function.required_threads));
     } else if (word == ".reqnctapercluster") {
       FARCALL_TRY(parse_extents(in, function.required_cluster));
+    } else if (word == ".explicitcluster") {
+      function.explicit_cluster = true;
     } else if (word == ".minnctapersm") {
       FARCALL_TRY(parse_number(in, function.min_blocks));
     } else if (word == ".maxnreg") {

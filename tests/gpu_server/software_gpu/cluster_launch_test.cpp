@@ -180,6 +180,7 @@ TEST_CASE("clusters that a kernel was compiled for are told, and cannot be set")
   CUfunction pairs = session.function(kClusterPtx, "pairs");
   CHECK(attribute_of(pairs, CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH) == 2);
   CHECK(attribute_of(pairs, CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH) == 1);
+  CHECK(attribute_of(pairs, CU_FUNC_ATTRIBUTE_CLUSTER_SIZE_MUST_BE_SET) == 1);
   CHECK(cuFuncSetAttribute(pairs, CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH, 2) ==
         CUDA_ERROR_NOT_PERMITTED);
   CHECK(launch_plain(pairs, blocks.params) == CUDA_SUCCESS);

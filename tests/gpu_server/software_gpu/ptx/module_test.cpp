@@ -161,6 +161,7 @@ TEST_CASE("an entry has parameters with layout, and directives") {
   CHECK(k.max_threads[2] == 1);
   CHECK(k.required_threads[1] == 4);
   CHECK(k.required_cluster[0] == 2);
+  CHECK(k.explicit_cluster);
   CHECK(k.min_blocks == 2);
   CHECK(k.max_registers == 40);
   CHECK(k.has_body);
