@@ -226,6 +226,7 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
   AuditedSession audited{.who = &peer, .from = from, .id = id};
   audited.carrier = link::name_of(offer.kind);
   audited.worker = static_cast<int>(worker.value().pid());
+  if (lease.token() != nullptr) audited.lease = lease.name();
   if (Status noted = audit_->session_starts(audited); !noted.ok()) {
     FARCALL_LOG_WARN("client at %s: %s", from.c_str(), noted.text().c_str());
     (void)control.refuse(noted);

@@ -227,10 +227,11 @@ Result<std::unique_ptr<link::Session>> take_session(link::RdmaListener* listener
                                                     link::SessionId* id) {
   const Deadline deadline = Deadline::after(system_clock(), limits::kHandshakeMs);
   Result<link::Handover> gift = link::receive_session(kSupervisorSocket, deadline);
-  if (!gift.ok()) return gift.status();
-  if (gift->kind != link::HandoverKind::kClient) {
-    return Status(Code::kMalformed, "a link to another server came before the client's session");
+  // Another server may know of the session first: what it sends then is dropped, and harms nobody.
+  while (gift.ok() && gift->kind != link::HandoverKind::kClient) {
+    gift = link::receive_session(kSupervisorSocket, deadline);
   }
+  if (!gift.ok()) return gift.status();
   *id = gift->session_id;
   Result<link::LaneCarriers> lanes = link::lanes_of(gift.value(), listener, deadline);
   if (!lanes.ok()) return lanes.status();
