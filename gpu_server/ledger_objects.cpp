@@ -154,7 +154,9 @@ CUresult cuCtxSetLimit(CUlimit limit, std::size_t value) {
   Held held;
   held.context = meter.context();
   held.device = meter.device();
-  held.memory_bytes = limit_bytes(meter, limit, value);
+  // Drivers take what is too much for the most there is: without a limit of ours that is theirs to
+  // say.
+  if (meter.has_memory_limit()) held.memory_bytes = limit_bytes(meter, limit, value);
   const std::uint64_t name = name_of(held.context) + 1 + static_cast<unsigned>(limit);
   Claim claim(meter, held);
   if (!claim.is_granted()) return CUDA_ERROR_OUT_OF_MEMORY;

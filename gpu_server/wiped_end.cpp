@@ -43,7 +43,7 @@ struct Range {
 // with addresses in it and nothing of a tenant.
 struct Plan {
   int maps = -1;
-  int tasks = -1;
+  int tasks = -1;                     // none where ids are our own
   std::atomic<bool> is_taken{false};  // by the thread that ends the process
   std::atomic<int> parked{0};
   int never = 0;         // what parked threads wait for
@@ -223,16 +223,17 @@ Status prepare_wiped_end() {
                       MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (room == MAP_FAILED) return Status::system("reserve room for the wiping at the end");
   Plan* plan = new (room) Plan;
+  char number[16] = {};
+  plan->own_ids = ::readlink("/proc/self", number, sizeof number - 1) <= 0 ||
+                  std::strtol(number, nullptr, 10) != ::getpid();
   plan->maps = ::open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-  plan->tasks = ::open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (plan->maps < 0 || plan->tasks < 0) {
+  // An open folder of the host's /proc is a way to the rest of it: not where there is another.
+  if (!plan->own_ids) plan->tasks = ::open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (plan->maps < 0 || (plan->tasks < 0 && !plan->own_ids)) {
     Status why = Status::system("open /proc/self for the wiping at the end");
     ::munmap(room, sizeof(Plan));
     return why;
   }
-  char number[16] = {};
-  plan->own_ids = ::readlink("/proc/self", number, sizeof number - 1) <= 0 ||
-                  std::strtol(number, nullptr, 10) != ::getpid();
   g_plan = plan;
   return ok();
 }

@@ -20,14 +20,14 @@ class LeasedPool(Pool):
         super().__init__(build, server_environment={"FARCALL_SOFTGPU_DEVICES": str(devices)})
         self.more_words = words
 
-    def _start(self):
+    def start_server(self):
         self.issuer, self.list = self.folder / "lease", self.folder / "revoked.leases"
         self.lease("keygen", "--out", self.issuer)
         # A list with nothing of ours in it.
         self.lease("revoke", "--key", f"{self.issuer}.key", "--list", self.list, "0" * 32)
         self.server_words = ["--lease-keys", f"{self.issuer}.pub", "--lease-revoked", self.list,
                              *self.more_words]
-        super()._start()
+        super().start_server()
 
     def lease(self, *words, code=0):
         done = run([self.farcall, "lease", *words], clean_environment())

@@ -62,7 +62,7 @@ class RedPool(pools.Pool):
                          port=pools.free_ports(1)[0], server_user=user,
                          server_words=["--sandbox", "off" if off else "best"])
 
-    def _start(self):
+    def start_server(self):
         os.chmod(self.folder, 0o755)
         mount = self.folder / "mount"
         mount.mkdir(mode=0o777)
@@ -81,7 +81,7 @@ class RedPool(pools.Pool):
             "FARCALL_REDTEAM_PORT": str(self.listens_on),
             "FARCALL_REDTEAM_OTHER_PORT": str(self.other.getsockname()[1]),
             "FARCALL_REDTEAM_ABSTRACT": name}
-        super()._start()
+        super().start_server()
 
     def await_log_after(self, words, lines):
         """Returns when one of the lines after so many holds these words."""
