@@ -37,13 +37,14 @@ TEST_CASE("what is not named has no limit") {
 }
 
 TEST_CASE("sizes have binary units") {
-  for (auto [text, bytes] : {std::pair<const char*, std::uint64_t>{"1", 1},
-                             {"1000", 1000},
-                             {"64K", 64 << 10},
-                             {"512MiB", 512 << 20},
-                             {"1.5G", std::uint64_t{3} << 29},
-                             {"2TiB", std::uint64_t{2} << 40}}) {
-    CAPTURE(text);
+  for (const auto& each : {std::pair<const char*, std::uint64_t>{"1", 1},
+                           {"1000", 1000},
+                           {"64K", 64 << 10},
+                           {"512MiB", 512 << 20},
+                           {"1.5G", std::uint64_t{3} << 29},
+                           {"2TiB", std::uint64_t{2} << 40}}) {
+    const auto [text, bytes] = each;
+    INFO(each.first);
     Result<std::uint64_t> read = parse_bytes(text);
     REQUIRE(read.ok());
     CHECK(read.value() == bytes);

@@ -14,7 +14,7 @@ namespace farcall::server {
 namespace {
 
 TEST_CASE("variables of a PTX text are added up") {
-  for (auto [text, bytes] : std::vector<std::pair<const char*, std::uint64_t>>{
+  for (const auto& each : std::vector<std::pair<const char*, std::uint64_t>>{
            {"", 0},
            {".global .b8 a;", 1},
            {".global .align 4 .b32 a[100], b;", 404},
@@ -34,7 +34,8 @@ TEST_CASE("variables of a PTX text are added up") {
             ".global .b8 inside[5]; ret; }",
             5},
            {".shared .b8 s[1000]; .local .b8 l[1000];", 0}}) {
-    CAPTURE(text);
+    const auto [text, bytes] = each;
+    INFO(each.first);
     CHECK(ptx_variable_bytes(text) == bytes);
   }
 }

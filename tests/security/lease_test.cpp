@@ -122,9 +122,10 @@ TEST_CASE("what no lease can have is neither signed nor read") {
       {"times", [](LeaseToken& l) { l.expires = l.not_before + limits::kLeaseSecondsMax + 1; }},
       {"times", [](LeaseToken& l) { l.expires = INT64_MAX; }},
   };
-  for (const auto& [field, spoil] : wrongs) {
+  for (const auto& wrong : wrongs) {
+    const auto& field = wrong.first;
     LeaseToken lease = LeaseIssuer::sample();
-    spoil(lease);
+    wrong.second(lease);
     const Status why = sign_lease(lease, issuer.key()).status();
     CHECK_MESSAGE(why.code() == Code::kUnsupported, field);
     CHECK_MESSAGE(says(why, field), why.text());

@@ -33,6 +33,12 @@ find_program(FARCALL_CCACHE ccache)
 if(FARCALL_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${FARCALL_CCACHE})
 endif()
+if(FARCALL_CCACHE AND CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  # What was compiled with a precompiled header is kept only if told that its macros are of no concern.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+      CCACHE_SLOPPINESS=pch_defines,time_macros ${FARCALL_CCACHE})
+  add_compile_options("SHELL:-Xclang -fno-pch-timestamp")
+endif()
 
 find_package(Threads REQUIRED)
 find_package(OpenSSL 3.0 REQUIRED)
@@ -50,6 +56,18 @@ find_program(FARCALL_NVCC nvcc HINTS ${FARCALL_CUDA_HOME}/bin)
 add_library(farcall_cuda_headers INTERFACE)
 target_include_directories(farcall_cuda_headers SYSTEM INTERFACE ${FARCALL_CUDA_INCLUDE})
 
+# The standard headers that most files include, parsed once for each large target: a third less work
+# for clang. Not with g++, whose precompiled headers must lie at an address that is not always free.
+function(farcall_precompile target)
+  get_target_property(sources ${target} SOURCES)
+  list(LENGTH sources files)
+  if(CMAKE_CXX_COMPILER_ID MATCHES Clang AND files GREATER 7)
+    target_precompile_headers(${target} PRIVATE <algorithm> <array> <atomic> <condition_variable>
+      <cstring> <functional> <map> <memory> <mutex> <optional> <span> <string> <thread>
+      <unordered_map> <variant> <vector> ${ARGN})
+  endif()
+endfunction()
+
 # farcall_library(NAME [LINK target…] [EXCLUDE file…])
 # A static library of every .cpp in the calling folder (not below it), less EXCLUDE.
 function(farcall_library name)
@@ -61,6 +79,7 @@ function(farcall_library name)
   add_library(${name} STATIC ${sources})
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PUBLIC ${ARG_LINK})
+  farcall_precompile(${name})
 endfunction()
 
 # farcall_links_archive(TARGET NAME HEADER)
@@ -88,6 +107,7 @@ function(farcall_tests name folder)
   endif()
   add_executable(${name} ${sources})
   target_link_libraries(${name} PRIVATE farcall_test_main ${ARG_LINK})
+  farcall_precompile(${name} <doctest/doctest.h>)
   doctest_discover_tests(${name} TEST_PREFIX "${folder}: "
     PROPERTIES TIMEOUT 120 LABELS "${ARG_LABELS}")
 endfunction()
