@@ -297,7 +297,10 @@ void declare_issue(CLI::App* issue, IssueOptions* o) {
   issue->add_option("--devices", o->lease.devices, "numbers or UUIDs; default: all it offers")
       ->delimiter(',');
   issue->add_option("--memory", o->memory, "of each device, such as 20G; default: no limit");
-  issue->add_option("--compute", o->compute, "share of each device, in percent")
+  issue
+      ->add_option(
+          "--compute", o->compute,
+          "share of each device, in percent; carried in the lease, not enforced by servers yet")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
   issue->add_option("--sessions", o->sessions, "client processes at a time")
