@@ -24,6 +24,11 @@ EXPORTED const char* redteam_move_name(int move) {
                                                      : nullptr;
 }
 
+// For who wants to know what the move comes to in a process of no server: 0 or errno.
+EXPORTED int redteam_move_make(int move) {
+  return farcall::redteam::moves()[static_cast<std::size_t>(move)].make();
+}
+
 EXPORTED CUresult cuInit(unsigned) { return CUDA_SUCCESS; }
 EXPORTED CUresult cuDriverGetVersion(int* version) {
   *version = 13000;

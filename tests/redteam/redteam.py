@@ -10,7 +10,9 @@ server's log must tell.
 
   --user NAME  the server runs as this user (who starts it must be root)
   --control    the same with --sandbox off, and only moves that break nothing where they work:
-               they must work, or else the table above proves nothing
+               they must work, or else the table above proves nothing. A move that this machine
+               refuses to a process of no server, too (a container without a keyring, a kernel
+               without its 32-bit door), is told and left out
   --move WORDS only moves with these words in their names
 
 Exit code: 0 if every move failed (with --control: worked), 1 if not, 77 if it cannot be tried here.
@@ -20,7 +22,9 @@ import ctypes
 import os
 import pathlib
 import socket
+import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
@@ -39,6 +43,17 @@ CONTROL = {
     "outlive the supervisor", "make a user namespace", "make System V shared memory",
     "make a System V semaphore", "add a key to it", "call the kernel by its 32-bit door",
 }
+# Of these, what no machine that can run the tests refuses to a process of its own.
+EVERYWHERE = {
+    "read /etc/passwd", "read the server's private key", "list the host's root",
+    "list the host's processes", "write to /tmp", "connect to the supervisor's port",
+    "connect to another port of loopback", "listen on loopback", "send UDP", "run a shell",
+    "start a process",
+}
+PLAIN = """
+import ctypes, os, sys
+os._exit(ctypes.CDLL(sys.argv[1]).redteam_move_make(int(sys.argv[2])))
+"""
 CLIENT = """
 import ctypes, sys
 cuda = ctypes.CDLL("libcuda.so.1")
@@ -71,6 +86,8 @@ class RedPool(pools.Pool):
         (images / "image").write_bytes(b"x")
         self.other = socket.create_server(("127.0.0.1", 0))
         self.abstract = socket.socket(socket.AF_UNIX)
+        if os.path.isdir("/dev/shm"):  # somebody's, to be found there
+            self.shared = tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="farcall-redteam-")
         name = f"farcall-redteam-{os.getpid()}"
         self.abstract.bind("\0" + name)
         self.abstract.listen()
@@ -122,6 +139,19 @@ def make(pool, move):
     return ("it worked", False) if error == 0 else (f"refused: {os.strerror(error)}", True)
 
 
+def refused_by_machine(build, pool, move, name):
+    """How the move ends in a process of no server; None if it works there."""
+    done = subprocess.run([sys.executable, "-c", PLAIN, build / "lib/redteam/redteam.so", str(move)],
+                          env=os.environ | pool.server_environment, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          timeout=pools.PATIENCE_S)
+    if done.returncode == 0:
+        return None
+    why = os.strerror(done.returncode) if done.returncode > 0 else f"signal {-done.returncode}"
+    pools.expect(name not in EVERYWHERE, f"{name!r} fails in a process of no server: {why}")
+    return why
+
+
 def main():
     parser = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1][7:])
     parser.add_argument("build", type=pathlib.Path)
@@ -133,11 +163,11 @@ def main():
         pools.skip(f"only root can start a server of {options.user}'s")
     build = options.build.resolve()
     all_moves = list(enumerate(names(build)))
-    unknown = CONTROL - {name for _, name in all_moves}
+    unknown = (CONTROL | EVERYWHERE) - {name for _, name in all_moves}
     pools.expect(not unknown, f"no such moves: {unknown}")
     chosen = [(number, name) for number, name in all_moves
               if options.move in name and (not options.control or name in CONTROL)]
-    bad = 0
+    bad = made = 0
     with RedPool(build, options.control, options.user) as pool:
         pools.expect(options.control == any("--sandbox off" in line for line in pool.log),
                      "the server's log does not tell of its sandbox")
@@ -145,12 +175,17 @@ def main():
             if "sandbox:" in line:
                 print(line.split("sandbox: ")[1].strip())
         for number, name in chosen:
+            why = refused_by_machine(build, pool, number, name) if options.control else None
+            if why:
+                print(f"--  {name:52} this machine refuses it to anybody: {why}", flush=True)
+                continue
+            made += 1
             outcome, failed = make(pool, number)
             bad += failed == options.control
             verdict = "ok " if failed != options.control else "BAD"
             print(f"{verdict} {name:52} {outcome}", flush=True)
     wanted = "worked" if options.control else "failed"
-    print(f"{len(chosen) - bad} of {len(chosen)} moves {wanted}, as they should")
+    print(f"{made - bad} of {made} moves {wanted}, as they should")
     return 1 if bad else 0
 
 
