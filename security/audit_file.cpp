@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "security/file.h"
 #include "transport/base/limits_audit.h"
 
 namespace farcall::security {
@@ -18,27 +19,6 @@ namespace {
 constexpr std::string_view kPrefix = "audit-";
 constexpr std::string_view kSuffix = ".log";
 constexpr std::size_t kNumberDigits = 6;
-
-std::string folder_of(const std::string& path) {
-  std::string folder = std::filesystem::path(path).parent_path();
-  return folder.empty() ? "." : folder;
-}
-
-Status sync_folder(const std::string& folder) {
-  Fd open(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!open || ::fsync(open.get()) != 0) return Status::system("write " + folder);
-  return ok();
-}
-
-Status write_all(const Fd& file, std::string_view bytes, const std::string& path) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return Status::system("write " + path, written == 0 ? ENOSPC : errno);
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return ok();
-}
 
 struct flock whole_file(short kind) {
   struct flock range {};
@@ -50,7 +30,9 @@ struct flock whole_file(short kind) {
 class PosixFile final : public AuditFile {
  public:
   PosixFile(Fd file, std::string path) : file_(std::move(file)), path_(std::move(path)) {}
-  Status append(std::string_view bytes) override { return write_all(file_, bytes, path_); }
+  Status append(std::string_view bytes) override {
+    return write_all(file_, bytes_of(bytes), path_);
+  }
   Status sync() override {
     return ::fdatasync(file_.get()) == 0 ? ok() : Status::system("write " + path_);
   }
@@ -69,7 +51,7 @@ class PosixFile final : public AuditFile {
 Result<std::unique_ptr<AuditFile>> open_audit_file(const std::string& path) {
   Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file) return Status::system("open " + path);
-  if (Status kept = sync_folder(folder_of(path)); !kept.ok()) return kept;
+  if (Status kept = sync_folder_of(path); !kept.ok()) return kept;
   return std::unique_ptr<AuditFile>(new PosixFile(std::move(file), path));
 }
 
@@ -136,19 +118,6 @@ bool is_audit_folder_taken(const std::string& folder) {
   Fd lock(::open((folder + "/lock").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   struct flock other = whole_file(F_RDLCK);
   return lock && ::fcntl(lock.get(), F_OFD_GETLK, &other) == 0 && other.l_type != F_UNLCK;
-}
-
-Status replace_file(const std::string& path, std::string_view text) {
-  const std::string fresh = path + ".new";
-  Fd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file) return Status::system("write " + fresh);
-  Status written = write_all(file, text, fresh);
-  if (written.ok() && ::fdatasync(file.get()) != 0) written = Status::system("write " + fresh);
-  if (written.ok() && ::rename(fresh.c_str(), path.c_str()) != 0) {
-    written = Status::system("replace " + path);
-  }
-  if (!written.ok()) ::unlink(fresh.c_str());
-  return written;
 }
 
 }  // namespace farcall::security

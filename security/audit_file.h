@@ -45,7 +45,4 @@ Result<Fd> take_audit_folder(const std::string& folder);
 // Does a process write to this log now?
 bool is_audit_folder_taken(const std::string& folder);
 
-// A whole small file that only the owner writes, replaced at once.  Errors: kSystem.
-Status replace_file(const std::string& path, std::string_view text);
-
 }  // namespace farcall::security

@@ -6,25 +6,16 @@
 //   Result<AuditVerifier> verifier = AuditVerifier::load("audit.pub");
 //
 // Owner: values, move-only.  Threads: any, once loaded.
-// Source: RFC 8032; PEM as in RFC 8410.
 #pragma once
-#include <array>
-#include <cstddef>
-#include <memory>
 #include <string>
 #include <string_view>
 
+#include "security/ed25519.h"
 #include "transport/base/status.h"
-
-struct evp_pkey_st;
 
 namespace farcall::security {
 
-struct FreeAuditKey {
-  void operator()(evp_pkey_st* key) const;
-};
-using AuditKeyPtr = std::unique_ptr<evp_pkey_st, FreeAuditKey>;
-using AuditSignature = std::array<std::byte, 64>;
+using AuditSignature = ed25519::Signature;
 
 // Writes <stem>.key (0600) and <stem>.pub; never replaces a key.  Errors: kDenied, kSystem.
 Status make_audit_key(const std::string& stem);
@@ -40,9 +31,9 @@ class AuditVerifier {
 
  private:
   friend class AuditSigner;
-  AuditVerifier(AuditKeyPtr key, std::string fingerprint)
+  AuditVerifier(ed25519::KeyPtr key, std::string fingerprint)
       : key_(std::move(key)), fingerprint_(std::move(fingerprint)) {}
-  AuditKeyPtr key_;
+  ed25519::KeyPtr key_;
   std::string fingerprint_;
 };
 
@@ -57,9 +48,9 @@ class AuditSigner {
   Result<std::string> public_pem() const;
 
  private:
-  AuditSigner(AuditKeyPtr key, std::string fingerprint)
+  AuditSigner(ed25519::KeyPtr key, std::string fingerprint)
       : key_(std::move(key)), fingerprint_(std::move(fingerprint)) {}
-  AuditKeyPtr key_;
+  ed25519::KeyPtr key_;
   std::string fingerprint_;
 };
 

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "security/crypto.h"
+#include "security/file.h"
 #include "transport/base/log.h"
 
 namespace farcall::security {
@@ -220,7 +221,7 @@ Status AuditStore::write(std::span<const AuditEntry> entries, std::string_view w
   if (why.empty()) return ok();
   checkpoint_ = text.substr(before_checkpoint);
   // An older one stays true, so this is no reason to fail.
-  Status kept = replace_file(options_.folder + kLatest, checkpoint_);
+  Status kept = replace_file(options_.folder + kLatest, bytes_of(checkpoint_), 0600);
   if (!kept.ok()) FARCALL_LOG_WARN("audit: %s", kept.to_string().c_str());
   return ok();
 }

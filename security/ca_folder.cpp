@@ -9,9 +9,9 @@
 #include <cerrno>
 #include <ctime>
 
-#include "security/ca_files.h"
 #include "security/ca_parts.h"
 #include "security/deny_list.h"
+#include "security/file.h"
 #include "transport/base/limits_identity.h"
 
 namespace farcall::security {

@@ -48,14 +48,6 @@ std::string text_of(BIO* bio) {
 
 }  // namespace
 
-Status library_failure(const char* doing) {
-  return {Code::kSystem, std::string(doing) + ": " + take_crypto_error()};
-}
-
-std::span<const std::byte> bytes_of(const std::string& text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
 Result<Authority> Authority::read(const IssuedIdentity& files) {
   init_crypto();
   Authority authority;

@@ -19,10 +19,6 @@ inline constexpr std::int64_t kDaySeconds = 86'400;
 // Certificates are valid from a minute ago, for clocks that differ.
 inline constexpr std::int64_t kEarlierSeconds = 60;
 
-// "doing: what OpenSSL says", kSystem.
-Status library_failure(const char* doing);
-std::span<const std::byte> bytes_of(const std::string& text);
-
 // An authority with its key, of which both are sound and belong together.
 struct Authority {
   X509Ptr certificate;

@@ -60,10 +60,6 @@ Result<BioPtr> opened(const std::string& path) {
   return bio;
 }
 
-std::span<const std::byte> bytes_of(const std::string& text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
 bool is_before(const RevokedLeases::Entry& entry, const LeaseId& id) { return entry.id < id; }
 
 }  // namespace

@@ -1,24 +1,15 @@
 #include "security/lease_keys.h"
 
-#include <openssl/pem.h>
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <filesystem>
 
 #include "security/crypto.h"
-#include "security/file.h"
 #include "security/x509.h"
 
 namespace farcall::security {
 namespace {
 
-using DigestPtr = std::unique_ptr<EVP_MD_CTX, FreeWith<&EVP_MD_CTX_free>>;
-
-Status library_failure(const char* doing) {
-  return {Code::kSystem, std::string(doing) + ": " + take_crypto_error()};
-}
+constexpr const char* kMaker = "farcall lease keygen";
 
 std::string labelled(std::string_view label, std::span<const std::byte> bytes) {
   std::string text(label);
@@ -26,13 +17,9 @@ std::string labelled(std::string_view label, std::span<const std::byte> bytes) {
   return text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
-const unsigned char* raw(std::string_view text) {
-  return reinterpret_cast<const unsigned char*>(text.data());
-}
-
-Result<LeaseKeyId> id_of(EVP_PKEY* key) {
+Result<LeaseKeyId> id_of(const ed25519::KeyPtr& key) {
   unsigned char* der = nullptr;
-  const int bytes = i2d_PUBKEY(key, &der);
+  const int bytes = i2d_PUBKEY(key.get(), &der);
   std::array<unsigned char, 32> hash{};
   const bool hashed = bytes > 0 && EVP_Digest(der, static_cast<std::size_t>(bytes), hash.data(),
                                               nullptr, EVP_sha256(), nullptr) == 1;
@@ -43,34 +30,17 @@ Result<LeaseKeyId> id_of(EVP_PKEY* key) {
   return id;
 }
 
-bool is_ed25519(const EVP_PKEY* key) { return EVP_PKEY_is_a(key, "ED25519") == 1; }
-
-BioPtr memory() { return BioPtr(BIO_new(BIO_s_mem())); }
-
-std::span<const std::byte> bytes_in(BIO* bio) {
-  char* text = nullptr;
-  const long bytes = BIO_get_mem_data(bio, &text);
-  return std::as_bytes(std::span(text, static_cast<std::size_t>(bytes)));
-}
-
 }  // namespace
-
-void FreeKey::operator()(evp_pkey_st* key) const { EVP_PKEY_free(key); }
 
 std::string to_string(const LeaseKeyId& id) { return to_hex(id); }
 
 Result<LeaseKey> LeaseKey::load(const std::string& path) {
-  Result<SecureBuffer> pem = read_file(path);
-  if (!pem.ok()) return pem.status();
-  Result<KeyPtr> parsed = parse_key(pem->bytes(), path);
-  if (!parsed.ok()) return parsed.status();
-  if (!is_ed25519(parsed.value().get())) {
-    return Status(Code::kDenied, path + " is no Ed25519 key: farcall lease keygen makes one");
-  }
-  Result<LeaseKeyId> id = id_of(parsed.value().get());
+  auto loaded = ed25519::read_private(path, kMaker);
+  if (!loaded.ok()) return loaded.status();
+  Result<LeaseKeyId> id = id_of(loaded.value());
   if (!id.ok()) return id.status();
   LeaseKey key;
-  key.key_.reset(parsed.value().release());
+  key.key_ = std::move(loaded).value();
   key.id_ = id.value();
   return key;
 }
@@ -86,31 +56,17 @@ Result<LeaseKeys> LeaseKey::own() const {
 }
 
 Status LeaseKey::sign(std::string_view label, std::vector<std::byte>* bytes) const {
-  const std::string text = labelled(label, *bytes);
-  DigestPtr digest(EVP_MD_CTX_new());
-  std::array<unsigned char, kSignatureBytes> signature{};
-  std::size_t length = signature.size();
-  if (!digest || EVP_DigestSignInit(digest.get(), nullptr, nullptr, nullptr, key_.get()) != 1 ||
-      EVP_DigestSign(digest.get(), signature.data(), &length, raw(text), text.size()) != 1 ||
-      length != signature.size()) {
-    return library_failure("sign");
-  }
-  const auto end = std::as_bytes(std::span(signature));
-  bytes->insert(bytes->end(), end.begin(), end.end());
+  auto signature = ed25519::sign(*key_, labelled(label, *bytes));
+  if (!signature.ok()) return signature.status();
+  bytes->insert(bytes->end(), signature->begin(), signature->end());
   return ok();
 }
 
 Status LeaseKeys::add_file(const std::string& path) {
-  Result<SecureBuffer> pem = read_file(path);
-  if (!pem.ok()) return pem.status();
-  init_crypto();
-  BioPtr bio(BIO_new_mem_buf(pem->data(), static_cast<int>(pem->size())));
-  std::size_t found = 0;
-  for (;; ++found) {
-    KeyPtr key(PEM_read_bio_PUBKEY(bio.get(), nullptr, nullptr, nullptr));
-    if (!key) break;
-    if (!is_ed25519(key.get())) return {Code::kDenied, path + " holds a key that is no Ed25519"};
-    Result<LeaseKeyId> id = id_of(key.get());
+  auto keys = ed25519::read_public(path, kMaker);
+  if (!keys.ok()) return keys.status();
+  for (ed25519::KeyPtr& key : keys.value()) {
+    Result<LeaseKeyId> id = id_of(key);
     if (!id.ok()) return id.status();
     if (knows(id.value())) continue;
     if (keys_.size() == limits::kLeaseKeysMax) {
@@ -119,14 +75,10 @@ Status LeaseKeys::add_file(const std::string& path) {
     }
     Known one;
     one.id = id.value();
-    one.key.reset(key.release());
+    one.key = std::move(key);
     keys_.push_back(std::move(one));
   }
-  take_crypto_error();  // the end of the file is one, to OpenSSL
-  if (found != 0) return ok();
-  return {Code::kDenied, path +
-                             " holds no public key in PEM: a server is given the .pub file that "
-                             "farcall lease keygen writes, never the .key"};
+  return ok();
 }
 
 Result<LeaseKeys> LeaseKeys::load(const std::string& path) {
@@ -163,38 +115,16 @@ Status LeaseKeys::check(std::string_view label, const LeaseKeyId& id,
                                "issuer's public key to --lease-keys"};
   }
   if (bytes.size() < kSignatureBytes) return {Code::kMalformed, "no room for a signature"};
-  const auto signature = bytes.last(kSignatureBytes);
+  ed25519::Signature signature{};
+  std::copy_n(bytes.end() - kSignatureBytes, kSignatureBytes, signature.begin());
   const std::string text = labelled(label, bytes.first(bytes.size() - kSignatureBytes));
-  DigestPtr digest(EVP_MD_CTX_new());
-  if (!digest ||
-      EVP_DigestVerifyInit(digest.get(), nullptr, nullptr, nullptr, known->key.get()) != 1) {
-    return library_failure("check a signature");
-  }
-  const int good =
-      EVP_DigestVerify(digest.get(), reinterpret_cast<const unsigned char*>(signature.data()),
-                       signature.size(), raw(text), text.size());
-  if (good == 1) return ok();
-  take_crypto_error();
+  if (ed25519::is_signed(*known->key, text, signature)) return ok();
   return {Code::kDenied, "it was changed after key " + to_string(id) +
                              " signed it, or never signed by it; get it anew from its issuer"};
 }
 
 Status make_lease_key(const std::string& private_path, const std::string& public_path) {
-  init_crypto();
-  KeyPtr key(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"));
-  if (!key) return library_failure("make an Ed25519 key");
-  BioPtr open = memory();
-  // OpenSSL wipes a memory BIO when it frees it.
-  BioPtr closed(BIO_new(BIO_s_mem()));
-  if (PEM_write_bio_PUBKEY(open.get(), key.get()) != 1 ||
-      PEM_write_bio_PKCS8PrivateKey(closed.get(), key.get(), nullptr, nullptr, 0, nullptr,
-                                    nullptr) != 1) {
-    return library_failure("write an Ed25519 key");
-  }
-  FARCALL_TRY(write_new_file(private_path, bytes_in(closed.get()), 0600));
-  Status written = write_new_file(public_path, bytes_in(open.get()), 0644);
-  if (!written.ok()) (void)::remove(private_path.c_str());
-  return written;
+  return ed25519::make_pair(private_path, public_path);
 }
 
 }  // namespace farcall::security

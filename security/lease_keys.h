@@ -4,31 +4,25 @@
 //   Result<LeaseKey> key = LeaseKey::load("lease.key");            // the issuer
 //   Result<LeaseKeys> keys = LeaseKeys::load("/etc/farcall/lease-keys");   // a server
 //
-// Ed25519 (RFC 8032). Every signature is over a label and the bytes, so that what was signed for
+// Ed25519. Every signature is over a label and the bytes, so that what was signed for
 // one use proves nothing in another.
 // Owner: values, move-only; private keys are OpenSSL's to wipe.  Threads: any, once loaded.
 #pragma once
 #include <cstddef>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "security/ed25519.h"
 #include "security/lease_token.h"
 #include "transport/base/status.h"
 
-struct evp_pkey_st;
-
 namespace farcall::security {
 
-inline constexpr std::size_t kSignatureBytes = 64;
+using ed25519::kSignatureBytes;
 inline constexpr std::string_view kLeaseLabel = "farcall lease token 1";
 inline constexpr std::string_view kRevokedLabel = "farcall revoked leases 1";
-
-struct FreeKey {
-  void operator()(evp_pkey_st* key) const;
-};
 
 class LeaseKeys {
  public:
@@ -48,7 +42,7 @@ class LeaseKeys {
   friend class LeaseKey;
   struct Known {
     LeaseKeyId id{};
-    std::unique_ptr<evp_pkey_st, FreeKey> key;
+    ed25519::KeyPtr key;
   };
   Status add_file(const std::string& path);
   std::vector<Known> keys_;
@@ -56,7 +50,7 @@ class LeaseKeys {
 
 class LeaseKey {
  public:
-  // Errors: kNotFound, kDenied (no PEM key, or none of Ed25519).
+  // Errors: kNotFound, kDenied (no Ed25519 key, or others can read it), kSystem.
   static Result<LeaseKey> load(const std::string& path);
 
   const LeaseKeyId& id() const { return id_; }
@@ -66,7 +60,7 @@ class LeaseKey {
   Status sign(std::string_view label, std::vector<std::byte>* bytes) const;
 
  private:
-  std::unique_ptr<evp_pkey_st, FreeKey> key_;
+  ed25519::KeyPtr key_;
   LeaseKeyId id_{};
 };
 

@@ -1,19 +1,14 @@
 #include "security/x509.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <openssl/pem.h>
 #include <openssl/x509_vfy.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <ctime>
 
 #include "security/crypto.h"
-#include "transport/base/unique.h"
 
 namespace farcall::security {
 namespace {
@@ -50,28 +45,8 @@ std::string text_of(const GENERAL_NAME& name) {
 
 }  // namespace
 
-Result<SecureBuffer> read_file(const std::string& path, std::size_t bytes_max) {
-  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) {
-    const Code code = errno == ENOENT ? Code::kNotFound : Code::kDenied;
-    return Status(code, "open " + path + ": " + std::strerror(errno));
-  }
-  struct stat facts {};
-  if (::fstat(fd.get(), &facts) != 0) return Status::system("stat " + path);
-  const auto bytes = static_cast<std::size_t>(facts.st_size);
-  if (!S_ISREG(facts.st_mode) || bytes == 0 || bytes > bytes_max) {
-    return Status(Code::kDenied, path + " is not a PEM file of up to " +
-                                     std::to_string(bytes_max / 1024) + " KiB");
-  }
-  Result<SecureBuffer> buffer = SecureBuffer::make(bytes);
-  if (!buffer.ok()) return buffer;
-  for (std::size_t at = 0; at < bytes;) {
-    const ssize_t got = ::read(fd.get(), buffer->data() + at, bytes - at);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return Status::system("read " + path, got < 0 ? errno : EIO);
-    at += static_cast<std::size_t>(got);
-  }
-  return buffer;
+Status library_failure(const char* doing) {
+  return {Code::kSystem, std::string(doing) + ": " + take_crypto_error()};
 }
 
 Result<X509Ptr> parse_certificate(std::span<const std::byte> pem, const std::string& name) {

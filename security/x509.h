@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "security/file.h"
 #include "security/identity.h"
 #include "transport/base/secure_arena.h"
 #include "transport/base/status.h"
@@ -37,9 +38,8 @@ using CrlPtr = std::unique_ptr<X509_CRL, FreeWith<&X509_CRL_free>>;
 using StorePtr = std::unique_ptr<X509_STORE, FreeWith<&X509_STORE_free>>;
 using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, FreeWith<&X509_STORE_CTX_free>>;
 
-inline constexpr std::size_t kPemBytesMax = 64 * 1024;
-// A whole small file, wiped when dropped.  Errors: kNotFound, kDenied, kSystem.
-Result<SecureBuffer> read_file(const std::string& path, std::size_t bytes_max = kPemBytesMax);
+// "doing: what OpenSSL says", kSystem.
+Status library_failure(const char* doing);
 
 Result<X509Ptr> parse_certificate(std::span<const std::byte> pem, const std::string& name);
 Result<KeyPtr> parse_key(std::span<const std::byte> pem, const std::string& name);

@@ -9,8 +9,8 @@
 #include "gpu_server/live_sessions.h"
 #include "gpu_server/supervisor.h"
 #include "gpu_server/watched_files.h"
-#include "security/ca_files.h"
 #include "security/ca_revoke.h"
+#include "security/file.h"
 #include "tests/gpu_server/dialling.h"
 #include "tests/security/test_pool.h"
 

@@ -7,8 +7,8 @@
 #include <fstream>
 #include <sstream>
 
-#include "security/ca_files.h"
 #include "security/ca_folder.h"
+#include "security/file.h"
 #include "security/tls.h"
 #include "tests/security/test_pool.h"
 

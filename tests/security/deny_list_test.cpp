@@ -7,9 +7,9 @@
 #include <fstream>
 #include <string>
 
-#include "security/ca_files.h"
 #include "security/ca_folder.h"
 #include "security/ca_revoke.h"
+#include "security/file.h"
 #include "tests/security/test_pool.h"
 
 using namespace farcall;

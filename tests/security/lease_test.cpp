@@ -170,6 +170,8 @@ TEST_CASE("keys that are none for leases are refused with what is wrong") {
   struct stat facts {};
   REQUIRE(::stat(issuer.path("lease.key").c_str(), &facts) == 0);
   CHECK((facts.st_mode & 0777) == 0600);
+  REQUIRE(::chmod(issuer.path("lease.key").c_str(), 0640) == 0);
+  CHECK(says(LeaseKey::load(issuer.path("lease.key")).status(), "chmod 600"));
   CHECK(make_lease_key(issuer.path("lease.key"), issuer.path("x.pub")).code() == Code::kDenied);
   CHECK(make_lease_key(issuer.path("x.key"), issuer.path("lease.pub")).code() == Code::kDenied);
   CHECK_FALSE(std::filesystem::exists(issuer.path("x.key")));

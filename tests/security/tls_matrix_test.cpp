@@ -11,9 +11,9 @@
 #include <string>
 #include <thread>
 
-#include "security/ca_files.h"
 #include "security/ca_parts.h"
 #include "security/ca_revoke.h"
+#include "security/file.h"
 #include "security/tls.h"
 #include "security/tls_channel.h"
 #include "tests/security/test_pool.h"

@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <memory>
 
-#include "security/ca_files.h"
 #include "security/ca_folder.h"
+#include "security/file.h"
 #include "tools/cli/ca_commands.h"
 #include "tools/cli/commands.h"
 
