@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <ctime>
+#include <utility>
 
 namespace farcall::server {
 
@@ -11,6 +13,8 @@ LiveSessions::Place::Place(LiveSessions& all, const security::PeerIdentity& clie
     : all_(all) {
   Entry entry;
   entry.id = id;
+  entry.member = security::identity_uri(client);
+  entry.good_until = client.not_after;
   entry.parties.push_back(client);
   entry.end = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   auto entries = all_.entries_.lock();
@@ -28,11 +32,17 @@ Status LiveSessions::Place::why() const {
   return at_->why;
 }
 
-void LiveSessions::Entry::add(const security::PeerIdentity& server) {
+void LiveSessions::Entry::add(const security::PeerIdentity& party) {
   const auto same = [&](const security::PeerIdentity& one) {
-    return one.serial == server.serial && one.issuer == server.issuer;
+    return one.serial == party.serial && one.issuer == party.issuer;
   };
-  if (std::none_of(parties.begin(), parties.end(), same)) parties.push_back(server);
+  if (std::none_of(parties.begin(), parties.end(), same)) parties.push_back(party);
+}
+
+void LiveSessions::Entry::finish(Status reason) {
+  why = std::move(reason);
+  const std::uint64_t one = 1;
+  static_cast<void>(!::write(end.get(), &one, sizeof one));
 }
 
 void LiveSessions::Place::link(const security::PeerIdentity& server) {
@@ -55,12 +65,37 @@ std::size_t LiveSessions::end_where(Verdict verdict) {
     for (const security::PeerIdentity& party : entry.parties) {
       Status good = verdict(party);
       if (good.ok()) continue;
-      entry.why = std::move(good);
-      const std::uint64_t one = 1;
-      static_cast<void>(!::write(entry.end.get(), &one, sizeof one));
+      entry.finish(std::move(good));
       ++ended;
       break;
     }
+  }
+  return ended;
+}
+
+void LiveSessions::vouch(const security::PeerIdentity& who) {
+  const std::string member = security::identity_uri(who);
+  auto entries = entries_.lock();
+  for (Entry& entry : *entries) {
+    if (entry.member != member || who.not_after <= entry.good_until) continue;
+    // What has expired is on nobody's list any more, and a session may see many renewals.
+    std::erase_if(entry.parties, [&](const security::PeerIdentity& one) {
+      return one.kind == security::IdentityKind::kClient && one.not_after < std::time(nullptr);
+    });
+    entry.good_until = who.not_after;
+    entry.add(who);
+  }
+}
+
+std::size_t LiveSessions::end_expired(std::int64_t now) {
+  std::size_t ended = 0;
+  auto entries = entries_.lock();
+  for (Entry& entry : *entries) {
+    if (!entry.why.ok() || entry.good_until == 0 || entry.good_until > now) continue;
+    entry.finish({Code::kDenied, "your certificate expired on " +
+                                     security::date_text(entry.good_until) +
+                                     " and no renewed one was shown here: renew it in time"});
+    ++ended;
   }
   return ended;
 }

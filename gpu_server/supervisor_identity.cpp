@@ -1,8 +1,9 @@
 // The supervisor, who it is and whom it lets in no longer: certificate, key, CA and deny list, read
 // when it starts and again whenever one of them is replaced.
 //
-// Sessions keep running over a change of the certificate: their keys came from a handshake that is
-// long done. They do not outlive their client's place on the deny list.
+// Sessions keep running over a change of the server's certificate: their keys came from a handshake
+// that is long done. They outlive neither their client's certificate, unless it has shown a renewed
+// one, nor its place on the deny list.
 #include <ctime>
 
 #include "gpu_server/supervisor.h"
@@ -73,6 +74,9 @@ void Supervisor::look_at_files() {
   // First who may not go on, then who we are.
   if (files_.deny_list_since_ms != 0) take_deny_list();
   if (files_.identity_since_ms != 0) take_identity(now);
+  if (const std::size_t ended = live_.end_expired(std::time(nullptr)); ended != 0) {
+    FARCALL_LOG_INFO("%zu session(s) ended with the certificates of their clients", ended);
+  }
   if (deny_list_) warn_of_old_list(now);
 }
 

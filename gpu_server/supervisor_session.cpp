@@ -72,6 +72,7 @@ void Supervisor::serve_client(Fd socket, const std::string& from, std::uint64_t 
   }
   if (control.value()->is_server()) return serve_peer(*control.value(), from);
   no_longer_a_stranger(number);
+  live_.vouch(control.value()->peer());
   Counted session(sessions_);
   if (sessions() > options_.sessions_max) {
     Status full(Code::kBusy, "the server has all " + std::to_string(options_.sessions_max) +

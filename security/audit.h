@@ -43,6 +43,11 @@ inline constexpr std::string_view kRefusedMore = "refused.more";  // a count, in
 inline constexpr std::string_view kConfigChange = "config.change";
 inline constexpr std::string_view kCertificateLoad = "certificate.load";
 inline constexpr std::string_view kCertificateRevoke = "certificate.revoke";
+// An authority's (security/ca_folder.h):
+inline constexpr std::string_view kCertificateIssue = "certificate.issue";
+inline constexpr std::string_view kCertificateRenew = "certificate.renew";
+inline constexpr std::string_view kCertificateRefused = "certificate.refused";
+inline constexpr std::string_view kTokenMake = "token.make";
 inline constexpr std::string_view kPeerLink = "peer.link";
 inline constexpr std::string_view kLeaseGrant = "lease.grant";
 inline constexpr std::string_view kLeaseRefused = "lease.refused";

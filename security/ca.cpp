@@ -32,13 +32,36 @@ bool is_address(const std::string& name) {
          ::inet_pton(AF_INET6, name.c_str(), room.data()) == 1;
 }
 
-Status life_refused(int days) {
-  return {Code::kUnsupported, "a leaf lives 1 to " + std::to_string(kLeafDaysMax) + " days, not " +
-                                  std::to_string(days)};
-}
+// How long a leaf is to live: a life in days begins a minute ago, for clocks that differ, one in
+// seconds now, or hardly anything of it would be left.
+struct Life {
+  int days = 0;
+  std::int64_t seconds = 0;
+
+  Status check() const {
+    constexpr std::int64_t kSecondsMax = kLeafDaysMax * kDaySeconds;
+    const std::int64_t all = seconds != 0 ? seconds : days * kDaySeconds;
+    const bool whole_days = seconds != 0 || days >= 1;
+    if (whole_days && all >= kLeafSecondsMin && all <= kSecondsMax) return ok();
+    return {Code::kUnsupported,
+            "a leaf lives " + std::to_string(kLeafSecondsMin) + " seconds to " +
+                std::to_string(kLeafDaysMax) + " days, not " +
+                (seconds != 0 ? std::to_string(seconds) + " seconds" : std::to_string(days))};
+  }
+  void fill(Plan* plan, std::int64_t from) const {
+    const std::int64_t now = std::time(nullptr);
+    if (seconds == 0) {
+      plan->from = from != 0 ? from : now - kEarlierSeconds;
+      plan->until = plan->from + days * kDaySeconds;
+    } else {
+      plan->from = from != 0 ? from : now - std::min(kEarlierSeconds, seconds / 10);
+      plan->until = (from != 0 ? from : now) + seconds;
+    }
+  }
+};
 
 Status check(const LeafOptions& options) {
-  if (options.days < 1 || options.days > kLeafDaysMax) return life_refused(options.days);
+  FARCALL_TRY((Life{options.days, options.seconds}.check()));
   for (const std::string* word : {&options.zone, &options.role}) {
     if (!word->empty() && !is_identity_word(*word)) {
       return {Code::kUnsupported,
@@ -82,8 +105,7 @@ Plan leaf_plan(const LeafOptions& options, const std::string& pool) {
   }
   Plan plan;
   plan.common_name = server ? options.host : options.user;
-  plan.from = options.valid_from != 0 ? options.valid_from : std::time(nullptr) - kEarlierSeconds;
-  plan.until = plan.from + options.days * kDaySeconds;
+  Life{options.days, options.seconds}.fill(&plan, options.valid_from);
   plan.extensions = {
       {NID_basic_constraints, "critical,CA:FALSE"},
       {NID_key_usage, "critical,digitalSignature"},
@@ -110,16 +132,16 @@ Result<X509Ptr> signed_by_one(const std::string& text, const std::vector<std::st
 }
 
 // What stays of a certificate when it is renewed.
-Result<Plan> renewal_plan(X509* former, int days) {
+Result<Plan> renewal_plan(X509* former, const Life& life) {
   Result<PeerIdentity> who = identity_of(former);
   if (!who.ok()) return who.status();
   if (who->kind == IdentityKind::kAuthority) {
-    return Status(Code::kDenied, "an authority is made anew, not renewed");
+    return Status(Code::kDenied,
+                  "an authority is made anew, not renewed: 'farcall ca init --issuing' makes one");
   }
   Plan plan;
   plan.common_name = who->kind == IdentityKind::kServer ? who->host : who->user;
-  plan.from = std::time(nullptr) - kEarlierSeconds;
-  plan.until = plan.from + days * kDaySeconds;
+  life.fill(&plan, 0);
   plan.extensions = {{NID_subject_key_identifier, "hash"}, {NID_authority_key_identifier, "keyid"}};
   for (int nid : {NID_basic_constraints, NID_key_usage, NID_ext_key_usage, NID_subject_alt_name}) {
     const X509_EXTENSION* kept = X509_get_ext(former, X509_get_ext_by_NID(former, nid, -1));
@@ -190,42 +212,54 @@ Result<IssuedIdentity> create_issuing(const IssuedIdentity& root, int days) {
   return to_pem(certificate.value().get(), key.value().get());
 }
 
+namespace {
+
+// Signs `plan`, which never outlives its authority.
+//   key  its own is in what is returned where `has_key`
+Result<IssuedIdentity> sign_leaf(Plan plan, EVP_PKEY* key, bool has_key, const Authority& by) {
+  plan.until = std::min(plan.until, by.who.not_after);
+  Result<X509Ptr> certificate = sign(plan, key, &by);
+  if (!certificate.ok()) return certificate.status();
+  Result<std::string> chain = chain_above(by);
+  if (!chain.ok()) return chain.status();
+  if (has_key) return to_pem(certificate->get(), key, chain.value());
+  Result<std::string> text = certificate_to_pem(certificate->get());
+  if (!text.ok()) return text.status();
+  return IssuedIdentity{text.value() + chain.value(), {}};
+}
+
+}  // namespace
+
 Result<IssuedIdentity> renew(const IssuedIdentity& ca, const RenewOptions& options) {
-  if (options.days < 1 || options.days > kLeafDaysMax) return life_refused(options.days);
+  const Life life{options.days, options.seconds};
+  if (Status sound = life.check(); !sound.ok()) return sound;
   Result<Authority> authority = Authority::read(ca);
   if (!authority.ok()) return authority.status();
   Result<X509Ptr> former = signed_by_one(options.certificate_pem, options.signers);
   if (!former.ok()) return former.status();
-  Result<Plan> plan = renewal_plan(former->get(), options.days);
+  Result<Plan> plan = renewal_plan(former->get(), life);
   if (!plan.ok()) return plan.status();
-  plan->until = std::min(plan->until, authority->who.not_after);
   Result<KeyPtr> fresh = KeyPtr();
-  if (options.new_key) fresh = make_key();
+  if (!options.request.empty()) {
+    fresh = requested_key(options.request);
+  } else if (options.new_key) {
+    fresh = make_key();
+  }
   if (!fresh.ok()) return fresh.status();
-  EVP_PKEY* key = options.new_key ? fresh->get() : X509_get0_pubkey(former->get());
-  Result<X509Ptr> certificate = sign(plan.value(), key, &authority.value());
-  if (!certificate.ok()) return certificate.status();
-  Result<std::string> chain = chain_above(authority.value());
-  if (!chain.ok()) return chain.status();
-  if (options.new_key) return to_pem(certificate->get(), key, chain.value());
-  Result<std::string> text = certificate_to_pem(certificate->get());
-  if (!text.ok()) return text.status();
-  return IssuedIdentity{text.value() + chain.value(), {}};
+  EVP_PKEY* key = fresh.value() ? fresh->get() : X509_get0_pubkey(former->get());
+  const bool has_key = options.request.empty() && options.new_key;
+  return sign_leaf(std::move(plan).value(), key, has_key, authority.value());
 }
 
 Result<IssuedIdentity> issue(const IssuedIdentity& ca, const LeafOptions& options) {
   if (Status sound = check(options); !sound.ok()) return sound;
   Result<Authority> authority = Authority::read(ca);
   if (!authority.ok()) return authority.status();
-  Result<KeyPtr> key = make_key();
+  const bool is_requested = !options.request.empty();
+  Result<KeyPtr> key = is_requested ? requested_key(options.request) : make_key();
   if (!key.ok()) return key.status();
-  Result<std::string> chain = chain_above(authority.value());
-  if (!chain.ok()) return chain.status();
-  Plan plan = leaf_plan(options, authority->who.pool);
-  plan.until = std::min(plan.until, authority->who.not_after);
-  Result<X509Ptr> certificate = sign(plan, key.value().get(), &authority.value());
-  if (!certificate.ok()) return certificate.status();
-  return to_pem(certificate.value().get(), key.value().get(), chain.value());
+  return sign_leaf(leaf_plan(options, authority->who.pool), key->get(), !is_requested,
+                   authority.value());
 }
 
 }  // namespace farcall::security

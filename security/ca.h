@@ -11,6 +11,7 @@
 // P-256 throughout. A leaf carries one URI name (identity.h) and one purpose: a server's
 // certificate never works as a client's. Keys live in SecureBuffers.  Threads: any.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -22,6 +23,8 @@ namespace farcall::security {
 
 inline constexpr int kLeafDays = 7;
 inline constexpr int kLeafDaysMax = 30;
+// A life so short that a renewal has no time to be tried again.
+inline constexpr std::int64_t kLeafSecondsMin = 10;
 inline constexpr int kCaDays = 3650;
 inline constexpr int kIssuingDays = 365;
 
@@ -51,7 +54,10 @@ struct LeafOptions {
   std::string role{};              // the same
   std::vector<std::string> names;  // servers: DNS names and IP addresses clients dial
   int days = kLeafDays;            // 1 … kLeafDaysMax
+  std::int64_t seconds = 0;        // its life from now on instead of days; kLeafSecondsMin at least
   std::int64_t valid_from = 0;     // Unix seconds; 0: a minute ago, for clocks that differ
+  // For the key of this signing request (key_request.h) and not for a new one; key_pem is empty.
+  std::vector<std::byte> request{};
 };
 // The pool's name comes from the CA certificate; a leaf never outlives its authority.
 // Errors: kUnsupported with the option that is wrong, kDenied when `ca` is no CA, kSystem.
@@ -67,7 +73,9 @@ struct RenewOptions {
   std::string certificate_pem;
   std::vector<std::string> signers;
   int days = kLeafDays;
+  std::int64_t seconds = 0;  // instead of days, as with LeafOptions
   bool new_key = false;
+  std::vector<std::byte> request{};  // for the key of this signing request
 };
 Result<IssuedIdentity> renew(const IssuedIdentity& ca, const RenewOptions& options);
 

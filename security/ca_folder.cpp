@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <filesystem>
 
 #include "security/ca_parts.h"
 #include "security/deny_list.h"
@@ -55,7 +56,9 @@ Status CaFolder::create(const std::string& folder, const Plan& plan) {
   if (!issuing.ok()) return issuing.status();
   FARCALL_TRY(save(issuing.value(), folder + "/issuing.crt", folder + "/issuing.key"));
   Result<PeerIdentity> who = who_in(issuing->certificate_pem);
-  return who.ok() ? made.note(IndexEvent::kIssued, who.value(), "") : who.status();
+  if (!who.ok()) return who.status();
+  FARCALL_TRY(made.note(IndexEvent::kIssued, who.value(), ""));
+  return made.record({.kind = audit::kCertificateIssue, .who = &who.value()});
 }
 
 Result<CaFolder> CaFolder::open(const std::string& folder) {
@@ -71,6 +74,24 @@ CaFolder::Pair CaFolder::issuing_pair() const {
   return root_pair();
 }
 
+std::vector<CaFolder::Pair> CaFolder::former_pairs() const {
+  std::vector<Pair> pairs;
+  std::error_code none;  // of a folder without predecessors
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ + "/former", none)) {
+    const std::filesystem::path& path = entry.path();
+    if (path.extension() != ".crt") continue;
+    pairs.push_back({path.string(), std::filesystem::path(path).replace_extension(".key")});
+  }
+  return pairs;
+}
+
+std::vector<CaFolder::Pair> CaFolder::all_pairs() const {
+  std::vector<Pair> pairs = former_pairs();
+  pairs.insert(pairs.begin(), issuing_pair());
+  pairs.push_back(root_pair());
+  return pairs;
+}
+
 Result<IssuedIdentity> CaFolder::issuing() const {
   const Pair at = issuing_pair();
   return load_pair(at.certificate, at.key);
@@ -83,7 +104,7 @@ Result<std::string> CaFolder::key_id_of(const Pair& at) const {
 }
 
 Result<IssuedIdentity> CaFolder::authority(const std::string& key_id) const {
-  for (const Pair& at : {issuing_pair(), root_pair()}) {
+  for (const Pair& at : all_pairs()) {
     Result<std::string> its = key_id_of(at);
     if (!its.ok()) return its.status();
     if (its.value() == key_id) return load_pair(at.certificate, at.key);
@@ -128,40 +149,50 @@ Result<IssuedIdentity> CaFolder::issue(const LeafOptions& options) const {
   Result<PeerIdentity> who = who_in(issued->certificate_pem);
   if (!who.ok()) return who.status();
   if (Status noted = note(IndexEvent::kIssued, who.value(), ""); !noted.ok()) return noted;
+  Status recorded = record({.kind = audit::kCertificateIssue, .who = &who.value()});
+  if (!recorded.ok()) return recorded;
   return issued;
 }
 
 Result<IssuedIdentity> CaFolder::renew(const std::string& certificate_path, int days,
                                        bool new_key) const {
-  Result<Fd> held = lock();
-  if (!held.ok()) return held.status();
   Result<std::string> former = text_of(certificate_path, kPemBytesMax);
   if (!former.ok()) return former.status();
-  Result<PeerIdentity> before = who_in(former.value());
+  return renew({.certificate_pem = former.value(), .signers = {}, .days = days, .new_key = new_key},
+               certificate_path);
+}
+
+Result<IssuedIdentity> CaFolder::renew(RenewOptions how, const std::string& name) const {
+  Result<Fd> held = lock();
+  if (!held.ok()) return held.status();
+  Result<PeerIdentity> before = who_in(how.certificate_pem);
   if (!before.ok()) return before.status();
   Result<std::vector<Issued>> all = issued();
   if (!all.ok()) return all.status();
   if (const Issued* known = find(all.value(), before->serial); known && known->revoked_at != 0) {
-    return Status(Code::kDenied, certificate_path + " was revoked on " +
-                                     date_text(known->revoked_at) +
+    return Status(Code::kDenied, name + " was revoked on " + date_text(known->revoked_at) +
                                      "; if its holder may have one again, issue one");
   }
-  RenewOptions options{
-      .certificate_pem = former.value(), .signers = {}, .days = days, .new_key = new_key};
-  for (const Pair& at : {issuing_pair(), root_pair()}) {
+  for (const Pair& at : all_pairs()) {
     Result<std::string> signer = text_of(at.certificate, kPemBytesMax);
     if (!signer.ok()) return signer.status();
-    options.signers.push_back(std::move(signer).value());
+    how.signers.push_back(std::move(signer).value());
   }
   Result<IssuedIdentity> by = issuing();
   if (!by.ok()) return by;
-  Result<IssuedIdentity> renewed = security::renew(by.value(), options);
+  Result<IssuedIdentity> renewed = security::renew(by.value(), how);
   if (!renewed.ok()) {
-    return Status(renewed.status().code(), certificate_path + ": " + renewed.status().text());
+    return Status(renewed.status().code(), name + ": " + renewed.status().text());
   }
   Result<PeerIdentity> who = who_in(renewed->certificate_pem);
   if (!who.ok()) return who.status();
   Status noted = note(IndexEvent::kRenewed, who.value(), before->serial);
+  if (noted.ok()) {
+    noted = record({.kind = audit::kCertificateRenew,
+                    .who = &who.value(),
+                    .name = "predecessor",
+                    .value = before->serial});
+  }
   if (!noted.ok()) return noted;
   return renewed;
 }
@@ -186,6 +217,10 @@ Status CaFolder::note_revoked(std::span<const PeerIdentity> who, const std::stri
     }
     if (one.issuer.empty()) one.issuer = authority->key_id;
     FARCALL_TRY(note(IndexEvent::kRevoked, one, reason));
+    FARCALL_TRY(record({.kind = audit::kCertificateRevoke,
+                        .who = &one,
+                        .name = "why",
+                        .value = reason.empty() ? "not given" : reason}));
   }
   return ok();
 }
@@ -206,6 +241,11 @@ Status CaFolder::revoke(std::span<const PeerIdentity> who, const std::string& re
                         int days) const {
   Result<Fd> held = lock();
   if (!held.ok()) return held.status();
+  return sign_deny_list(who, reason, days);
+}
+
+Status CaFolder::sign_deny_list(std::span<const PeerIdentity> who, const std::string& reason,
+                                int days) const {
   const std::vector<std::string>& reasons = revocation_reasons();
   if (!reason.empty() && std::find(reasons.begin(), reasons.end(), reason) == reasons.end()) {
     return {Code::kUnsupported, "\"" + reason + "\" is no reason that is known"};
@@ -217,6 +257,14 @@ Status CaFolder::revoke(std::span<const PeerIdentity> who, const std::string& re
     issuers.insert(one.issuer.empty() ? usual.value() : one.issuer);
   }
   if (issuers.empty()) issuers.insert(usual.value());
+  // A predecessor's list would lapse, and with it the file.
+  for (const Pair& at : former_pairs()) {
+    Result<CertificateFacts> facts = describe_certificate(at.certificate);
+    if (!facts.ok()) return facts.status();
+    if (exists(at.key) && facts->not_after > std::time(nullptr)) issuers.insert(facts->key_id);
+  }
+  Result<std::string> root = key_id_of(root_pair());
+  if (!root.ok()) return root.status();
   Result<std::vector<IssuedIdentity>> signers = authorities(issuers);
   if (!signers.ok()) return signers.status();
   std::string list;
@@ -231,16 +279,16 @@ Status CaFolder::revoke(std::span<const PeerIdentity> who, const std::string& re
     Result<std::vector<Revocation>> revoked = revoked_by(issuer);
     if (!revoked.ok()) return revoked.status();
     // What a root denies is an authority, and its key is hard to come by.
-    const int good_days = issuer == usual.value() ? days : std::max(days, kIssuingDays);
+    const int good_days = issuer == root.value() ? std::max(days, kIssuingDays) : days;
     Result<std::string> longer = add_to_deny_list(*signer++, list, revoked.value(), good_days);
     if (!longer.ok()) return longer.status();
     list = std::move(longer).value();
   }
   // Read as a server will.
-  Result<std::string> root = text_of(root_path(), kPemBytesMax);
-  if (!root.ok()) return root.status();
+  Result<std::string> trusted = text_of(root_path(), kPemBytesMax);
+  if (!trusted.ok()) return trusted.status();
   Result<DeniedByIssuer> readable =
-      parse_deny_list(bytes_of(list), bytes_of(root.value()), std::time(nullptr));
+      parse_deny_list(bytes_of(list), bytes_of(trusted.value()), std::time(nullptr));
   if (!readable.ok()) {
     return {readable.status().code(),
             deny_list_path() + " cannot be built upon, move it away: " + readable.status().text()};

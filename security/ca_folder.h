@@ -8,8 +8,10 @@
 //
 //   ca.crt, ca.key            the root, which all hosts trust; the key may be taken away
 //   issuing.crt, issuing.key  the issuing authority; not there where the root issues itself
+//   former/KEYID.crt, .key    its predecessors: what they issued is renewed and revoked as before
 //   deny.crl                  what was revoked (deny_list.h), for servers and clients
 //   index                     what was issued, renewed and revoked (ca_index.h)
+//   ca-audit                  the same and what was refused, chained and signed (audit.h)
 //   lock                      held while one of these changes
 // A folder of an earlier version has the first two only, and goes on as it is.
 //
@@ -18,8 +20,10 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "security/audit.h"
 #include "security/ca.h"
 #include "security/ca_index.h"
 #include "security/ca_revoke.h"
@@ -31,6 +35,12 @@ namespace farcall::security {
 
 class CaFolder {
  public:
+  // On whose behalf something is done, for the audit log.
+  struct Actor {
+    std::string role = "operator";
+    std::string principal{};  // identity URI
+    std::string from{};       // address and port
+  };
   struct Plan {
     std::string pool;
     bool issuing = true;  // with an issuing authority below the root
@@ -40,16 +50,25 @@ class CaFolder {
   static Status create(const std::string& folder, const Plan& plan);
   // Errors: kNotFound with what to do when there is no authority.
   static Result<CaFolder> open(const std::string& folder);
+  CaFolder acting_for(Actor actor) const;
+
+  // Makes another issuing authority below the root, which issues from now on; leaves of the former
+  // stay good. A deny list that is there says so, too.
+  // Errors: kNotFound when the root's key is not here, kSystem. Can be repeated after a crash.
+  Status make_issuing() const;
 
   std::string root_path() const { return folder_ + "/ca.crt"; }
   std::string deny_list_path() const { return folder_ + "/deny.crl"; }
 
-  // Both are in the index when they return. The certificate is not in the folder: the caller saves
-  // it where it belongs.
-  // Errors: those of security::issue and renew, kNotFound when the issuing key is not here.
+  // Both are in the index and the audit log when they return. The certificate is not in the folder:
+  // the caller saves it where it belongs.
+  // Errors: those of security::issue and renew, kNotFound when the issuing key is not here; what
+  // cannot be recorded is not issued.
   Result<IssuedIdentity> issue(const LeafOptions& options) const;
   // certificate_path: of one that was issued here and is not revoked, expired or not
   Result<IssuedIdentity> renew(const std::string& certificate_path, int days, bool new_key) const;
+  // The same of `how.certificate_pem`; its signers are filled in. name: of it, for error texts.
+  Result<IssuedIdentity> renew(RenewOptions how, const std::string& name) const;
 
   // Puts certificates on the deny list, and whatever the index has revoked and the list lacks; with
   // none, dates it anew.
@@ -71,9 +90,20 @@ class CaFolder {
     std::string certificate;
     std::string key;
   };
+  struct Event {
+    std::string_view kind;
+    AuditOutcome outcome = AuditOutcome::kOk;
+    const PeerIdentity* who = nullptr;  // borrowed; whom it is about
+    std::string name{};                 // of `value`: "predecessor", "why"
+    std::string value{};
+  };
   std::string index_path() const { return folder_ + "/index"; }
   Pair root_pair() const { return {root_path(), folder_ + "/ca.key"}; }
   Pair issuing_pair() const;
+  std::vector<Pair> former_pairs() const;
+  // Everybody who may have issued what is good today: the issuing authority, its predecessors, the
+  // root.
+  std::vector<Pair> all_pairs() const;
   Result<IssuedIdentity> issuing() const;
   // The one with that key identifier.
   Result<IssuedIdentity> authority(const std::string& key_id) const;
@@ -84,8 +114,15 @@ class CaFolder {
   Result<std::vector<Revocation>> revoked_by(const std::string& key_id) const;
   Result<std::string> key_id_of(const Pair& at) const;
   Result<Fd> lock() const;
+  Status set_aside_issuing() const;
+  // revoke(), with the lock held.
+  Status sign_deny_list(std::span<const PeerIdentity> who, const std::string& reason,
+                        int days) const;
+  // Brings it to the audit log.  Errors: those of AuditLog; then it must not happen.
+  Status record(const Event& event) const;
 
   std::string folder_;
+  Actor actor_;
 };
 
 }  // namespace farcall::security

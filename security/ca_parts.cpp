@@ -120,21 +120,26 @@ Result<std::string> certificate_to_pem(X509* certificate) {
   return text_of(text.get());
 }
 
-Result<IssuedIdentity> to_pem(X509* certificate, EVP_PKEY* key, const std::string& chain) {
-  Result<std::string> text = certificate_to_pem(certificate);
-  if (!text.ok()) return text.status();
+Result<SecureBuffer> key_to_pem(EVP_PKEY* key) {
   BioPtr secret(BIO_new(BIO_s_mem()));  // OpenSSL wipes a memory BIO when it frees it
   if (PEM_write_bio_PKCS8PrivateKey(secret.get(), key, nullptr, nullptr, 0, nullptr, nullptr) !=
       1) {
     return library_failure("write PEM");
   }
-  IssuedIdentity issued;
-  issued.certificate_pem = text.value() + chain;
   char* at = nullptr;
   const long bytes = BIO_get_mem_data(secret.get(), &at);
   Result<SecureBuffer> kept = SecureBuffer::make(static_cast<std::size_t>(bytes));
+  if (kept.ok()) std::memcpy(kept->data(), at, kept->size());
+  return kept;
+}
+
+Result<IssuedIdentity> to_pem(X509* certificate, EVP_PKEY* key, const std::string& chain) {
+  Result<std::string> text = certificate_to_pem(certificate);
+  if (!text.ok()) return text.status();
+  Result<SecureBuffer> kept = key_to_pem(key);
   if (!kept.ok()) return kept.status();
-  std::memcpy(kept->data(), at, kept->size());
+  IssuedIdentity issued;
+  issued.certificate_pem = text.value() + chain;
   issued.key_pem = std::move(kept).value();
   return issued;
 }

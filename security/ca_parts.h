@@ -45,12 +45,16 @@ struct Plan {
 };
 
 Result<KeyPtr> make_key();
+// The public key of a signing request (key_request.h) from a stranger, whose owner signed it.
+// Errors: kDenied (not one, of another kind of key, not signed by it).
+Result<KeyPtr> requested_key(std::span<const std::byte> request);
 // Signs `plan` for `key`; by itself where there is no authority.  Errors: kSystem.
 Result<X509Ptr> sign(const Plan& plan, EVP_PKEY* key, const Authority* authority);
 
 // Whom the first certificate of a PEM text names.  Errors: kDenied.
 Result<PeerIdentity> who_in(const std::string& pem);
 Result<std::string> certificate_to_pem(X509* certificate);
+Result<SecureBuffer> key_to_pem(EVP_PKEY* key);
 // Both; behind the certificate stand the PEM certificates of `chain`.  Errors: kSystem.
 Result<IssuedIdentity> to_pem(X509* certificate, EVP_PKEY* key, const std::string& chain = "");
 

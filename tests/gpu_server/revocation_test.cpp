@@ -198,6 +198,43 @@ TEST_CASE("a session is ended for its client or for a server it has a link with,
   CHECK(deny("3") == 1);
 }
 
+TEST_CASE("a session ends with its client's certificate, unless a renewed one was shown") {
+  LiveSessions live;
+  const auto client = [](const char* user, const char* serial, std::int64_t not_after) {
+    PeerIdentity who;
+    who.pool = "lab";
+    who.tenant = "acme";
+    who.user = user;
+    who.serial = serial;
+    who.not_after = not_after;
+    return who;
+  };
+  const std::int64_t now = std::time(nullptr);
+  LiveSessions::Place hers(live, client("ann", "1", now + 10), {std::byte{1}});
+  LiveSessions::Place his(live, client("bob", "2", now + 10), {std::byte{2}});
+  live.vouch(client("ann", "3", now + 20));
+  live.vouch(client("ann", "4", now + 5));    // does not live longer
+  live.vouch(client("carl", "5", now + 99));  // somebody else
+  CHECK(live.end_expired(now + 9) == 0);
+  CHECK(live.end_expired(now + 10) == 1);
+  CHECK(says(his.why(), "your certificate expired on 20"));
+  CHECK(hers.why().ok());
+  // What was shown is hers from now on, and can be revoked; what was not cannot.
+  const auto deny = [&](const std::string& serial) {
+    return live.end_where([&](const PeerIdentity& one) {
+      return one.serial == serial ? Status(Code::kDenied, "gone") : ok();
+    });
+  };
+  CHECK(deny("4") == 0);
+  CHECK(deny("3") == 1);
+  CHECK(live.end_expired(now + 20) == 0);  // has ended already
+  LiveSessions::Place again(live, client("ann", "6", now - 1), {std::byte{3}});
+  live.vouch(client("ann", "7", now + 30));
+  CHECK(live.end_expired(now + 29) == 0);
+  CHECK(deny("6") == 0);  // expired, and on nobody's list
+  CHECK(live.end_expired(now + 30) == 1);
+}
+
 TEST_CASE("a file is seen to change by writing, renaming, removing, and through a moved link") {
   TestPool pool;
   const std::string direct = pool.path("one"), linked = pool.path("two");

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -156,6 +157,80 @@ TEST_CASE("a renewed certificate says the same for another while, with the same 
   CHECK(says(ca->renew(pool.client().certificate_path, 7, false).status(), "not issued here"));
   CHECK(says(ca->renew(folder + "/issuing.crt", 7, false).status(), "made anew"));
   CHECK(ca->renew(certificate, 31, false).status().code() != Code::kOk);
+}
+
+TEST_CASE("another issuing authority takes over, and what its predecessor issued goes on") {
+  TestPool pool;
+  const std::string folder = pool.path("two");
+  REQUIRE(CaFolder::create(folder, {.pool = "lab"}).ok());
+  auto ca = CaFolder::open(folder);
+  REQUIRE(ca.ok());
+  const auto issue = [&](const std::string& name) {
+    auto options = TestPool::client_options();
+    options.user = name;
+    auto issued = ca->issue(options);
+    REQUIRE_MESSAGE(issued.ok(), issued.status().to_string());
+    REQUIRE(save(issued.value(), pool.path(name + ".crt"), pool.path(name + ".key")).ok());
+    return who(pool.path(name + ".crt"));
+  };
+  const PeerIdentity ann = issue("ann"), bob = issue("bob");
+  REQUIRE(ca->revoke({}, "").ok());
+  const auto list = DenyList::open(ca->deny_list_path(), ca->root_path());
+  REQUIRE(list.ok());
+  REQUIRE_MESSAGE(ca->make_issuing().ok(), ca->make_issuing().to_string());
+  const PeerIdentity cleo = issue("cleo");
+  CHECK(cleo.issuer != ann.issuer);
+  // Who trusts the root trusts both, and what the former issued is renewed by the new.
+  for (const char* name : {"ann", "cleo"}) {
+    const IdentityFiles files{pool.path(std::string(name) + ".crt"),
+                              pool.path(std::string(name) + ".key"), folder + "/ca.crt"};
+    CHECK(TlsContext::load(files, TlsContext::Side::kClient).ok());
+  }
+  auto renewed = ca->renew(pool.path("ann.crt"), 7, false);
+  REQUIRE_MESSAGE(renewed.ok(), renewed.status().to_string());
+  put(pool.path("ann.crt"), renewed->certificate_pem);
+  CHECK(who(pool.path("ann.crt")).issuer == cleo.issuer);
+  // Both are denied where they are revoked; a server that has the former list takes the new one.
+  for (const PeerIdentity& gone : {bob, cleo}) {
+    REQUIRE(ca->revoke(std::span(&gone, 1), "superseded").ok());
+    REQUIRE_MESSAGE(list.value()->reload().ok(), list.value()->reload().to_string());
+    CHECK(list.value()->find(gone));
+  }
+  CHECK_FALSE(list.value()->find(who(pool.path("ann.crt"))));
+  CHECK(ca->differences()->empty());
+  // Without the root's key there is none, and nothing has changed.
+  std::filesystem::rename(folder + "/ca.key", folder + "/safe");
+  CHECK(says(ca->make_issuing(), "bring"));
+  CHECK(issue("dan").issuer == cleo.issuer);
+}
+
+TEST_CASE(
+    "what an authority does stands in its audit log, and what cannot be recorded is not done") {
+  TestPool pool;
+  const std::string folder = pool.path("two");
+  REQUIRE(CaFolder::create(folder, {.pool = "lab"}).ok());
+  auto ca = CaFolder::open(folder);
+  REQUIRE(ca.ok());
+  auto acted = ca->acting_for({.role = "user", .principal = "spiffe://lab/tenant/a/user/b"});
+  auto issued = acted.issue(TestPool::client_options());
+  REQUIRE(issued.ok());
+  REQUIRE(save(issued.value(), pool.path("two.crt"), pool.path("two.key")).ok());
+  const PeerIdentity ann = who(pool.path("two.crt"));
+  REQUIRE(ca->renew(pool.path("two.crt"), 7, false).ok());
+  REQUIRE(ca->revoke(std::span(&ann, 1), "superseded").ok());
+  const std::string log = contents(folder + "/ca-audit/audit-000001.log");
+  for (const char* kind : {"certificate.issue", "certificate.renew", "certificate.revoke"}) {
+    CAPTURE(kind);
+    const std::size_t at = log.find(kind);
+    REQUIRE(at != std::string::npos);
+  }
+  CHECK(log.find("spiffe://lab/tenant/a/user/b") != std::string::npos);
+  CHECK(log.find(ann.serial) != std::string::npos);
+  // Somebody has taken a line out of it.
+  std::string less = log;
+  less.erase(0, less.find('\n') + 1);
+  put(folder + "/ca-audit/audit-000001.log", less);
+  CHECK(says(ca->issue(TestPool::client_options()).status(), "not as it was written"));
 }
 
 TEST_CASE("a folder without an issuing authority and without an index goes on as before") {

@@ -17,7 +17,8 @@ namespace {
 struct CaInitOptions {
   std::string folder = "ca";
   std::string pool = "farcall";
-  bool single = false;  // no issuing authority
+  bool single = false;   // no issuing authority
+  bool issuing = false;  // another one, below the root that is there
   int days = security::kCaDays;
 };
 
@@ -39,7 +40,21 @@ struct CaOptions {
   std::string shown;
 };
 
+int ca_make_issuing(const std::string& folder) {
+  auto ca = security::CaFolder::open(folder);
+  if (!ca.ok()) return fail(ca.status());
+  if (Status made = ca->make_issuing(); !made.ok()) return fail(made);
+  auto facts = security::describe_certificate(folder + "/issuing.crt");
+  if (!facts.ok()) return fail(facts.status());
+  std::printf(
+      "%s/issuing.crt: issues from now on, until %s; what its predecessor issued stays good, and\n"
+      "  no host needs another ca.crt. Take %s/ca.key offline again\n",
+      folder.c_str(), security::date_text(facts->not_after).c_str(), folder.c_str());
+  return 0;
+}
+
 int ca_init(const CaInitOptions& options) {
+  if (options.issuing) return ca_make_issuing(options.folder);
   std::error_code error;
   std::filesystem::create_directories(options.folder, error);
   if (error) return fail("cannot make " + options.folder + ": " + error.message());
@@ -121,7 +136,15 @@ void add_init(CLI::App& ca, const std::shared_ptr<CaOptions>& options, Act* act)
   init->add_flag("--single", options->init.single,
                  "one key for both: simpler, but it lies where certificates are issued, and if it "
                  "is lost every host needs another ca.crt");
-  init->footer("Example:\n  farcall ca init --pool lab --dir /etc/farcall/ca");
+  init->add_flag("--issuing", options->init.issuing,
+                 "make another issuing authority below the root that is there, whose key must be; "
+                 "it lives a year, and leaves no longer than it")
+      ->excludes("--single")
+      ->excludes("--pool")
+      ->excludes("--days");
+  init->footer(
+      "Examples:\n  farcall ca init --pool lab --dir /etc/farcall/ca\n"
+      "  farcall ca init --issuing --dir /etc/farcall/ca");
   init->callback([options, act] { *act = [options] { return ca_init(options->init); }; });
 }
 

@@ -1,0 +1,31 @@
+// A key of one's own, and the request to have it certified: the key never leaves its machine.
+//
+//   Result<KeyRequest> mine = make_key_request();
+//   … send mine->request; save mine->key_pem beside what comes back …
+//
+// The request is a PKCS#10 one (RFC 2986), DER, signed with the key; only the key is taken from it,
+// because who its owner is the authority knows better. P-256.  Threads: any.
+#pragma once
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "transport/base/secure_arena.h"
+#include "transport/base/status.h"
+
+namespace farcall::security {
+
+struct KeyRequest {
+  SecureBuffer key_pem;
+  std::vector<std::byte> request;
+};
+// Errors: kSystem.
+Result<KeyRequest> make_key_request();
+// For a key that one has: its certificate is renewed, and it stays.  Errors: kDenied, kSystem.
+Result<KeyRequest> make_key_request(const std::string& key_path);
+
+// Is it one, and sound?  Errors: kDenied.
+Status check_key_request(std::span<const std::byte> request);
+
+}  // namespace farcall::security
