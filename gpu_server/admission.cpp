@@ -2,13 +2,13 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <utility>
 
+#include "gpu_server/watched_files.h"
 #include "transport/base/log.h"
 
 namespace farcall::server {
@@ -17,8 +17,6 @@ namespace {
 constexpr std::int64_t kSecondNs = 1'000'000'000;
 // A wall clock that was set back by more than time servers correct is worth a line.
 constexpr std::int64_t kSetBackNs = 5 * kSecondNs;
-// How often the list of revoked leases is looked at: by stat, since not every file system tells.
-constexpr int kListLookMs = 400;
 // A session asks again at the latest so often, should the machine have slept meanwhile.
 constexpr std::int64_t kAskAgainNs = 60 * kSecondNs;
 
@@ -30,20 +28,6 @@ const Status kRevoked(Code::kDenied,
 Status expired(std::int64_t expires_s) {
   return {Code::kDenied,
           "the lease has expired at " + security::time_text(expires_s) + "; ask for a new one"};
-}
-
-// What tells one state of a file from another; zero when there is none.
-struct FileState {
-  std::uint64_t inode = 0;
-  std::int64_t bytes = 0;
-  std::int64_t changed_s = 0;
-  std::int64_t changed_ns = 0;
-  friend bool operator==(const FileState&, const FileState&) = default;
-};
-FileState state_of(const std::string& path) {
-  struct stat facts {};
-  if (::stat(path.c_str(), &facts) != 0) return {};
-  return {facts.st_ino, facts.st_size, facts.st_mtim.tv_sec, facts.st_mtim.tv_nsec};
 }
 
 void wake(int event_fd) {
@@ -157,20 +141,22 @@ Status Admission::load_list(const security::LeaseKeys& keys) {
 }
 
 void Admission::watch() {
-  FileState seen;  // so that what changed since the list was first read is not missed
+  WatchedFiles files({options_.revoked_path});
+  bool is_due = true;  // it may have changed since it was first read
   bool is_told = false;
   for (;;) {
-    pollfd wait{.fd = stop_.get(), .events = POLLIN, .revents = 0};
-    if (::poll(&wait, 1, kListLookMs) > 0) return;
-    const FileState now = state_of(options_.revoked_path);
-    if (now == seen) continue;
+    pollfd wait[] = {{.fd = stop_.get(), .events = POLLIN, .revents = 0},
+                     {.fd = files.fd(), .events = POLLIN, .revents = 0}};
+    (void)::poll(wait, 2, files.look_ms());
+    if (wait[0].revents != 0) return;
+    if (files.changed().empty() && !is_due) continue;
     const Keys keys = *keys_.lock();
     const Status loaded = load_list(*keys);
     // One that cannot be read now may be whole the next time: it is looked at until it is.
+    is_due = !loaded.ok();
     if (loaded.ok()) {
       FARCALL_LOG_INFO("%s: list %u of revoked leases", options_.revoked_path.c_str(),
                        revoked_.lock()->number);
-      seen = now;
     } else if (!std::exchange(is_told, true)) {
       FARCALL_LOG_ERROR("%s; the former list stays in force", loaded.text().c_str());
     }
@@ -204,14 +190,24 @@ Result<Admitted> Admission::admit(const Applicant& applicant) {
   if (!token.ok()) {
     return Status(token.status().code(), "the lease is not accepted: " + token.status().text());
   }
+  // Before it is seated, which may wait, and after: who changes list or keys meanwhile ends those
+  // that are seated already, and no others.
+  FARCALL_TRY(still_believed(token.value()));
   FARCALL_TRY(security::check_use(token.value(), {.who = applicant.who,
                                                   .key = applicant.key,
                                                   .pool = applicant.server.pool,
                                                   .server = applicant.server.host,
                                                   .zone = applicant.server.zone,
                                                   .now_s = clock_.now_ns() / kSecondNs}));
-  if (revoked_.lock()->holds(token->id)) return kRevoked;
-  return seat(token.value(), applicant.token);
+  Result<Admitted> admitted = seat(token.value(), applicant.token);
+  FARCALL_TRY(still_believed(token.value()));
+  return admitted;
+}
+
+Status Admission::still_believed(const security::LeaseToken& token) const {
+  if (revoked_.lock()->holds(token.id)) return kRevoked;
+  if ((*keys_.lock())->knows(token.key_id)) return ok();
+  return {Code::kDenied, "the key that signed the lease was taken from this server just now"};
 }
 
 Result<Admission::Known*> Admission::note(Leases& leases, const security::LeaseToken& token,

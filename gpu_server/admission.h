@@ -122,6 +122,8 @@ class Admission {
   Result<Known*> note(Leases& leases, const security::LeaseToken& token,
                       std::span<const std::byte> bytes);
   Result<Admitted> seat(const security::LeaseToken& token, std::span<const std::byte> bytes);
+  // Errors: kDenied when the lease is on the list, or its key is not known any more.
+  Status still_believed(const security::LeaseToken& token) const;
   void forget_expired(Leases& leases);
   Status load_list(const security::LeaseKeys& keys);
   void watch();
@@ -129,8 +131,8 @@ class Admission {
 
   const Options options_;
   const LeaseClock clock_;
-  Guarded<Keys> keys_;
-  Guarded<security::RevokedLeases> revoked_;
+  mutable Guarded<Keys> keys_;
+  mutable Guarded<security::RevokedLeases> revoked_;
   Guarded<Leases> leases_;
   std::condition_variable left_;  // a session has left its lease; with leases_
   Fd stop_;                       // eventfd

@@ -5,7 +5,9 @@
 #include <poll.h>
 
 #include <atomic>
+#include <functional>
 #include <thread>
+#include <utility>
 
 #include "tests/security/lease_issuer.h"
 #include "tests/security/test_pool.h"
@@ -21,7 +23,11 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 struct OwnTime : TimeSource {
   std::atomic<std::int64_t> wall{LeaseIssuer::kStart * kSecond};
   std::atomic<std::int64_t> monotonic{77};
-  std::int64_t wall_ns() const override { return wall; }
+  mutable std::function<void()> meanwhile = [] {};  // happens when somebody next asks for the time
+  std::int64_t wall_ns() const override {
+    std::exchange(meanwhile, [] {})();
+    return wall;
+  }
   std::int64_t monotonic_ns() const override { return monotonic; }
   void pass(std::int64_t ns) {
     wall += ns;
@@ -261,6 +267,34 @@ TEST_CASE("leases of a key that is taken away end with it") {
   CHECK(is_readable_within(admitted->changed_fd(), 0));
   CHECK_FALSE(admitted->state().ok());
   CHECK(world.show(next.sign(LeaseIssuer::sample())).ok());
+}
+
+TEST_CASE("who comes while keys or list change is let in by the new ones or not at all") {
+  World world(true);
+  const LeaseToken lease = LeaseIssuer::sample();
+  // The first look at the clock is about the clock, the second about the token, which was read.
+  const auto once_read = [&](std::function<void()> change) {
+    world.time.meanwhile = [&world, change] { world.time.meanwhile = change; };
+  };
+  SUBCASE("revoked") {
+    once_read([&] {
+      world.issuer.revoke(2, {lease.id});
+      CHECK(world.admission->reload().ok());
+    });
+    CHECK(says(world.show(lease).status(), "taken back"));
+  }
+  SUBCASE("the key is gone") {
+    LeaseIssuer next;
+    next.revoke(2, {});
+    once_read([&] {
+      for (const char* name : {"lease.pub", "revoked.leases"}) {
+        std::filesystem::copy_file(next.path(name), world.issuer.path(name),
+                                   std::filesystem::copy_options::overwrite_existing);
+      }
+      CHECK(world.admission->reload().ok());
+    });
+    CHECK(says(world.show(lease).status(), "taken from this server"));
+  }
 }
 
 TEST_CASE("leased devices are counted among those that the server offers") {
