@@ -4,9 +4,9 @@
 
 #include <cerrno>
 
-#include "security/ca_files.h"
 #include "security/ca_folder.h"
 #include "security/ca_parts.h"
+#include "security/file.h"
 
 namespace farcall::security {
 namespace {
