@@ -22,6 +22,8 @@ std::string role_of(const security::PeerIdentity& who) {
   return who.kind == security::IdentityKind::kServer ? "server" : "user";
 }
 
+}  // namespace
+
 AuditRecord record_of(const AuditedSession& session, std::string_view kind) {
   AuditRecord record{.kind = std::string(kind), .role = role_of(*session.who)};
   record.principal = security::identity_uri(*session.who);
@@ -33,8 +35,6 @@ AuditRecord record_of(const AuditedSession& session, std::string_view kind) {
                     {"worker", std::to_string(session.worker)}};
   return record;
 }
-
-}  // namespace
 
 Result<AuditSettings> parse_audit(const std::string& words, const std::string& key_path) {
   if (words == "off") return AuditSettings{};

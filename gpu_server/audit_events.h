@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "security/audit.h"
@@ -40,6 +41,9 @@ struct AuditedSession {
   int worker = 0;  // process
   std::int64_t began_ns = 0;
 };
+
+// kind: one of security::audit::k…  With who, from where, over what.
+security::AuditRecord record_of(const AuditedSession& session, std::string_view kind);
 
 class AuditEvents {
  public:

@@ -19,6 +19,7 @@
 
 #include "gpu_server/bulk_in.h"
 #include "gpu_server/call_handles.h"
+#include "gpu_server/facts.h"
 #include "gpu_server/late_copies.h"
 #include "gpu_server/thread_state.h"
 #include "gpu_server/watched_events.h"
@@ -59,11 +60,19 @@ struct Call : api::ServerCall {
   ModuleCache* module_cache = nullptr;  // null: no image is kept on this host
   DirectLinks* direct = nullptr;        // null: this server talks to no others
   Ledger* ledger = nullptr;             // null: nobody counts
+  Facts& facts;
 
   // For handlers that send their reply themselves, right before they do.
-  void before_answer() {
+  //   payload_bytes  what goes with it
+  void before_answer(std::uint64_t payload_bytes) {
+    facts.count(Tally::kBytesOut, payload_bytes);
     if (flush_printed) flush_printed();
     send_notices(watched_events, late_copies);
+  }
+
+  // For our own use: what is not there is nobody's mistake. The handles are always the executor's.
+  bool knows(Kind kind, std::uint64_t id) {
+    return static_cast<CallHandles&>(handles).knows(kind, id);
   }
 
   // Writes the status word, alone on failure.

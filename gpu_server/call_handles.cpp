@@ -26,15 +26,25 @@ std::uint64_t CallHandles::context_for(Kind kind) const {
   }
 }
 
+// An id of another kind may be a call that takes several, and one whose object is not there yet is
+// the client's own; what is not in the table at all is stale, or guessed.
+void* CallHandles::find(Kind kind, std::uint64_t id) {
+  void* real = table_.find(kind, id);
+  if (real == nullptr && id != 0 && !table_.holds(id)) facts_.count(Tally::kUnknownHandles);
+  return real;
+}
+
 std::uint64_t CallHandles::add(Kind kind, void* real, std::uint64_t parent) {
   Result<std::uint64_t> id = table_.add(kind, real, parent != 0 ? parent : context_for(kind));
   if (id.ok()) return id.value();
+  facts_.count(Tally::kRefusedHandle);
   if (g_full_log.allow()) FARCALL_LOG_WARN("%s", id.status().text().c_str());
   return 0;
 }
 
 bool CallHandles::adopt(Kind kind, std::uint64_t id, void* real) {
   Status adopted = table_.adopt(kind, id, real, context_for(kind));
+  if (adopted.code() == Code::kOverQuota) facts_.count(Tally::kRefusedHandle);
   if (!adopted.ok() && g_full_log.allow()) FARCALL_LOG_WARN("%s", adopted.text().c_str());
   return adopted.ok();
 }

@@ -8,6 +8,7 @@
 // threads that CUDA would tell apart are the client's, not ours.
 // Owner: the call.  Threads: one.
 #pragma once
+#include "gpu_server/facts.h"
 #include "gpu_server/handle_table.h"
 #include "gpu_server/thread_state.h"
 #include "transport/api/driver.h"
@@ -19,10 +20,11 @@ using api::Driver;
 
 class CallHandles final : public api::Handles {
  public:
-  CallHandles(HandleTable& table, ThreadState& thread, const Driver& driver)
-      : table_(table), thread_(thread), driver_(driver) {}
+  // facts: where ids that name nothing are counted
+  CallHandles(HandleTable& table, ThreadState& thread, const Driver& driver, Facts& facts)
+      : table_(table), thread_(thread), driver_(driver), facts_(facts) {}
 
-  void* find(Kind kind, std::uint64_t id) override { return table_.find(kind, id); }
+  void* find(Kind kind, std::uint64_t id) override;
   std::uint64_t add(Kind kind, void* real, std::uint64_t parent) override;
   bool is_taken(std::uint64_t id) override { return table_.taken(id); }
   bool adopt(Kind kind, std::uint64_t id, void* real) override;
@@ -30,6 +32,8 @@ class CallHandles final : public api::Handles {
   std::uint64_t graph_of(std::uint64_t id) override;
   CUstream thread_stream() override;
 
+  // For our own use: what is not there is nobody's mistake.
+  bool knows(Kind kind, std::uint64_t id) { return table_.find(kind, id) != nullptr; }
   HandleTable& table() { return table_; }
 
  private:
@@ -37,6 +41,7 @@ class CallHandles final : public api::Handles {
   HandleTable& table_;
   ThreadState& thread_;
   const Driver& driver_;
+  Facts& facts_;
 };
 
 }  // namespace farcall::server

@@ -291,6 +291,7 @@ Outcome DirectLinks::send(link::Session& session, const Parcel& parcel,
   if (!sent.ok()) return Outcome::kNoLink;
   Outcome said = await_answer(session, sent.value());
   if (said != Outcome::kDone) return said;
+  if (facts_ != nullptr) facts_->count(Tally::kBytesOut, parcel.bytes);
   head.id = hand::kDirectLand.id;
   auto land = [&](wire::Writer& out) { out.put(parcel.bytes); };
   sent = memory.empty() ? session.post_bulk_from(head, land, parcel.bytes, fill)

@@ -23,6 +23,7 @@
 
 #include "gpu_server/bulk_in.h"
 #include "gpu_server/direct_tickets.h"
+#include "gpu_server/facts.h"
 #include "transport/api/driver.h"
 #include "transport/base/function_ref.h"
 #include "transport/link/handover.h"
@@ -73,6 +74,9 @@ class DirectLinks {
   // Ends all links and waits for their threads. Idempotent.
   void stop();
 
+  // Counts there what leaves for other servers. Borrowed. Before the first push().
+  void use_facts(Facts* facts) { facts_ = facts; }
+
  private:
   struct Incoming {
     std::string sender;
@@ -113,6 +117,7 @@ class DirectLinks {
   const Settings settings_;
   const Ask ask_;
   Bind bind_;
+  Facts* facts_ = nullptr;
   DirectTickets tickets_;
   Guarded<State> state_;
   std::condition_variable changed_;

@@ -61,6 +61,12 @@ void Executor::use_ledger(Ledger* ledger) {
   if (limits.threads_max != kNoLimit) threads_.hold_at_most(limits.threads_max);
 }
 
+void Executor::use_facts(Facts* facts) {
+  facts_ = facts;
+  late_copies_.use_facts(facts);
+  if (direct_ != nullptr) direct_->use_facts(facts);
+}
+
 Status Executor::run() {
   lead();
   Status why;
@@ -69,7 +75,10 @@ Status Executor::run() {
     end.wait(ended_, [](const std::optional<Status>& now) { return now.has_value(); });
     why = **end;
   }
-  if (why.code() == Code::kMalformed) FARCALL_LOG_WARN("session ended: %s", why.text().c_str());
+  if (why.code() == Code::kMalformed) {
+    facts_->count(Tally::kMalformed);
+    FARCALL_LOG_WARN("session ended: %s", why.text().c_str());
+  }
   if (direct_ != nullptr) direct_->stop();  // calls may be waiting for other servers
   relief_.stop();
   waiters_.wait_idle();
@@ -98,6 +107,8 @@ Status Executor::take(const link::Frame& frame, bool* leading) {
   if ((head.flags & wire::kReply) != 0) return broken("a client cannot reply", head);
   if (head.call != call_after(last_call_)) return broken("calls do not count up by one", head);
   last_call_ = head.call;
+  facts_->count(Tally::kCalls);
+  facts_->count(Tally::kBytesIn, frame.body.size());
   Errand errand;
   errand.row = row_of(head.id);
   if (errand.row == nullptr) return broken("no such call", head);
@@ -111,6 +122,7 @@ Status Executor::take(const link::Frame& frame, bool* leading) {
     wire::Reader in(frame.body);
     auto bytes = in.get<std::uint64_t>();
     if (in.failed() || !errand.row->takes_payload) return broken("no payload belongs here", head);
+    facts_->count(Tally::kBytesIn, bytes);
     errand.bulk = std::make_unique<BulkIn>(link_, bulk_lane_, bulk_lane_.take_ticket(), bytes);
   }
   if (errand.thread == nullptr) return refuse_thread(errand);
@@ -123,6 +135,7 @@ Status Executor::take(const link::Frame& frame, bool* leading) {
 }
 
 Status Executor::refuse_thread(Errand& errand) {
+  facts_->count(Tally::kRefusedThread);
   static LogLimit limit(1);
   if (limit.allow()) {
     FARCALL_LOG_WARN("client thread %u is one more than the lease allows: its calls fail",
@@ -226,7 +239,7 @@ Status Executor::carry_out(Errand& errand) {
   wire::Reader in(errand.body);
   wire::Writer out(desk->reply.bytes());
   api::Scratch scratch(desk->arguments.bytes());
-  CallHandles handles(handles_, thread, driver_);
+  CallHandles handles(handles_, thread, driver_, *facts_);
   BulkIn no_payload;
   Call call{{driver_, handles, scratch, in, out},
             errand.head,
@@ -243,7 +256,8 @@ Status Executor::carry_out(Errand& errand) {
             links_,
             module_cache_,
             direct_,
-            ledger_};
+            ledger_,
+            *facts_};
   Verdict verdict = errand.row->run(*errand.row, call);
   if (earlier != CUDA_SUCCESS && verdict == Verdict::kAnswered) {
     out.rewind(0);
@@ -269,6 +283,7 @@ Status Executor::turn_down(Errand& errand, CUresult status) {
 // In a worker standard error is the program's: who runs it is told by name, once for each family.
 Status Executor::forbid(Errand& errand) {
   const std::uint16_t id = errand.head.id;
+  facts_->count(Tally::kRefusedFamily);
   if (capabilities_.is_first_refusal(id)) {
     const std::string family(api::name_of_family(wire::family(id)));
     FARCALL_LOG_WARN("the lease does not grant family %s: %s and the like are refused",
@@ -295,6 +310,7 @@ Status Executor::finish(const Errand& errand, wire::Writer& out) {
     if (out.size() > 0) defer(errand, first_word(out.view()));
     return ok();
   }
+  facts_->count(Tally::kBytesOut, out.size());
   send_notices(watched_events_, late_copies_);  // this reply may prove them complete
   wire::FrameHeader head{.id = errand.head.id,
                          .flags = wire::kReply,

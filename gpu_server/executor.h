@@ -27,6 +27,7 @@
 #include "gpu_server/capabilities.h"
 #include "gpu_server/contexts.h"
 #include "gpu_server/desk.h"
+#include "gpu_server/facts.h"
 #include "gpu_server/functions.h"
 #include "gpu_server/handle_table.h"
 #include "gpu_server/host_gates.h"
@@ -66,6 +67,8 @@ class Executor {
   // Holds the session to its lease's limits, and counts there what it takes of the host. What it
   // takes of devices the driver has to count: see ledger_driver.h. Borrowed. Before run().
   void use_ledger(Ledger* ledger);
+  // Counts there what the session does. Borrowed. Before run(), after use_direct_links().
+  void use_facts(Facts* facts);
   // Links to other servers, ended with the session. Borrowed; may be null. Before run().
   void use_direct_links(DirectLinks* direct);
 
@@ -122,6 +125,8 @@ class Executor {
   ModuleCache* module_cache_ = nullptr;
   DirectLinks* direct_ = nullptr;
   Ledger* ledger_ = nullptr;
+  Facts own_facts_;
+  Facts* facts_ = &own_facts_;
   Capabilities capabilities_;
   std::uint32_t last_call_ = 0;  // these three belong to the leader
   std::uint32_t last_thread_ = 0;

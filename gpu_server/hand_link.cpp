@@ -57,8 +57,8 @@ Verdict create(Call& call) {
   }
   if (options->refused()) return answer(call, CUDA_ERROR_INVALID_VALUE, 0, *options);
   if (!call.driver.cuLinkCreate_v2) return answer(call, CUDA_ERROR_NOT_SUPPORTED, 0, *options);
-  const bool has_room = call.links.make_room(
-      [&](std::uint64_t id) { return call.handles.find(Kind::kLinkState, id) != nullptr; });
+  const bool has_room =
+      call.links.make_room([&](std::uint64_t id) { return call.knows(Kind::kLinkState, id); });
   if (!has_room) return answer(call, CUDA_ERROR_OUT_OF_MEMORY, 0, *options);
   CUlinkState state = nullptr;
   CUresult done =
@@ -112,7 +112,10 @@ Verdict add_input(Call& call) {
   if (link.refused != CUDA_SUCCESS) return answer(call, link.refused, 0, *link.options);
   auto bytes = call.bulk.left();
   const bool fits = call.ledger == nullptr || call.ledger->has_room({Account::kImages}, bytes);
-  if (!fits) return answer(call, CUDA_ERROR_OUT_OF_MEMORY, 0, *link.options);
+  if (!fits) {
+    call.ledger->count_refusal();
+    return answer(call, CUDA_ERROR_OUT_OF_MEMORY, 0, *link.options);
+  }
   Result<SecureBuffer> input = receive_payload(call.bulk, kZerosBehind, nullptr);
   if (!input.ok()) return answer(call, CUDA_ERROR_OUT_OF_MEMORY, 0, *link.options);
   CUresult done = call.driver.cuLinkAddData_v2(
@@ -139,7 +142,7 @@ Verdict complete(Call& call) {
     out.put(std::uint64_t{bytes});
     put_logs(out, *link.options);
   };
-  call.before_answer();
+  call.before_answer(bytes);
   (void)call.link.post_bulk(call.reply_head(), encode, {static_cast<std::byte*>(image), bytes});
   return Verdict::kSent;
 }
@@ -151,7 +154,7 @@ Verdict destroy(Call& call) {
                         ? Verdict::kMalformed
                         : Verdict::kAnswered;
   // The driver's last words may have gone into the buffers until now.
-  if (call.handles.find(Kind::kLinkState, id) == nullptr) call.links.drop(id);
+  if (!call.knows(Kind::kLinkState, id)) call.links.drop(id);
   return verdict;
 }
 

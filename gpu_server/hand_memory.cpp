@@ -246,7 +246,7 @@ Verdict copy_out(Call& call, bool async) {
     return Verdict::kAnswered;
   }
   if (memory.is_held()) {
-    call.before_answer();
+    call.before_answer(bytes);
     (void)call.link.post_bulk(call.reply_head(), encode, memory.bytes());
     return Verdict::kSent;
   }
@@ -265,7 +265,7 @@ Verdict copy_out(Call& call, bool async) {
     at += room.size();
     return ok();
   };
-  call.before_answer();
+  call.before_answer(bytes);
   // A driver error in the middle reaches the client with the payload; a broken link shows at the
   // next receive.
   (void)call.link.post_bulk_from(call.reply_head(), encode, bytes, fill);

@@ -7,6 +7,7 @@
 #include "gpu_server/module_cache.h"
 #include "gpu_server/payload.h"
 #include "gpu_server/rows.h"
+#include "security/digest.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 #include "transport/base/log.h"
@@ -21,12 +22,28 @@ namespace row = api::row;
 
 using CacheWriter = std::unique_ptr<ModuleCache::Writer>;
 
-// The payload as an image a driver can load.
-//   writer  keeps a copy; may be null
-Result<cuda::UnpackedImage> receive_image(Call& call, ModuleCache::Writer* writer) {
-  Result<SecureBuffer> packed = receive_payload(call.bulk, 0, writer);
-  if (!packed.ok()) return packed.status();
-  return cuda::unpack_image(std::move(packed).value());
+// What came, as an image a driver can load, and as what is told of it.
+struct Arrived {
+  Result<cuda::UnpackedImage> image;
+  ModuleFact fact;
+};
+
+ImageFact form_of(const cuda::UnpackedImage& image) {
+  if (image.parts().empty()) return ImageFact::kUnreadable;
+  switch (image.parts()[0].form) {
+    case cuda::ImageForm::kElf: return ImageFact::kElf;
+    case cuda::ImageForm::kPtx: return ImageFact::kPtx;
+    default: return ImageFact::kFatbin;
+  }
+}
+
+Arrived unpack(const Call& call, Result<SecureBuffer> packed) {
+  if (!packed.ok()) return {packed.status(), {}};
+  ModuleFact fact{.bytes = packed->size()};
+  if (call.facts.tells_modules()) fact.sha256 = security::sha256(packed->bytes());
+  Arrived arrived{cuda::unpack_image(std::move(packed).value()), fact};
+  if (arrived.image.ok()) arrived.fact.form = form_of(arrived.image.value());
+  return arrived;
 }
 
 // A request to load, read and checked.
@@ -100,10 +117,16 @@ CUresult load_library(Call& call, const void* image, JitOptions& options, void**
 }
 
 // The image in the driver, from `image` on.
-Loaded load_here(Call& call, bool is_library, const cuda::UnpackedImage& image, Load& load) {
+Loaded load_here(Call& call, bool is_library, const Arrived& arrived, Load& load) {
   void* made = nullptr;
-  CUresult done =
-      (is_library ? load_library : load_module)(call, image.image(), load.options, &made);
+  CUresult done = CUDA_ERROR_INVALID_IMAGE;
+  if (arrived.image.ok()) {
+    done = (is_library ? load_library : load_module)(call, arrived.image.value().image(),
+                                                     load.options, &made);
+  }
+  ModuleFact fact = arrived.fact;
+  fact.loaded = done == CUDA_SUCCESS;
+  call.facts.module(fact);
   load.options.finish();
   if (done != CUDA_SUCCESS) return {done};
   std::uint64_t id = call.handles.add(is_library ? Kind::kLibrary : Kind::kModule, made, 0);
@@ -114,9 +137,9 @@ Loaded load_by_name(Call& call, bool is_library, Load& load) {
   if (call.module_cache == nullptr) return {CUDA_SUCCESS, 0, hand::LoadOutcome::kNoCache};
   Result<SecureBuffer> packed = call.module_cache->find(*load.name);
   if (!packed.ok()) return {CUDA_SUCCESS, 0, hand::LoadOutcome::kUnknown};
-  auto image = cuda::unpack_image(std::move(packed).value());
-  if (!image.ok()) return {CUDA_ERROR_INVALID_IMAGE};
-  return load_here(call, is_library, image.value(), load);
+  Arrived arrived = unpack(call, std::move(packed));
+  arrived.fact.from_cache = true;
+  return load_here(call, is_library, arrived, load);
 }
 
 // An image on its way counts as if it were loaded: nobody can have more of them on their way than
@@ -144,13 +167,15 @@ class ImageOnItsWay {
 
 Loaded load_payload(Call& call, bool is_library, Load& load) {
   ImageOnItsWay on_its_way(call, call.bulk.left());
-  if (!on_its_way.has_room()) return {CUDA_ERROR_OUT_OF_MEMORY};
+  if (!on_its_way.has_room()) {
+    call.ledger->count_refusal();
+    return {CUDA_ERROR_OUT_OF_MEMORY};
+  }
   CacheWriter writer;
   if (load.name && call.module_cache != nullptr) writer = call.module_cache->begin(*load.name);
-  auto image = receive_image(call, writer.get());
-  if (!image.ok()) return {CUDA_ERROR_INVALID_IMAGE};
+  const Arrived arrived = unpack(call, receive_payload(call.bulk, 0, writer.get()));
   on_its_way.arrived();
-  Loaded loaded = load_here(call, is_library, image.value(), load);
+  Loaded loaded = load_here(call, is_library, arrived, load);
   if (writer == nullptr || loaded.status != CUDA_SUCCESS) return loaded;
   Status kept = writer->keep();
   if (!kept.ok()) FARCALL_LOG_INFO("an image is not kept: %s", kept.to_string().c_str());

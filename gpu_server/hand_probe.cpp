@@ -70,7 +70,7 @@ Verdict source(Call& call) {
     std::memcpy(room.data(), noise.data(), room.size());
     return ok();
   };
-  call.before_answer();
+  call.before_answer(bytes);
   (void)call.link.post_bulk_from(call.reply_head(), encode, bytes, fill);
   return Verdict::kSent;
 }

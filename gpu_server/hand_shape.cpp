@@ -193,7 +193,7 @@ Verdict copy_rows_out(Job& job) {
     }
     return ok();
   };
-  call.before_answer();
+  call.before_answer(job.total);
   // A driver error in the middle reaches the client with the payload; a broken link shows at the
   // next receive.
   (void)call.link.post_bulk_from(call.reply_head(), encode, job.total, fill);

@@ -91,6 +91,8 @@ Status HandleTable::adopt(Kind kind, std::uint64_t id, void* real, std::uint64_t
   return ok();
 }
 
+bool HandleTable::holds(std::uint64_t id) { return state_.lock()->entries.contains(id); }
+
 bool HandleTable::taken(std::uint64_t id) {
   if (!api::is_client_id(id)) return true;
   return state_.lock()->entries.contains(id);

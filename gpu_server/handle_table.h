@@ -61,6 +61,8 @@ class HandleTable {
   Result<std::uint64_t> reserve(Kind kind);
   // Puts the object behind a reserved id, or takes it away (null) with all its dependants.
   void fill(std::uint64_t id, void* real);
+  // Is there anything of this id, of whatever kind?
+  bool holds(std::uint64_t id);
   // Would adopt() refuse this id?
   bool taken(std::uint64_t id);
 

@@ -217,6 +217,7 @@ bool LateCopies::send_all_complete() {
 void LateCopies::send(const Copy& copy) {
   bool fine = copy.status == CUDA_SUCCESS;
   std::uint64_t bytes = fine ? copy.bytes : 0;
+  if (facts_ != nullptr) facts_->count(Tally::kBytesOut, bytes);
   bool is_inline = bytes <= limits::kInlineCopyBytesMax;
   wire::FrameHeader head{.id = api::row::copy_landed::info().id, .flags = wire::kReply};
   auto encode = [&](wire::Writer& out) {

@@ -22,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "gpu_server/facts.h"
 #include "gpu_server/late_staging.h"
 #include "transport/base/guarded.h"
 #include "transport/wire/frame.h"
@@ -47,6 +48,7 @@ class LateCopies {
   };
   // Before the first copy.
   void use_ledger(Ledger* ledger) { staging_.use_ledger(ledger); }
+  void use_facts(Facts* facts) { facts_ = facts; }
   // Enqueues the copy, with the client thread's context current. A failure is returned, and told to
   // the landing too.
   CUresult start(const Request& request);
@@ -126,6 +128,7 @@ class LateCopies {
 
   const Driver& driver_;
   link::Session& link_;
+  Facts* facts_ = nullptr;
   LateStaging staging_;
   bool overlaps_ = std::thread::hardware_concurrency() > 2;
   Mutex sending_;

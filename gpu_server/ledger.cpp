@@ -21,6 +21,13 @@ std::uint64_t sum_of(std::uint64_t a, std::uint64_t b) {
   return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
 }
 
+// At most what is there.
+void take_back(std::atomic<std::uint64_t>& cell, std::uint64_t bytes) {
+  std::uint64_t now = cell;
+  while (!cell.compare_exchange_weak(now, now - std::min(now, bytes))) {
+  }
+}
+
 }  // namespace
 
 // Slots of one row lie together, because they are read together.
@@ -98,11 +105,16 @@ bool Ledger::has_room(Place place, std::uint64_t bytes) const {
   return most == kNoLimit || sum_of(held(place), bytes) <= most;
 }
 
+void Ledger::tell_taken(Place place, std::uint64_t bytes) {
+  if (facts_ != nullptr && place.account == Account::kMemory) facts_->take_memory(bytes);
+}
+
 void Ledger::charge_anyway(Place place, std::uint64_t bytes) {
   Cell& cell = page_->cells[row_of(place)][slot_];
   std::uint64_t now = cell;
   while (!cell.compare_exchange_weak(now, sum_of(now, bytes))) {
   }
+  tell_taken(place, bytes);
   Cell& peak = page_->peaks[row_of(place)];
   const std::uint64_t all = held(place);
   for (std::uint64_t most = peak; most < all && !peak.compare_exchange_weak(most, all);) {
@@ -110,10 +122,8 @@ void Ledger::charge_anyway(Place place, std::uint64_t bytes) {
 }
 
 void Ledger::give_back(Place place, std::uint64_t bytes) {
-  Cell& cell = page_->cells[row_of(place)][slot_];
-  std::uint64_t now = cell;
-  while (!cell.compare_exchange_weak(now, now - std::min(now, bytes))) {
-  }
+  take_back(page_->cells[row_of(place)][slot_], bytes);
+  if (facts_ != nullptr && place.account == Account::kMemory) facts_->give_back_memory(bytes);
 }
 
 // What does not fit is not even entered for a moment, so that a session which asks for far too much
@@ -134,9 +144,10 @@ bool Ledger::charge(Place place, std::uint64_t bytes) {
       Cell& peak = page_->peaks[row_of(place)];
       for (std::uint64_t seen = peak; seen < all && !peak.compare_exchange_weak(seen, all);) {
       }
+      tell_taken(place, bytes);
       return true;
     }
-    give_back(place, bytes);
+    take_back(cell, bytes);
   }
   return false;
 }

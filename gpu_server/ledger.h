@@ -24,6 +24,7 @@
 #include <memory>
 #include <optional>
 
+#include "gpu_server/facts.h"
 #include "gpu_server/lease_limits.h"
 #include "transport/base/guarded.h"
 #include "transport/base/limits_lease.h"
@@ -55,6 +56,12 @@ class Ledger {
   std::uint64_t limit(Account account) const;
 
   // --- a worker, in its slot
+  // Tells there what is taken and refused. Borrowed. Before the first charge.
+  void use_facts(Facts* facts) { facts_ = facts; }
+  // A call was refused for want of room.
+  void count_refusal() {
+    if (facts_ != nullptr) facts_->count(Tally::kRefusedMemory);
+  }
   // False, and nothing is charged, when the lease would hold more than it may. Two sessions that
   // ask for the last of it at the same moment may both be refused.
   bool charge(Place place, std::uint64_t bytes);
@@ -85,11 +92,13 @@ class Ledger {
   using Cell = std::atomic<std::uint64_t>;
   Ledger(Fd file, Page* page, unsigned slot);
   static std::size_t row_of(Place place);
+  void tell_taken(Place place, std::uint64_t bytes);
 
   Fd file_;
   Page* page_;
   LeaseLimits limits_;
   unsigned slot_;
+  Facts* facts_ = nullptr;
   Guarded<std::bitset<limits::kLeaseSessionsMax>>
       taken_;  // the supervisor's, out of workers' reach
 };

@@ -46,6 +46,12 @@ int LedgerDriver::device() const {
 }
 
 bool LedgerDriver::charge(const Held& held) {
+  const bool granted = try_charge(held);
+  if (!granted) ledger_.count_refusal();
+  return granted;
+}
+
+bool LedgerDriver::try_charge(const Held& held) {
   if (held.memory_bytes > kPieceBytesMax || held.image_bytes > kPieceBytesMax) return false;
   if (!ledger_.charge({Account::kImages}, held.image_bytes)) return false;
   const Place memory{Account::kMemory, held.device};

@@ -174,6 +174,7 @@ class LedgerDriver {
   void settle_pool(CUmemoryPool name, Pool& pool, std::uint64_t claimed);
   void settle_freed();
   bool charge_all(const GraphBytes& need);
+  bool try_charge(const Held& held);
 
   const api::Driver& real_;
   api::Driver metered_;

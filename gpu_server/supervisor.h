@@ -25,6 +25,7 @@
 #include "gpu_server/lane_desk.h"
 #include "gpu_server/ledger_book.h"
 #include "gpu_server/live_sessions.h"
+#include "gpu_server/session_facts.h"
 #include "gpu_server/watched_files.h"
 #include "gpu_server/worker_process.h"
 #include "security/identity.h"
@@ -90,6 +91,19 @@ class Supervisor {
     bool deny_list_told = false;  // the same
     std::int64_t old_list_told_ms = 0;
   };
+  // What a worker is given of its supervisor.
+  struct Seated {
+    const LeaseSeat& seat;
+    SessionFacts& facts;
+  };
+  struct Running {
+    link::ControlConnection& control;
+    WorkerProcess& worker;
+    const Admitted& lease;
+    LiveSessions::Place& place;
+    SessionFacts& facts;
+    const AuditedSession& audited;
+  };
   struct Threads {
     std::uint64_t next = 0;
     std::unordered_map<std::uint64_t, std::thread> running;
@@ -114,15 +128,19 @@ class Supervisor {
                               const Admitted& lease) const;
   // Starts the session's worker and says what its lanes run over.
   Result<WorkerProcess> start_worker(const link::ControlConnection& control, const Admitted& lease,
-                                     const LeaseSeat& seat, link::CarrierOffer* offer);
+                                     const Seated& seated, link::CarrierOffer* offer);
   Result<WorkerProcess> spawn_worker(WorkerProcess::Command command,
                                      const security::PeerIdentity& peer);
   // Grants, and hands the session over to its worker.
   Status give(link::ControlConnection& control, const link::CarrierOffer& offer,
               const link::SessionId& id, WorkerProcess& worker);
-  // Until the session is to end: ok, or why its client is to be told.
-  Status watch(link::ControlConnection& control, WorkerProcess& worker, const Admitted& lease,
-               LiveSessions::Place& place);
+
+  // --- a session that runs: supervisor_watch.cpp
+  // Until it is to end: ok, or why its client is to be told.
+  Status watch(Running& session);
+  void take_facts(Running& session);
+  // Of a session whose worker has ended.
+  void record_totals(const AuditedSession& audited, SessionFacts& facts);
 
   // --- who this server is, and who is let in no longer: supervisor_identity.cpp
   // Certificate, key and CA, as they are on disk now.

@@ -139,13 +139,15 @@ link::CarrierOffer Supervisor::offer_of(link::CarrierKind kind, const link::Clie
 }
 
 Result<WorkerProcess> Supervisor::start_worker(const link::ControlConnection& control,
-                                               const Admitted& lease, const LeaseSeat& seat,
+                                               const Admitted& lease, const Seated& seated,
                                                link::CarrierOffer* offer) {
   const link::CarrierSet wanted = control.hello().carriers;
   auto both = static_cast<link::CarrierSet>(wanted & options_.carriers);
   WorkerProcess::Command command = options_.worker;
-  command.ledger = seat.ledger_fd();
-  command.ledger_slot = seat.slot();
+  command.ledger = seated.seat.ledger_fd();
+  command.ledger_slot = seated.seat.slot();
+  command.facts_page = seated.facts.page_fd();
+  command.facts_pipe = seated.facts.pipe_fd();
   FARCALL_TRY(restrict_to(lease, &command));
   std::optional<link::CarrierKind> best = link::best_carrier(both);
   if (best != link::CarrierKind::kRdma) command.rdma_address.clear();
@@ -154,6 +156,7 @@ Result<WorkerProcess> Supervisor::start_worker(const link::ControlConnection& co
                                                link::names_of(options_.carriers));
   if (!best) return nothing;
   Result<WorkerProcess> worker = spawn_worker(std::move(command), control.peer());
+  seated.facts.worker_has_them();
   if (!worker.ok()) {
     FARCALL_LOG_ERROR("%s", worker.status().text().c_str());
     return Status(Code::kSystem, "the server could not start a worker");
@@ -213,9 +216,17 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
     (void)control.refuse(seat.status());
     return;
   }
+  auto facts = SessionFacts::open();
+  if (!facts.ok()) {
+    FARCALL_LOG_ERROR("client at %s: %s", from.c_str(), facts.status().to_string().c_str());
+    audit_->refused(&peer, from, facts.status());
+    (void)control.refuse(Status(Code::kSystem, "the server has no descriptors left"));
+    return;
+  }
   // Started before the yes, so that the driver loads while the client opens its lanes.
   link::CarrierOffer offer;
-  Result<WorkerProcess> worker = start_worker(control, lease, seat.value(), &offer);
+  Result<WorkerProcess> worker =
+      start_worker(control, lease, {seat.value(), *facts.value()}, &offer);
   if (!worker.ok()) {
     FARCALL_LOG_WARN("client at %s: %s", from.c_str(), worker.status().text().c_str());
     audit_->refused(&peer, from, worker.status());
@@ -251,13 +262,15 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
                    peer.tenant.c_str(), peer.user.c_str(), from.c_str(), link::name_of(offer.kind),
                    static_cast<int>(worker.value().pid()), lease.token() == nullptr ? "" : ", ",
                    lease.token() == nullptr ? "" : lease.name().c_str());
-  const Status why = watch(control, worker.value(), lease, place);
+  Running session{control, worker.value(), lease, place, *facts.value(), audited};
+  const Status why = watch(session);
   // Before the worker ends, so that the client finds the reason when its link goes.
   if (!why.ok()) (void)control.refuse(why);
   workers_.lock()->erase(session_id.bytes);
   std::string how = worker.value().end();
   control.close();
   if (worker.value().broke_rules()) audit_->violation(audited, how);
+  record_totals(audited, *facts.value());
   audit_->session_ends(audited, why.ok() ? how : how + ": " + why.text());
   if (module_cache_) module_cache_->make_room();
   if (worker.value().broke_rules()) {
@@ -266,34 +279,6 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
   }
   FARCALL_LOG_INFO("session %s: ended, worker %s%s%s", id.c_str(), how.c_str(),
                    why.ok() ? "" : ": ", why.text().c_str());
-}
-
-// Returns when the client, the worker, the lease or the server is to end.
-Status Supervisor::watch(link::ControlConnection& control, WorkerProcess& worker,
-                         const Admitted& lease, LiveSessions::Place& place) {
-  int dials = 0;
-  for (;;) {
-    if (Status still = lease.state(); !still.ok()) return still;
-    pollfd wait[] = {{.fd = control.fd(), .events = POLLIN, .revents = 0},
-                     {.fd = worker.end_fd(), .events = POLLIN, .revents = 0},
-                     {.fd = stop_.get(), .events = POLLIN, .revents = 0},
-                     {.fd = worker.socket(), .events = POLLIN, .revents = 0},
-                     {.fd = lease.changed_fd(), .events = POLLIN, .revents = 0},
-                     {.fd = place.fd(), .events = POLLIN, .revents = 0}};
-    if (::poll(wait, 6, lease.wait_ms()) < 0 && errno != EINTR) return ok();
-    if (wait[5].revents != 0) return place.why();
-    if (wait[1].revents != 0 || wait[2].revents != 0) return ok();
-    if (wait[3].revents != 0) {
-      // A server that does not answer must not hold up the end of the lease.
-      Status reached = reach_peer(worker, place, lease.wait_ms(), &dials);
-      if (!reached.ok()) return lease.state();
-    }
-    if (wait[4].revents != 0) lease.take_change();
-    if (wait[0].revents != 0) {
-      Status event = control.wait_event(Deadline::after(system_clock(), 0));
-      if (event.code() != Code::kTimeout) return ok();  // gone, or it talked where it must not
-    }
-  }
 }
 
 }  // namespace farcall::server

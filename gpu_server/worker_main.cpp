@@ -4,7 +4,8 @@
 // through it once, then links to other servers, where there are such; and its end is the end of the
 // worker. It holds no certificate and opens no connection; for an RDMA session it listens for its
 // client. It reads and writes files only in its tenant's folder of images, if it was given that
-// (descriptor 4). What it takes of the devices it enters in its lease's ledger (descriptor 5).
+// (descriptor 4). What it takes of the devices it enters in its lease's ledger (descriptor 5), and
+// tells what it does in numbers (descriptors 6 and 7).
 // Every byte its client sends is hostile, and might take it over: so between loading the driver and
 // reading the first of them it gives up all that it needs no more (security/sandbox.h).
 #include <fcntl.h>
@@ -44,6 +45,8 @@ namespace {
 constexpr int kSupervisorSocket = 3;
 constexpr int kCacheFolder = 4;
 constexpr int kLedger = 5;
+constexpr int kFactsPage = 6;
+constexpr int kFactsPipe = 7;
 
 struct Arguments {
   const char* driver = nullptr;
@@ -51,6 +54,7 @@ struct Arguments {
   Scrub::Mode scrub = Scrub::Mode::kVerify;
   std::uint64_t cache_bytes = 0;  // 0: there is no kCacheFolder
   int ledger_slot = -1;           // -1: there is no kLedger
+  bool tells_facts = false;       // there are kFactsPage and kFactsPipe
   std::uint64_t families = ~std::uint64_t{0};
   std::string server_name;
   std::vector<std::string> peers;  // servers that this one talks to
@@ -78,6 +82,8 @@ struct Arguments {
       return take_scrub(word);
     } else if (name == "--ledger") {
       ledger_slot = static_cast<int>(std::strtol(word, nullptr, 10));
+    } else if (name == "--facts") {
+      tells_facts = true;
     } else if (name == "--name") {
       server_name = word;
     } else if (name == "--peers") {
@@ -183,20 +189,38 @@ Status confine(const Arguments& arguments, const api::Driver& driver) {
   return ok();
 }
 
+// Last of all, so that what the supervisor finds is either complete or not there.
+void tell_scrub(const Scrub::Outcome& outcome, Facts& facts) {
+  facts.set(Tally::kScrubFreed, outcome.freed_bytes);
+  facts.set(Tally::kScrubLeft, outcome.left_bytes);
+  facts.set(Tally::kScrubVerified, outcome.verified_bytes);
+  facts.set(Tally::kScrubUnread, outcome.unread_bytes);
+  facts.set(Tally::kScrubFailures, outcome.failures);
+  facts.set(Tally::kScrubTold, 1);
+}
+
 // The session is over, and main() ends the process: unless the driver never returns to it.
-void end_without_driver(const Scrub& scrub) {
+void end_without_driver(const Scrub& scrub, Facts& facts) {
   const Deadline patience = Deadline::after(system_clock(), limits::kScrubGraceMs);
   for (std::uint64_t seen = UINT64_MAX; seen != scrub.steps() && !patience.passed();) {
     seen = scrub.steps();
     (void)::poll(nullptr, 0, limits::kWorkerGraceMs);
   }
   FARCALL_LOG_INFO("the driver does not return: the worker ends without it");
+  tell_scrub(scrub.outcome(), facts);
   end_wiped(1);
 }
 
 // After the session the supervisor hands over links to other servers, if this worker has any use
 // for them. All else on its socket is the end.
-void wait_for_the_end(int socket, link::Session& session, DirectLinks* direct, const Scrub& scrub) {
+struct Parts {
+  link::Session& session;
+  DirectLinks* direct;
+  const Scrub& scrub;
+  Facts& facts;
+};
+void wait_for_the_end(int socket, Parts of) {
+  DirectLinks* direct = of.direct;
   while (direct != nullptr) {
     Result<link::Handover> gift = link::receive_session(socket, Deadline::never());
     if (!gift.ok() || gift->kind == link::HandoverKind::kClient) break;
@@ -205,8 +229,8 @@ void wait_for_the_end(int socket, link::Session& session, DirectLinks* direct, c
   pollfd wait{.fd = socket, .events = POLLIN, .revents = 0};
   while (direct == nullptr && ::poll(&wait, 1, -1) < 0 && errno == EINTR) {
   }
-  session.close(Status(Code::kClosed, "the supervisor ended the session"));
-  end_without_driver(scrub);
+  of.session.close(Status(Code::kClosed, "the supervisor ended the session"));
+  end_without_driver(of.scrub, of.facts);
 }
 
 int fail(const char* doing, const Status& why) {
@@ -253,6 +277,14 @@ Result<std::unique_ptr<Ledger>> ledger_of(const Arguments& arguments) {
   return Ledger::join(Fd(kLedger), static_cast<unsigned>(arguments.ledger_slot));
 }
 
+// Without a page they are counted for nobody.
+Result<std::unique_ptr<Facts>> facts_of(const Arguments& arguments) {
+  if (!arguments.tells_facts) return std::make_unique<Facts>();
+  ::fcntl(kFactsPage, F_SETFD, FD_CLOEXEC);
+  ::fcntl(kFactsPipe, F_SETFD, FD_CLOEXEC);
+  return Facts::join(Fd(kFactsPage), Fd(kFactsPipe));
+}
+
 // Null without a folder for it.
 std::unique_ptr<ModuleCache> cache_of(const Arguments& arguments) {
   if (arguments.cache_bytes == 0) return nullptr;
@@ -272,6 +304,9 @@ int serve(const Arguments& arguments) {
   if (!library.ok()) return fail("load the driver", library.status());
   auto ledger = ledger_of(arguments);
   if (!ledger.ok()) return fail("open the ledger of the lease", ledger.status());
+  auto facts = facts_of(arguments);
+  if (!facts.ok()) return fail("open the page for facts", facts.status());
+  ledger.value()->use_facts(facts.value().get());
   if (Status confined = confine(arguments, library.value()->driver()); !confined.ok()) {
     return fail("confine itself, as --sandbox strict demands", confined);
   }
@@ -293,8 +328,8 @@ int serve(const Arguments& arguments) {
         metered.driver(), DirectLinks::Settings{arguments.server_name, arguments.peers, session_id},
         ask);
   }
-  std::thread watcher(wait_for_the_end, kSupervisorSocket, std::ref(*session.value()), direct.get(),
-                      std::cref(scrub));
+  std::thread watcher(wait_for_the_end, kSupervisorSocket,
+                      Parts{*session.value(), direct.get(), scrub, *facts.value()});
   watcher.detach();  // ends with the process
   auto printed = PrintedOutput::capture(STDOUT_FILENO, *session.value());
   if (!printed.ok()) return fail("forward what kernels print", printed.status());
@@ -306,9 +341,11 @@ int serve(const Arguments& arguments) {
   executor.grant_families(arguments.families);
   executor.use_module_cache(cache.get());
   executor.use_direct_links(direct.get());
+  executor.use_facts(facts.value().get());
   executor.before_answers([&] { PrintedOutput::forward(*printed.value(), *complained.value()); });
   Status why = executor.run();
   log_scrub(scrub.outcome());
+  tell_scrub(scrub.outcome(), *facts.value());
   const link::LinkStats link = session.value()->stats();
   FARCALL_LOG_DEBUG(
       "session ended: %s; %u crypto threads sealed or opened %llu records, beside %llu",

@@ -19,6 +19,8 @@ namespace {
 constexpr int kSocketInWorker = 3;
 constexpr int kCacheInWorker = 4;
 constexpr int kLedgerInWorker = 5;
+constexpr int kFactsInWorker = 6;
+constexpr int kFactsPipeInWorker = 7;
 
 std::vector<std::string> words_of(const WorkerProcess::Command& command) {
   std::vector<std::string> words = {command.worker_path, "--driver", command.driver_path, "--scrub",
@@ -35,6 +37,7 @@ std::vector<std::string> words_of(const WorkerProcess::Command& command) {
   if (command.ledger >= 0) {
     words.insert(words.end(), {"--ledger", std::to_string(command.ledger_slot)});
   }
+  if (command.facts_page >= 0) words.insert(words.end(), {"--facts", "yes"});
   if (command.families != ~std::uint64_t{0}) {
     words.insert(words.end(), {"--families", std::to_string(command.families)});
   }
@@ -65,6 +68,10 @@ security::SpawnOrder order_of(const WorkerProcess::Command& command, int socket)
     order.descriptors.push_back({command.cache_folder, kCacheInWorker});
   }
   if (command.ledger >= 0) order.descriptors.push_back({command.ledger, kLedgerInWorker});
+  if (command.facts_page >= 0) {
+    order.descriptors.push_back({command.facts_page, kFactsInWorker});
+    order.descriptors.push_back({command.facts_pipe, kFactsPipeInWorker});
+  }
   order.uid = command.uid;
   return order;
 }

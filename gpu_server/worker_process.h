@@ -6,9 +6,9 @@
 //   worker.value().end();                          // asks, waits limits::kWorkerGraceMs, kills
 //
 // The worker is exec'd, so it inherits nothing but its end of a socket pair (descriptor 3), its
-// tenant's folder of images (4), the ledger of its lease (5), stderr
-// and a filtered environment: not the private key, not another client's socket. It is the first
-// process of namespaces of its own, and confines itself once its driver is loaded
+// tenant's folder of images (4), the ledger of its lease (5), where it tells facts (6 and 7),
+// stderr and a filtered environment: not the private key, not another client's socket. It is the
+// first process of namespaces of its own, and confines itself once its driver is loaded
 // (security/sandbox.h).
 // Owner: the thread of its session. That thread must outlive the process: the kernel kills the
 // worker when the thread that made it ends (PR_SET_PDEATHSIG).  Threads: one.
@@ -38,6 +38,8 @@ class WorkerProcess {
     std::uint64_t cache_bytes = 0;
     int ledger = -1;           // of its lease (ledger.h), or -1; borrowed until spawn() returns
     unsigned ledger_slot = 0;  // where it counts there
+    int facts_page = -1;       // of its session (facts.h), or -1; borrowed like that
+    int facts_pipe = -1;       // the end to write to
     std::uint64_t families = ~std::uint64_t{0};  // of calls that it carries out (capabilities.h)
     std::string visible_devices{};               // for its driver; empty: as the server's own
     security::SandboxMode sandbox = security::SandboxMode::kBest;

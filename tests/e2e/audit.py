@@ -233,5 +233,39 @@ def killed(build):
         farcall(pool, "verify", log)
 
 
+def facts(build):
+    """What a worker tells: images by digest, memory, wiping and totals; and what a killed one leaves."""
+    with Pool(build) as pool:
+        done = pool.run([pool.program("step_loop"), "5"])
+        expect(done.returncode == 0, done.stderr)
+        running = pool.start([pool.program("endless_calls")])
+        expect(running.stdout.readline(), "the program said nothing")
+        os.kill(pool.workers()[0], signal.SIGKILL)
+        running.communicate()
+        stop(pool)
+        log = pool.folder / "audit"
+        totals = [one for one in records(pool, "--kind", "session.totals")
+                  if int(one["details"]["modules"]) > 0]
+        expect(len(totals) == 2, f"{totals}")
+        session = totals[0]["details"]["session"]
+        for name in ("calls", "bytes_in", "bytes_out"):
+            expect(int(totals[0]["details"][name]) > 0, str(totals[0]))
+        expect(totals[0]["details"]["unknown_handles"] == "0", str(totals[0]))
+        loaded = [one["details"] for one in records(pool, "--kind", "module.load")]
+        mine = [one for one in loaded if one["session"] == session]
+        expect(len(mine) == int(totals[0]["details"]["modules"]), str(loaded))
+        expect(all(len(one["sha256"]) == 64 and int(one["bytes"]) > 100 for one in loaded), str(loaded))
+        expect({one["sha256"] for one in mine} and mine[0]["form"] == "fatbin", str(mine))
+        expect(mine[0]["sha256"] in farcall(pool, "search", log, "--kind", "module.load"), "search")
+        peak = records(pool, "--kind", "memory.peak")[0]
+        expect(peak["details"]["session"] == session and int(peak["details"]["bytes"]) > 0, str(peak))
+        first, last = records(pool, "--kind", "scrub")
+        expect(first["outcome"] == "ok" and first["details"]["done"] == "yes", str(first))
+        expect(int(first["details"]["freed_bytes"]) + int(first["details"]["left_bytes"]) > 0, str(first))
+        expect(last["outcome"] == "failed" and "before it could tell" in last["details"]["done"], str(last))
+        farcall(pool, "verify", log)
+
+
 if __name__ == "__main__":
-    main({case.__name__: case for case in (recorded, tampered, no_room, full_disk, killed)})
+    main({case.__name__: case for case in (recorded, tampered, no_room, full_disk, killed,
+                                              facts)})

@@ -54,9 +54,9 @@ struct Reply {
 class ServedSession {
  public:
   // before_answers: the executor's; may be empty.
-  // ledger: of the session's lease; may be null.
+  // ledger: of the session's lease; facts: where it counts what it does; both may be null.
   explicit ServedSession(const api::Driver& driver, std::function<void()> before_answers = {},
-                         Ledger* ledger = nullptr)
+                         Ledger* ledger = nullptr, Facts* facts = nullptr)
       : driver_(driver) {
     auto pair = link::make_loopback_session_pair();
     REQUIRE(pair.ok());
@@ -66,6 +66,7 @@ class ServedSession {
     executor_->overlap_copies(true);  // also where there are two cores
     executor_->before_answers(std::move(before_answers));
     if (ledger != nullptr) executor_->use_ledger(ledger);
+    if (facts != nullptr) executor_->use_facts(facts);
     thread_ = std::thread([this] { ended_ = executor_->run(); });
   }
   ~ServedSession() { (void)end(); }
