@@ -60,33 +60,6 @@ struct Life {
   }
 };
 
-Status check(const LeafOptions& options) {
-  FARCALL_TRY((Life{options.days, options.seconds}.check()));
-  for (const std::string* word : {&options.zone, &options.role}) {
-    if (!word->empty() && !is_identity_word(*word)) {
-      return {Code::kUnsupported,
-              "\"" + *word + "\" is no zone or role: 1 to 64 of A-Z a-z 0-9 . _ -"};
-    }
-  }
-  if (options.use == Use::kClient) {
-    if (is_identity_word(options.tenant) && is_identity_word(options.user)) return ok();
-    return {Code::kUnsupported,
-            "a client needs a tenant and a user, each 1 to 64 of A-Z a-z 0-9 . _ -"};
-  }
-  if (!is_identity_word(options.host)) {
-    return {Code::kUnsupported, "a server needs a host, 1 to 64 of A-Z a-z 0-9 . _ -"};
-  }
-  if (options.names.empty() || options.names.size() > kNamesMax) {
-    return {Code::kUnsupported, "a server needs 1 to 32 DNS names or addresses that clients dial"};
-  }
-  for (const std::string& name : options.names) {
-    if (!is_address(name) && !is_dns_name(name)) {
-      return {Code::kUnsupported, "\"" + name + "\" is neither a DNS name nor an IP address"};
-    }
-  }
-  return ok();
-}
-
 Plan leaf_plan(const LeafOptions& options, const std::string& pool) {
   const bool server = options.use == Use::kServer;
   PeerIdentity who;
@@ -177,6 +150,33 @@ Result<std::string> chain_above(const Authority& authority) {
 
 }  // namespace
 
+Status check_leaf(const LeafOptions& options) {
+  FARCALL_TRY((Life{options.days, options.seconds}.check()));
+  for (const std::string* word : {&options.zone, &options.role}) {
+    if (!word->empty() && !is_identity_word(*word)) {
+      return {Code::kUnsupported,
+              "\"" + *word + "\" is no zone or role: 1 to 64 of A-Z a-z 0-9 . _ -"};
+    }
+  }
+  if (options.use == Use::kClient) {
+    if (is_identity_word(options.tenant) && is_identity_word(options.user)) return ok();
+    return {Code::kUnsupported,
+            "a client needs a tenant and a user, each 1 to 64 of A-Z a-z 0-9 . _ -"};
+  }
+  if (!is_identity_word(options.host)) {
+    return {Code::kUnsupported, "a server needs a host, 1 to 64 of A-Z a-z 0-9 . _ -"};
+  }
+  if (options.names.empty() || options.names.size() > kNamesMax) {
+    return {Code::kUnsupported, "a server needs 1 to 32 DNS names or addresses that clients dial"};
+  }
+  for (const std::string& name : options.names) {
+    if (!is_address(name) && !is_dns_name(name)) {
+      return {Code::kUnsupported, "\"" + name + "\" is neither a DNS name nor an IP address"};
+    }
+  }
+  return ok();
+}
+
 Result<IssuedIdentity> create_ca(const CaOptions& options) {
   init_crypto();
   if (!is_identity_word(options.pool)) {
@@ -252,7 +252,7 @@ Result<IssuedIdentity> renew(const IssuedIdentity& ca, const RenewOptions& optio
 }
 
 Result<IssuedIdentity> issue(const IssuedIdentity& ca, const LeafOptions& options) {
-  if (Status sound = check(options); !sound.ok()) return sound;
+  if (Status sound = check_leaf(options); !sound.ok()) return sound;
   Result<Authority> authority = Authority::read(ca);
   if (!authority.ok()) return authority.status();
   const bool is_requested = !options.request.empty();

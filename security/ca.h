@@ -59,6 +59,8 @@ struct LeafOptions {
   // For the key of this signing request (key_request.h) and not for a new one; key_pem is empty.
   std::vector<std::byte> request{};
 };
+// Errors: kUnsupported with the option that is wrong.
+Status check_leaf(const LeafOptions& options);
 // The pool's name comes from the CA certificate; a leaf never outlives its authority.
 // Errors: kUnsupported with the option that is wrong, kDenied when `ca` is no CA, kSystem.
 Result<IssuedIdentity> issue(const IssuedIdentity& ca, const LeafOptions& options);

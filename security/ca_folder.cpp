@@ -142,6 +142,10 @@ Status CaFolder::note(IndexEvent event, const PeerIdentity& who, const std::stri
 Result<IssuedIdentity> CaFolder::issue(const LeafOptions& options) const {
   Result<Fd> held = lock();
   if (!held.ok()) return held.status();
+  return issue_now(options);
+}
+
+Result<IssuedIdentity> CaFolder::issue_now(const LeafOptions& options) const {
   Result<IssuedIdentity> by = issuing();
   if (!by.ok()) return by;
   Result<IssuedIdentity> issued = security::issue(by.value(), options);

@@ -12,6 +12,7 @@
 //   deny.crl                  what was revoked (deny_list.h), for servers and clients
 //   index                     what was issued, renewed and revoked (ca_index.h)
 //   ca-audit                  the same and what was refused, chained and signed (audit.h)
+//   tokens                    who may join (join_token.h)
 //   lock                      held while one of these changes
 // A folder of an earlier version has the first two only, and goes on as it is.
 //
@@ -28,6 +29,7 @@
 #include "security/ca_index.h"
 #include "security/ca_revoke.h"
 #include "security/identity.h"
+#include "security/join_token.h"
 #include "transport/base/status.h"
 #include "transport/base/unique.h"
 
@@ -79,6 +81,19 @@ class CaFolder {
   Status revoke(std::span<const PeerIdentity> who, const std::string& reason,
                 int days = kDenyListDays) const;
 
+  // What a new server joins with; grant.expires is filled in by `valid_seconds`.
+  // Errors: those of check_leaf and JoinTokens::make.
+  Result<std::string> make_token(JoinGrant grant, std::int64_t valid_seconds) const;
+  // The certificate that the token grants, for the key of a signing request.
+  //   life_max  seconds
+  // Errors: those of JoinTokens::spend and issue.
+  Result<IssuedIdentity> join(std::string_view token, const std::vector<std::byte>& request,
+                              std::int64_t life_max) const;
+  // Records what was asked for and not granted.
+  Status record_refusal(const std::string& asked, const Status& why) const;
+  // The root's certificate, PEM.
+  Result<std::string> root_pem() const;
+
   // What the index knows.  Errors: those of read_index.
   Result<std::vector<Issued>> issued() const;
   // Where index and deny list contradict each other, in words; none is how it should be.
@@ -115,7 +130,8 @@ class CaFolder {
   Result<std::string> key_id_of(const Pair& at) const;
   Result<Fd> lock() const;
   Status set_aside_issuing() const;
-  // revoke(), with the lock held.
+  // With the lock held.
+  Result<IssuedIdentity> issue_now(const LeafOptions& options) const;
   Status sign_deny_list(std::span<const PeerIdentity> who, const std::string& reason,
                         int days) const;
   // Brings it to the audit log.  Errors: those of AuditLog; then it must not happen.

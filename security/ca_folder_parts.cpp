@@ -1,12 +1,15 @@
-// A folder's authorities when the issuing one changes, and what the audit log is told of them.
+// A folder's authorities when the issuing one changes, who joins, and what the audit log is told.
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <ctime>
 
 #include "security/ca_folder.h"
 #include "security/ca_parts.h"
 #include "security/file.h"
+#include "security/key_request.h"
 
 namespace farcall::security {
 namespace {
@@ -20,6 +23,17 @@ bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0;
 Status link_as(const std::string& path, const std::string& also) {
   if (!exists(path) || ::link(path.c_str(), also.c_str()) == 0 || errno == EEXIST) return ok();
   return Status::system("keep " + path + " as " + also);
+}
+
+LeafOptions leaf_of(const JoinGrant& grant, std::int64_t seconds) {
+  LeafOptions options;
+  options.use = Use::kServer;
+  options.host = grant.who.host;
+  options.zone = grant.who.zone;
+  options.role = grant.who.role;
+  options.names = grant.names;
+  options.seconds = seconds;
+  return options;
 }
 
 }  // namespace
@@ -64,6 +78,66 @@ Status CaFolder::make_issuing() const {
   const std::string& text = issuing->certificate_pem;
   FARCALL_TRY(replace_file(folder_ + "/issuing.crt", bytes_of(text), 0644));
   return exists(deny_list_path()) ? sign_deny_list({}, "", kDenyListDays) : ok();
+}
+
+Result<std::string> CaFolder::root_pem() const {
+  Result<SecureBuffer> bytes = read_file(root_path());
+  if (!bytes.ok()) return bytes.status();
+  return std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size());
+}
+
+Result<std::string> CaFolder::make_token(JoinGrant grant, std::int64_t valid_seconds) const {
+  Result<Fd> held = lock();
+  if (!held.ok()) return held.status();
+  Result<std::string> root = root_pem();
+  if (!root.ok()) return root.status();
+  Result<CertificateHash> hash = hash_of_certificate(root.value());
+  if (!hash.ok()) return hash.status();
+  Result<PeerIdentity> pool = who_in(root.value());
+  if (!pool.ok()) return pool.status();
+  grant.who.kind = IdentityKind::kServer;
+  grant.who.pool = pool->pool;
+  if (grant.who.role == kAuthorityRole) {
+    return Status(Code::kUnsupported, "the role \"authority\" is the authority's own");
+  }
+  if (Status sound = check_leaf(leaf_of(grant, grant.life_seconds)); !sound.ok()) return sound;
+  const std::int64_t now = std::time(nullptr);
+  grant.expires = now + valid_seconds;
+  const PeerIdentity who = grant.who;
+  Result<std::string> token =
+      JoinTokens(folder_ + "/tokens").make(std::move(grant), hash.value(), now);
+  if (!token.ok()) return token;
+  Status recorded = record({.kind = audit::kTokenMake,
+                            .who = &who,
+                            .name = "token",
+                            .value = parse_join_token(token.value())->id});
+  if (!recorded.ok()) return recorded;
+  return token;
+}
+
+Result<IssuedIdentity> CaFolder::join(std::string_view token, const std::vector<std::byte>& request,
+                                      std::int64_t life_max) const {
+  // Before the token is spent for it.
+  if (Status sound = check_key_request(request); !sound.ok()) return sound;
+  Result<Fd> held = lock();
+  if (!held.ok()) return held.status();
+  Result<JoinGrant> grant = JoinTokens(folder_ + "/tokens").spend(token, std::time(nullptr));
+  if (!grant.ok()) return grant.status();
+  LeafOptions options = leaf_of(grant.value(), std::min(grant->life_seconds, life_max));
+  options.request = request;
+  return acting_for({.role = "server",
+                     .principal = identity_uri(grant->who),
+                     .from = actor_.from + ", token " + grant->id})
+      .issue_now(options);
+}
+
+Status CaFolder::record_refusal(const std::string& asked, const Status& why) const {
+  Result<Fd> held = lock();
+  if (!held.ok()) return held.status();
+  return record({.kind = audit::kCertificateRefused,
+                 .outcome = AuditOutcome::kRefused,
+                 .name = asked,
+                 .value = why.to_string()});
 }
 
 Status CaFolder::record(const Event& event) const {

@@ -114,6 +114,18 @@ Result<PeerIdentity> who_in(const std::string& pem) {
   return identity_of(certificate->get());
 }
 
+Result<CertificateHash> hash_of_certificate(const std::string& pem) {
+  Result<X509Ptr> certificate = parse_certificate(bytes_of(pem), "a certificate");
+  if (!certificate.ok()) return certificate.status();
+  CertificateHash hash{};
+  unsigned bytes = 0;
+  if (X509_digest(certificate->get(), EVP_sha256(), reinterpret_cast<unsigned char*>(hash.data()),
+                  &bytes) != 1) {
+    return library_failure("hash a certificate");
+  }
+  return hash;
+}
+
 Result<std::string> certificate_to_pem(X509* certificate) {
   BioPtr text(BIO_new(BIO_s_mem()));
   if (PEM_write_bio_X509(text.get(), certificate) != 1) return library_failure("write PEM");

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "security/ca.h"
+#include "security/tls.h"
 #include "security/x509.h"
 
 namespace farcall::security {
@@ -53,6 +54,7 @@ Result<X509Ptr> sign(const Plan& plan, EVP_PKEY* key, const Authority* authority
 
 // Whom the first certificate of a PEM text names.  Errors: kDenied.
 Result<PeerIdentity> who_in(const std::string& pem);
+Result<CertificateHash> hash_of_certificate(const std::string& pem);
 Result<std::string> certificate_to_pem(X509* certificate);
 Result<SecureBuffer> key_to_pem(EVP_PKEY* key);
 // Both; behind the certificate stand the PEM certificates of `chain`.  Errors: kSystem.

@@ -45,10 +45,12 @@ Result<KeyRequest> make_key_request() {
   return KeyRequest{std::move(pem).value(), std::move(request).value()};
 }
 
-Result<KeyRequest> make_key_request(const std::string& key_path) {
-  Result<SecureBuffer> pem = read_file(key_path);
+Result<KeyRequest> make_key_request(const IdentityFiles& files) {
+  Result<std::vector<X509Ptr>> chain = read_certificates(files.certificate_path);
+  if (!chain.ok()) return chain.status();
+  Result<SecureBuffer> pem = read_file(files.key_path);
   if (!pem.ok()) return pem.status();
-  Result<KeyPtr> key = parse_key(pem->bytes(), key_path);
+  Result<KeyPtr> key = key_of(chain.value()[0].get(), pem->bytes(), files.key_path);
   if (!key.ok()) return key.status();
   Result<std::vector<std::byte>> request = request_for(key->get());
   if (!request.ok()) return request.status();

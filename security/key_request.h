@@ -8,9 +8,9 @@
 #pragma once
 #include <cstddef>
 #include <span>
-#include <string>
 #include <vector>
 
+#include "security/identity.h"
 #include "transport/base/secure_arena.h"
 #include "transport/base/status.h"
 
@@ -22,8 +22,8 @@ struct KeyRequest {
 };
 // Errors: kSystem.
 Result<KeyRequest> make_key_request();
-// For a key that one has: its certificate is renewed, and it stays.  Errors: kDenied, kSystem.
-Result<KeyRequest> make_key_request(const std::string& key_path);
+// For the key that one has: its certificate is renewed, and it stays.  Errors: kDenied, kSystem.
+Result<KeyRequest> make_key_request(const IdentityFiles& files);
 
 // Is it one, and sound?  Errors: kDenied.
 Status check_key_request(std::span<const std::byte> request);

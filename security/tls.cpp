@@ -14,10 +14,12 @@ namespace farcall::security {
 struct PeerRules {
   TlsContext::Side side;
   PeerPolicy policy;
+  CertificateHash root{};  // kJoiner's
 };
 
 namespace {
 
+using Side = TlsContext::Side;
 using ContextPtr = std::unique_ptr<SSL_CTX, FreeWith<&SSL_CTX_free>>;
 
 Status refused(const std::string& what) {
@@ -72,8 +74,9 @@ int check_peer(int good, X509_STORE_CTX* verification) {
   if (X509_STORE_CTX_get_error_depth(verification) != 0) return good;
   Result<PeerIdentity> who = identity_of(certificate);
   // OpenSSL wants a client's purpose of whoever connects; another server has a server's.
+  const Side side = rules_of(ssl).side;
   const bool is_server = who.ok() && who->kind == IdentityKind::kServer &&
-                         rules_of(ssl).side == TlsContext::Side::kServerOfPeers;
+                         (side == Side::kServerOfPeers || side == Side::kAuthority);
   if (good != 1) {
     const int error = X509_STORE_CTX_get_error(verification);
     if (!is_server || error != X509_V_ERR_INVALID_PURPOSE) return good;
@@ -82,6 +85,10 @@ int check_peer(int good, X509_STORE_CTX* verification) {
   const IdentityKind wanted =
       SSL_is_server(ssl) != 0 && !is_server ? IdentityKind::kClient : IdentityKind::kServer;
   if (!allows(certificate, wanted)) return refuse(verification, X509_V_ERR_INVALID_PURPOSE);
+  if (side == Side::kJoiner) {  // which has no name, and knows whom it wants
+    const bool is_authority = who.ok() && who->kind == wanted && who->role == kAuthorityRole;
+    return is_authority ? 1 : refuse(verification, X509_V_ERR_APPLICATION_VERIFICATION);
+  }
   Result<PeerIdentity> own = identity_of(SSL_get_certificate(ssl));
   if (!who.ok() || !own.ok() || who->kind != wanted || who->pool != own->pool) {
     return refuse(verification, X509_V_ERR_APPLICATION_VERIFICATION);
@@ -92,11 +99,33 @@ int check_peer(int good, X509_STORE_CTX* verification) {
   return 1;
 }
 
-Status harden(SSL_CTX* context) {
+// The root that a joiner trusts is the one of those shown that has the hash it was given.
+int verify_for_joiner(X509_STORE_CTX* verification, void* rules) {
+  const CertificateHash& wanted = static_cast<const PeerRules*>(rules)->root;
+  STACK_OF(X509)* shown = X509_STORE_CTX_get0_untrusted(verification);
+  STACK_OF(X509)* trusted = sk_X509_new_null();
+  for (int i = 0; i < sk_X509_num(shown); ++i) {
+    CertificateHash hash{};
+    unsigned bytes = 0;
+    X509* one = sk_X509_value(shown, i);
+    if (X509_digest(one, EVP_sha256(), reinterpret_cast<unsigned char*>(hash.data()), &bytes) ==
+            1 &&
+        hash == wanted) {
+      sk_X509_push(trusted, one);
+    }
+  }
+  X509_STORE_CTX_set0_trusted_stack(verification, trusted);
+  const int good = X509_verify_cert(verification);
+  sk_X509_free(trusted);
+  return good;
+}
+
+Status harden(SSL_CTX* context, Side side) {
   SSL_CTX_set_security_level(context, 2);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, &check_peer);
+  const int of_nobody = side == Side::kAuthority ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | of_nobody, &check_peer);
   SSL_CTX_set_verify_depth(context, 4);
   const bool done = SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) == 1 &&
                     SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) == 1 &&
@@ -107,22 +136,39 @@ Status harden(SSL_CTX* context) {
   return done ? ok() : refused("set up TLS 1.3");
 }
 
-Status load_own(SSL_CTX* context, const IdentityFiles& files, X509** own) {
+struct OwnPair {
+  std::vector<X509Ptr> chain;
+  KeyPtr key;
+};
+
+Result<OwnPair> read_pair(const IdentityFiles& files) {
+  OwnPair pair;
   Result<std::vector<X509Ptr>> chain = read_certificates(files.certificate_path);
   if (!chain.ok()) return chain.status();
   Result<SecureBuffer> pem = read_file(files.key_path);
   if (!pem.ok()) return pem.status();
-  Result<KeyPtr> key = parse_key(pem->bytes(), files.key_path);
-  if (!key.ok()) return key.status();
-  if (SSL_CTX_use_certificate(context, chain.value()[0].get()) != 1) {
+  Result<KeyPtr> first = parse_key(pem->bytes(), files.key_path);
+  if (!first.ok()) return first.status();
+  pair.chain = std::move(chain).value();
+  Result<KeyPtr> key = key_of(pair.chain[0].get(), pem->bytes(), files.key_path);
+  if (key.ok()) pair.key = std::move(key).value();
+  return pair;
+}
+
+Status load_own(SSL_CTX* context, const IdentityFiles& files, X509** own) {
+  Result<OwnPair> pair = read_pair(files);
+  // Between the two files both may have been replaced.
+  if (pair.ok() && !pair->key) pair = read_pair(files);
+  if (!pair.ok()) return pair.status();
+  if (SSL_CTX_use_certificate(context, pair->chain[0].get()) != 1) {
     return refused(files.certificate_path);
   }
-  for (std::size_t i = 1; i < chain.value().size(); ++i) {
-    if (SSL_CTX_add1_chain_cert(context, chain.value()[i].get()) != 1) {
+  for (std::size_t i = 1; i < pair->chain.size(); ++i) {
+    if (SSL_CTX_add1_chain_cert(context, pair->chain[i].get()) != 1) {
       return refused(files.certificate_path);
     }
   }
-  if (SSL_CTX_use_PrivateKey(context, key.value().get()) != 1 ||
+  if (!pair->key || SSL_CTX_use_PrivateKey(context, pair->key.get()) != 1 ||
       SSL_CTX_check_private_key(context) != 1) {
     take_crypto_error();
     return {Code::kDenied, files.key_path + " is not the key of " + files.certificate_path +
@@ -187,9 +233,9 @@ Result<TlsContext> TlsContext::load(const IdentityFiles& files, Side side, PeerP
   }
   ContextPtr context(SSL_CTX_new(accepts_by(side) ? TLS_server_method() : TLS_client_method()));
   if (!context) return refused("set up TLS");
-  auto rules = std::make_unique<const PeerRules>(PeerRules{side, std::move(policy)});
+  auto rules = std::make_unique<const PeerRules>(PeerRules{side, std::move(policy), {}});
   SSL_CTX_set_app_data(context.get(), const_cast<PeerRules*>(rules.get()));
-  if (Status done = harden(context.get()); !done.ok()) return done;
+  if (Status done = harden(context.get(), side); !done.ok()) return done;
   Result<StorePtr> authorities = load_authorities(files.ca_path);
   if (!authorities.ok()) return authorities.status();
   SSL_CTX_set_cert_store(context.get(), authorities.value().release());
@@ -204,6 +250,17 @@ Result<TlsContext> TlsContext::load(const IdentityFiles& files, Side side, PeerP
     }
   }
   return TlsContext(context.release(), std::move(rules), std::move(who).value());
+}
+
+Result<TlsContext> TlsContext::for_joining(const CertificateHash& root) {
+  init_crypto();
+  ContextPtr context(SSL_CTX_new(TLS_client_method()));
+  if (!context) return refused("set up TLS");
+  auto rules = std::make_unique<PeerRules>(PeerRules{Side::kJoiner, {}, root});
+  SSL_CTX_set_app_data(context.get(), rules.get());
+  SSL_CTX_set_cert_verify_callback(context.get(), &verify_for_joiner, rules.get());
+  if (Status done = harden(context.get(), Side::kJoiner); !done.ok()) return done;
+  return TlsContext(context.release(), std::move(rules), {});
 }
 
 }  // namespace farcall::security

@@ -6,6 +6,8 @@
 // no tickets, no resumption, no 0-RTT, no renegotiation, no compression.
 // Owner: the caller, for as long as connections are made.  Threads: any, once loaded.
 #pragma once
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -33,18 +35,30 @@ struct PeerPolicy {
   std::vector<std::string> client_zones;  // one of these a client must state; empty: any or none
 };
 
+// SHA-256 of a certificate, which PeerIdentity::fingerprint has in hexadecimal.
+using CertificateHash = std::array<std::byte, 32>;
+// Stated by the certificate of the authority's service, and by no other.
+inline constexpr const char* kAuthorityRole = "authority";
+
 struct PeerRules;  // tls.cpp
 
 class TlsContext {
  public:
   // kServerOfPeers: a server that lets other servers in as well; who came, TlsChannel::peer()
   // tells. kPeer: a server that dials another, with the same certificate it serves with.
-  enum class Side { kClient, kServer, kServerOfPeers, kPeer };
+  // kAuthority: as kServerOfPeers, and who has no certificate yet is let in, too, as nobody
+  // (TlsChannel::has_peer()). kJoiner: who that is; see for_joining().
+  enum class Side { kClient, kServer, kServerOfPeers, kPeer, kAuthority, kJoiner };
 
   // Errors, with path, cause and fix: kNotFound (no file), kDenied (not PEM, key does not fit the
   // certificate, expired, revoked, not issued by this CA, wrong purpose for this side). Without a
   // deny list in the policy, that of the files is opened, if they name one.
   static Result<TlsContext> load(const IdentityFiles& files, Side side, PeerPolicy policy = {});
+
+  // Of one who has no certificate, and of the pool only the hash of its root's certificate, which
+  // the authority's service shows. That must be a server's that states kAuthorityRole.
+  // Errors: kSystem.
+  static Result<TlsContext> for_joining(const CertificateHash& root);
 
   TlsContext(TlsContext&&) noexcept;
   TlsContext& operator=(TlsContext&&) noexcept;
@@ -57,7 +71,7 @@ class TlsContext {
 
  private:
   static bool accepts_by(Side side) {
-    return side == Side::kServer || side == Side::kServerOfPeers;
+    return side == Side::kServer || side == Side::kServerOfPeers || side == Side::kAuthority;
   }
   TlsContext(ssl_ctx_st* context, std::unique_ptr<const PeerRules> rules, PeerIdentity own);
   ssl_ctx_st* context_ = nullptr;

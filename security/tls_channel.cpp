@@ -115,6 +115,7 @@ Status TlsChannel::handshake(const TlsContext& tls, const std::string& server_na
   }
   FARCALL_TRY(run([&] { return server ? SSL_accept(ssl_) : SSL_connect(ssl_); }, deadline));
   X509* certificate = SSL_get0_peer_certificate(ssl_);
+  if (certificate == nullptr && tls.side() == TlsContext::Side::kAuthority) return ok();
   if (certificate == nullptr)
     return {Code::kDenied, explain_reason(SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)};
   Result<PeerIdentity> who = identity_of(certificate);

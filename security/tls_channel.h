@@ -45,6 +45,7 @@ class TlsChannel {
                     std::span<std::byte> out);
 
   const PeerIdentity& peer() const { return peer_; }
+  bool has_peer() const { return !peer_.pool.empty(); }  // else one without a certificate
   // Of the public key that the peer proved to hold (hash_of_key); zero before the handshake.
   const std::array<std::byte, 32>& peer_key() const { return peer_key_; }
   std::string describe() const;  // "TLSv1.3, TLS_AES_256_GCM_SHA384"

@@ -69,6 +69,22 @@ Result<KeyPtr> parse_key(std::span<const std::byte> pem, const std::string& name
   return key;
 }
 
+Result<KeyPtr> key_of(X509* certificate, std::span<const std::byte> pem, const std::string& name) {
+  init_crypto();
+  BioPtr bio = memory(pem);
+  for (int read = 0; read < kKeysMax; ++read) {
+    KeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, &no_passphrase, nullptr));
+    if (!key && read == 0) return parse_key(pem, name);  // which says what is wrong with it
+    if (!key) break;
+    if (X509_check_private_key(certificate, key.get()) == 1) {
+      take_crypto_error();
+      return key;
+    }
+  }
+  take_crypto_error();
+  return Status(Code::kDenied, name + " is not the key of its certificate");
+}
+
 Result<std::vector<X509Ptr>> read_certificates(const std::string& path) {
   Result<SecureBuffer> pem = read_file(path);
   if (!pem.ok()) return pem.status();

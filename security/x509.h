@@ -43,6 +43,10 @@ Status library_failure(const char* doing);
 
 Result<X509Ptr> parse_certificate(std::span<const std::byte> pem, const std::string& name);
 Result<KeyPtr> parse_key(std::span<const std::byte> pem, const std::string& name);
+// The key of `certificate` among the first kKeysMax of a text: while a pair is replaced
+// (member_files.h), two stand there.  Errors: kDenied, as parse_key and when none fits.
+inline constexpr int kKeysMax = 4;
+Result<KeyPtr> key_of(X509* certificate, std::span<const std::byte> pem, const std::string& name);
 // Every certificate of a PEM file, in order; at least one, at most 16.
 Result<std::vector<X509Ptr>> read_certificates(const std::string& path);
 // Those of a text, in order; none is fine, of more than 16 the first 16 are taken.

@@ -191,6 +191,7 @@ void add_ca(CLI::App& app, Act* act) {
   add_ca_renew(*ca, act);
   add_ca_list(*ca, act);
   add_ca_revoke(*ca, act);
+  add_ca_serve(*ca, act);
 }
 
 }  // namespace farcall::cli
