@@ -306,8 +306,30 @@ CUresult Mirrors::lend_for(const api::RowInfo& info) {
       row::cuMemcpy3D_v2::info().id,           row::cuMemcpyDtoA_v2::info().id,
       row::cuMemcpyAtoD_v2::info().id,         row::cuMemcpyPeer::info().id,
       row::cuMemcpyPeerAsync::info().id};
-  const bool starts = std::find(std::begin(kRows), std::end(kRows), info.id) != std::end(kRows);
-  return starts ? lend(kAnyStream) : CUDA_SUCCESS;
+  if (std::find(std::begin(kRows), std::end(kRows), info.id) != std::end(kRows)) {
+    return lend(kAnyStream);
+  }
+  const bool looks = info.when == api::When::Waits || info.id == row::cuStreamQuery::info().id ||
+                     info.id == row::cuEventQuery::info().id;
+  return looks ? publish() : CUDA_SUCCESS;
+}
+
+CUresult Mirrors::publish() {
+  if (!any_twins_.load(std::memory_order_acquire) || pager_.is_this_thread()) return CUDA_SUCCESS;
+  return pager_.run([&] {
+    any_twins_.store(false, std::memory_order_release);
+    for (auto& each : matching([](const Mirror& one) { return !one.twins.empty(); })) {
+      // What the device writes from now on is looked for after the wait.
+      each->is_early = true;
+      any_early_.store(true, std::memory_order_release);
+      const std::size_t first = each->twins.begin()->first;
+      const auto& [last, twin] = *each->twins.rbegin();
+      CUresult shared = hand_over(*each, first, last + twin.size() - first, false);
+      if (shared != CUDA_SUCCESS) any_twins_.store(true, std::memory_order_release);
+      if (shared != CUDA_SUCCESS) return shared;
+    }
+    return CUDA_SUCCESS;
+  });
 }
 
 CUresult Mirrors::lend_range(std::uint64_t device, std::size_t bytes, bool writes) {

@@ -13,8 +13,9 @@
 // CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS is 0, as here.
 //
 // What a program fetched while work it had not waited for was under way (legal for mapped memory)
-// is fetched again after the next wait or query; what it wrote meanwhile goes to the device with
-// the whole block it is in, before the next launch.
+// is fetched again after the next wait or query. What it wrote to mapped memory meanwhile goes to
+// the device before the next launch, wait or query, because a kernel may be waiting for it; only
+// what it changed goes, so that nothing is lost that the device wrote beside it.
 // Owner: Client; leaked with it.  Threads: any. Bytes are moved by the pager's thread alone, which
 // waits for the server; nothing is locked meanwhile but the waiting callers themselves.
 #pragma once
@@ -32,6 +33,7 @@
 #include "client_shim/pager.h"
 #include "transport/api/caller.h"
 #include "transport/base/guarded.h"
+#include "transport/base/secure_arena.h"
 #include "transport/cuda/cuda_abi.h"
 
 namespace farcall::shim {
@@ -116,8 +118,12 @@ class Mirrors {
   // Before work starts on `stream` that may touch any of it; nothing when all is the device's.
   // Errors: the link's and the driver's; then nothing has changed.
   CUresult lend(CUstream stream);
-  // The same for a call of this row, if it is one that starts such work.
+  // The same for a call of this row, if it is one that starts such work; publish() for one that
+  // waits for work or asks for it.
   CUresult lend_for(const api::RowInfo& row);
+  // What the program wrote to mapped host memory while work was under way is the device's as well.
+  // Errors: as lend.
+  CUresult publish();
   // Before a copy or fill of a device range: all that overlaps it goes over; afterwards the program
   // may still read what it had, unless the device writes.
   CUresult lend_range(std::uint64_t device, std::size_t bytes, bool writes);
@@ -151,6 +157,9 @@ class Mirrors {
     std::vector<Extent> extents;  // apart from each other
     CUstream stream = nullptr;    // Access::kStream
     bool is_early = false;        // fetched while work was under way
+    // Blocks of mapped host memory that were opened for writing while work was under way, by where
+    // they begin: what they held then.
+    std::map<std::size_t, SecureBuffer> twins;
   };
   using All = std::map<std::uint64_t, std::shared_ptr<Mirror>>;  // by the program's address
   using Some = std::vector<std::shared_ptr<Mirror>>;
@@ -186,6 +195,8 @@ class Mirrors {
   CUresult open(Mirror& mirror, const PageStates::Need& need);
   CUresult fill(Mirror& mirror, const PageStates::Run& run);
   CUresult flush(Mirror& mirror, std::size_t at, std::size_t bytes);
+  void keep_twin(Mirror& mirror, const PageStates::Run& run);
+  std::vector<MirrorMemory::Part> written(const Mirror& mirror, const PageStates::Run& run);
   CUresult send(Mirror& mirror, std::size_t at, std::size_t bytes, CUstream stream);
   CUresult add_variable(Mirror& mirror, const Variable& variable);
   CUresult hand_over(Mirror& mirror, std::size_t at, std::size_t bytes, bool writes);
@@ -199,6 +210,7 @@ class Mirrors {
   std::atomic<std::uint64_t> launches_{0};
   std::atomic<std::uint64_t> settled_{0};
   std::atomic<bool> any_early_{false};
+  std::atomic<bool> any_twins_{false};
   // Read in the signal handler: no mirror lies outside. They only move apart.
   std::atomic<std::uint64_t> lowest_{UINT64_MAX};
   std::atomic<std::uint64_t> highest_{0};

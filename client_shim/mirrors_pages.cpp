@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "client_shim/client.h"
 #include "client_shim/copy.h"
@@ -95,6 +96,7 @@ CUresult Mirrors::open(Mirror& mirror, const PageStates::Need& need) {
       any_early_.store(true, std::memory_order_release);
     }
   }
+  if (need.is_write) keep_twin(mirror, need.run);
   const int protection = need.is_write ? PROT_READ | PROT_WRITE : PROT_READ;
   if (!mirror.memory.protect(need.run.at, need.run.bytes, protection)) {
     FARCALL_LOG_ERROR("managed memory: no more mappings");
@@ -139,6 +141,66 @@ CUresult Mirrors::send(Mirror& mirror, std::size_t at, std::size_t bytes, CUstre
     if (sent != CUDA_SUCCESS) return sent;
   }
   return CUDA_SUCCESS;
+}
+
+// Remembers what a block holds that is about to be written while the device may write it, too.
+// Without memory for that the whole block counts as written.
+void Mirrors::keep_twin(Mirror& mirror, const PageStates::Run& run) {
+  const bool is_under_way =
+      launches_.load(std::memory_order_acquire) != settled_.load(std::memory_order_acquire);
+  if (!mirror.place.is_host || !is_under_way || run.bytes > kMirrorBlockBytes) return;
+  auto twin = SecureBuffer::make(run.bytes);
+  if (!twin.ok()) return;
+  std::memcpy(twin->data(), mirror.memory.ours().data() + run.at, run.bytes);
+  mirror.twins[run.at] = std::move(twin).value();
+  any_twins_.store(true, std::memory_order_release);
+}
+
+namespace {
+
+// Parts of one block that are sent by themselves; beyond, all from the first change to the last is
+// one, changed or not.
+constexpr std::size_t kChangesMax = 64;
+
+// Where two texts of a block differ, by words: no program writes halves of one from both sides.
+void add_changes(std::size_t at, std::span<const std::byte> now, std::span<const std::byte> then,
+                 std::vector<MirrorMemory::Part>& parts) {
+  constexpr std::size_t kWord = 4;
+  const std::size_t before = parts.size();
+  for (std::size_t i = 0; i < now.size(); i += kWord) {
+    const std::size_t bytes = std::min(kWord, now.size() - i);
+    if (std::memcmp(&now[i], &then[i], bytes) == 0) continue;
+    const bool goes_on = parts.size() > before && parts.back().at + parts.back().bytes == at + i;
+    if (goes_on) {
+      parts.back().bytes += bytes;
+    } else {
+      parts.push_back({at + i, bytes});
+    }
+  }
+  if (parts.size() - before <= kChangesMax) return;
+  parts[before].bytes = parts.back().at + parts.back().bytes - parts[before].at;
+  parts.resize(before + 1);
+}
+
+}  // namespace
+
+// What the program wrote of a dirty run.
+std::vector<MirrorMemory::Part> Mirrors::written(const Mirror& mirror, const PageStates::Run& run) {
+  if (run.is_fresh) return mirror.memory.touched(run.at, run.bytes);
+  std::vector<MirrorMemory::Part> parts;
+  const std::size_t end = run.at + run.bytes;
+  for (std::size_t at = run.at; at < end; at += kMirrorBlockBytes) {
+    const std::size_t bytes = std::min(kMirrorBlockBytes, end - at);
+    const auto twin = mirror.twins.find(at);
+    if (twin != mirror.twins.end()) {
+      add_changes(at, mirror.memory.ours().subspan(at, bytes), twin->second.bytes(), parts);
+    } else if (!parts.empty() && parts.back().at + parts.back().bytes == at) {
+      parts.back().bytes += bytes;
+    } else {
+      parts.push_back({at, bytes});
+    }
+  }
+  return parts;
 }
 
 // The pages are mirrored; of this variable nothing has been seen yet. Where the program may touch
@@ -213,9 +275,7 @@ CUresult Mirrors::flush(Mirror& mirror, std::size_t at, std::size_t bytes) {
   CUresult result = enter(mirror.place.context, &stream);
   bool any = false;
   for (const auto& run : dirty) {
-    auto parts = run.is_fresh ? mirror.memory.touched(run.at, run.bytes)
-                              : std::vector<MirrorMemory::Part>{{run.at, run.bytes}};
-    for (const auto& part : parts) {
+    for (const auto& part : written(mirror, run)) {
       if (result == CUDA_SUCCESS) result = send(mirror, part.at, part.bytes, stream);
       any = true;
     }
@@ -239,6 +299,7 @@ CUresult Mirrors::hand_over(Mirror& mirror, std::size_t at, std::size_t bytes, b
     show(mirror, first, end - first);
     return flushed;
   }
+  mirror.twins.erase(mirror.twins.lower_bound(first), mirror.twins.lower_bound(end));
   HeldCount count(*this, mirror);
   if (writes) {
     mirror.states.lent(at, bytes);

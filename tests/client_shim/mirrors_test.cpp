@@ -298,3 +298,44 @@ TEST_CASE("variables share pages with each other, and with what is nobody's") {
   mirrors.drop_owner(6);
   CHECK(!mirrors.any());
 }
+
+namespace {
+
+struct QueriedDevice : ManagedDevice {
+  api::Driver table() {
+    api::Driver driver = ManagedDevice::table();
+    driver.cuStreamQuery = [](CUstream) { return CUDA_SUCCESS; };
+    return driver;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("what the program writes while a kernel runs reaches it with the next wait, alone") {
+  QueriedDevice device;
+  World world(device);
+  world.use_device();
+  Kernel kernel;
+  void* at = nullptr;
+  CUdeviceptr address = 0;
+  CUDA_OK(cuMemHostAlloc(&at, 2 * kBlock, CU_MEMHOSTALLOC_DEVICEMAP));
+  CUDA_OK(cuMemHostGetDevicePointer_v2(&address, at, 0));
+  auto* const host = static_cast<volatile unsigned char*>(at);
+  CUDA_OK(kernel.launch());
+  auto* const there = device.at(address);
+  for (const bool waits : {true, false}) {
+    host[8] = waits ? 7 : 8;
+    there[16] = waits ? 5 : 6;  // the kernel's own, beside it
+    if (waits) CUDA_OK(cuStreamSynchronize(nullptr));
+    if (!waits) CUDA_OK(cuStreamQuery(nullptr));
+    CHECK(there[8] == (waits ? 7 : 8));
+    CHECK(host[16] == (waits ? 5 : 6));
+  }
+  // More changes than are worth telling apart, and the last of a block.
+  for (std::size_t i = 0; i < kBlock; i += 16) host[kBlock + i] = 3;
+  host[2 * kBlock - 1] = 4;
+  CUDA_OK(cuCtxSynchronize());
+  CHECK(there[2 * kBlock - 16] == 3);
+  CHECK(there[2 * kBlock - 1] == 4);
+  CUDA_OK(cuMemFreeHost(at));
+}

@@ -25,6 +25,16 @@ bool may_hold_ptx(CUjitInputType type) {
   return type >= CU_JIT_INPUT_CUBIN && type <= CU_JIT_INPUT_LIBRARY;
 }
 
+// Adds an input by `gather`; what is wrong with it goes into the link's log.
+template <class Gather>
+CUresult take_input(LinkJob& job, CUjitInputType type, const char* name, Gather gather) {
+  const CUresult taken = may_hold_ptx(type) ? gather() : CUDA_ERROR_NO_BINARY_FOR_GPU;
+  const std::string about = name != nullptr ? name : "input";
+  if (taken == CUDA_ERROR_NO_BINARY_FOR_GPU) job.complain(about + ": no PTX in it");
+  if (taken == CUDA_ERROR_INVALID_IMAGE) job.complain(about + ": nothing that CUDA's tools make");
+  return taken;
+}
+
 }  // namespace
 }  // namespace farcall::softgpu
 
@@ -32,22 +42,28 @@ using namespace farcall::softgpu;
 
 extern "C" {
 
-CUresult cuLinkCreate_v2(unsigned, CUjit_option*, void**, CUlinkState* stateOut) {
+CUresult cuLinkCreate_v2(unsigned numOptions, CUjit_option* options, void** optionValues,
+                         CUlinkState* stateOut) {
   Context* context = nullptr;
   if (CUresult failed = require_context(&context)) return failed;
   if (stateOut == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  *stateOut = driver().link_jobs.add<CUlinkState>(std::make_shared<LinkJob>());
+  auto job = std::make_shared<LinkJob>();
+  if (CUresult bad = job->logs.read(numOptions, options, optionValues)) return bad;
+  job->logs.info.write("");
+  job->logs.error.write("");
+  *stateOut = driver().link_jobs.add<CUlinkState>(std::move(job));
   return CUDA_SUCCESS;
 }
 
 CUresult cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void* data, size_t size,
-                          const char*, unsigned, CUjit_option*, void**) {
+                          const char* name, unsigned, CUjit_option*, void**) {
   Context* context = nullptr;
   std::shared_ptr<LinkJob> job;
   if (CUresult failed = find_job(state, &context, &job)) return failed;
   if (data == nullptr || size == 0) return CUDA_ERROR_INVALID_VALUE;
-  if (!may_hold_ptx(type)) return CUDA_ERROR_NO_BINARY_FOR_GPU;
-  return ptx_of_bytes({static_cast<const std::byte*>(data), size}, sm_of(*context), &job->texts);
+  return take_input(*job, type, name, [&] {
+    return ptx_of_bytes({static_cast<const std::byte*>(data), size}, sm_of(*context), &job->texts);
+  });
 }
 
 CUresult cuLinkAddFile_v2(CUlinkState state, CUjitInputType type, const char* path, unsigned,
@@ -55,8 +71,8 @@ CUresult cuLinkAddFile_v2(CUlinkState state, CUjitInputType type, const char* pa
   Context* context = nullptr;
   std::shared_ptr<LinkJob> job;
   if (CUresult failed = find_job(state, &context, &job)) return failed;
-  if (!may_hold_ptx(type)) return CUDA_ERROR_NO_BINARY_FOR_GPU;
-  return ptx_of_file(path, sm_of(*context), &job->texts);
+  return take_input(*job, type, path,
+                    [&] { return ptx_of_file(path, sm_of(*context), &job->texts); });
 }
 
 CUresult cuLinkComplete(CUlinkState state, void** cubinOut, size_t* sizeOut) {
@@ -66,7 +82,11 @@ CUresult cuLinkComplete(CUlinkState state, void** cubinOut, size_t* sizeOut) {
   if (cubinOut == nullptr || job->texts.empty()) return CUDA_ERROR_INVALID_VALUE;
   // Loading it once tells now, and not at a later load, whether the parts fit together.
   std::shared_ptr<Module> trial;
-  if (CUresult failed = Module::load(*context, job->texts, &trial)) return failed;
+  std::string why;
+  if (CUresult failed = Module::load(*context, job->texts, &trial, &why)) {
+    job->complain(why);
+    return failed;
+  }
   job->image = container_of(job->texts, sm_of(*context));
   *cubinOut = job->image.data();
   if (sizeOut != nullptr) *sizeOut = job->image.size();

@@ -1,10 +1,10 @@
 // Modules: code loaded into the current context.
 // Source: CUDA Driver API 13.0, Module Management.
-#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
 #include "gpu_server/software_gpu/driver.h"
+#include "gpu_server/software_gpu/jit_logs.h"
 #include "gpu_server/software_gpu/module_image.h"
 
 namespace farcall::softgpu {
@@ -32,22 +32,6 @@ CUresult load_image(CUmodule* module, const void* image, std::string* why) {
   return load(module, *context, texts, why);
 }
 
-// A log buffer among the options of a load, which the caller sized and is told the use of.
-struct Log {
-  char* at = nullptr;
-  std::size_t bytes = 0;
-  void** size = nullptr;
-
-  void write(const std::string& text) const {
-    const std::size_t used = bytes == 0 ? 0 : std::min(bytes - 1, text.size());
-    if (at != nullptr && bytes != 0) {
-      std::memcpy(at, text.data(), used);
-      at[used] = 0;
-    }
-    if (size != nullptr) *size = reinterpret_cast<void*>(used);
-  }
-};
-
 }  // namespace
 }  // namespace farcall::softgpu
 
@@ -62,26 +46,12 @@ CUresult cuModuleLoadData(CUmodule* module, const void* image) {
 // The options steer a compiler that is not there; only what it has to say goes into their buffers.
 CUresult cuModuleLoadDataEx(CUmodule* module, const void* image, unsigned numOptions,
                             CUjit_option* options, void** optionValues) {
-  if (numOptions != 0 && (options == nullptr || optionValues == nullptr)) {
-    return CUDA_ERROR_INVALID_VALUE;
-  }
-  Log info, error;
-  for (unsigned i = 0; i < numOptions; ++i) {
-    void*& value = optionValues[i];
-    if (options[i] < 0 || options[i] >= CU_JIT_NUM_OPTIONS) return CUDA_ERROR_INVALID_VALUE;
-    if (options[i] == CU_JIT_INFO_LOG_BUFFER) info.at = static_cast<char*>(value);
-    if (options[i] == CU_JIT_ERROR_LOG_BUFFER) error.at = static_cast<char*>(value);
-    if (options[i] == CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES) {
-      info = {info.at, reinterpret_cast<std::size_t>(value), &value};
-    }
-    if (options[i] == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES) {
-      error = {error.at, reinterpret_cast<std::size_t>(value), &value};
-    }
-  }
+  JitLogs logs;
+  if (CUresult bad = logs.read(numOptions, options, optionValues)) return bad;
   std::string why;
   const CUresult loaded = load_image(module, image, &why);
-  info.write("");
-  error.write(why);
+  logs.info.write("");
+  logs.error.write(why);
   return loaded;
 }
 

@@ -179,9 +179,11 @@ const Ins* atom_half(Warp& w, const Ins* i, std::byte* r) {
   return i + 1;
 }
 
+}  // namespace
+
 // cp.async, done at once: a, imm: shared address; b, table: global address; c: bytes to read, the
 // rest is zeros.
-const Ins* copy_async(Warp& w, const Ins* i, std::byte* r) {
+const Ins* copy_each_async(Warp& w, const Ins* i, std::byte* r) {
   u64 to[kLanes], from[kLanes];
   const u32 bytes = 1u << i->size_log2;
   if (!addresses(w, i, r, to)) return stop();
@@ -209,6 +211,8 @@ const Ins* copy_async(Warp& w, const Ins* i, std::byte* r) {
   return i + 1;
 }
 
+namespace {
+
 #define FARCALL_BOTH(op, ty, f) \
   { handler_key(op, ty), f, f }
 const HandlerEntry kEntries[] = {
@@ -223,7 +227,6 @@ const HandlerEntry kEntries[] = {
     FARCALL_BOTH(Op::kAtom, Ty::kF16x2, (atom_half<F16, u32>)),
     FARCALL_BOTH(Op::kAtom, Ty::kBf16, (atom_half<Bf16, u16>)),
     FARCALL_BOTH(Op::kAtom, Ty::kBf16x2, (atom_half<Bf16, u32>)),
-    FARCALL_BOTH(Op::kCopyAsync, Ty::kU32, copy_async),
 };
 
 }  // namespace

@@ -342,6 +342,7 @@ Handler checked_handler(Op op) {
     case Op::kStore: return store;
     case Op::kAtom: return atom;
     case Op::kCopyAsync: return copy_async;
+    case Op::kMatrixLoad: return load_matrix;  // which tells of each line
     case Op::kMbarrier: return mbarrier;
     case Op::kShfl:
     case Op::kVote:

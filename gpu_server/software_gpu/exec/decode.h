@@ -249,7 +249,7 @@ class FunctionDecoder {
   void wmma();
   void matrix_rows();
   void hold(Fragment& fragment, const ptx::Operand& operand, bool writes);
-  Ins& emit_matrix(Op op, const MatrixSite& site);
+  Ins& emit_matrix(Op op, const MatrixSite& site, Ty type = Ty::kU32, unsigned variant = 0);
 
   KernelBuilder& kernel_;
   const ptx::Function& function_;

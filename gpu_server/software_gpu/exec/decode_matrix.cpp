@@ -2,6 +2,7 @@
 #include <charconv>
 
 #include "gpu_server/software_gpu/exec/decode.h"
+#include "gpu_server/software_gpu/exec/isa/matrix_shapes.h"
 
 namespace farcall::softgpu {
 
@@ -11,6 +12,8 @@ namespace {
 
 struct Sizes {
   std::uint16_t m = 0, n = 0, k = 0;
+
+  friend bool operator==(const Sizes&, const Sizes&) = default;
 };
 
 // "m16n8k16". No shape has more than 256 of anything, nor rows and columns of d that are no eights.
@@ -61,6 +64,18 @@ bool goes_together(const MatrixSite& site) {
   return a == b && a != Element::kF32 && sums(c) && sums(d);
 }
 
+// The variant of kMatrixLoad for a matrix; 0 where only the general one will do.
+unsigned quick_load(const Fragment& fragment, bool by_columns) {
+  const std::uint32_t bits = element_bits(fragment.element);
+  const bool is_split = fragment.holding == Holding::kSum && bits == 16;
+  if (bits < 8 || is_split || fragment.registers != fragment.used() ||
+      fragment.registers > kLoadRegistersMax) {
+    return 0;
+  }
+  const std::uint32_t lines = by_columns ? fragment.columns : fragment.rows;
+  return load_variant({bits / 8, lines, fragment.bytes() / lines, by_columns});
+}
+
 }  // namespace
 
 // Names the registers of {a, b, …} as the fragment's.
@@ -83,9 +98,9 @@ void FunctionDecoder::hold(Fragment& fragment, const ptx::Operand& operand, bool
   out_.more_rows.insert(out_.more_rows.end(), rows.begin(), rows.end());
 }
 
-Ins& FunctionDecoder::emit_matrix(Op op, const MatrixSite& site) {
+Ins& FunctionDecoder::emit_matrix(Op op, const MatrixSite& site, Ty type, unsigned variant) {
   out_.matrices.push_back(site);
-  Ins& ins = emit(op, Ty::kU32);
+  Ins& ins = emit(op, type, variant);
   ins.table = static_cast<std::uint32_t>(out_.matrices.size() - 1);
   return ins;
 }
@@ -116,7 +131,17 @@ void FunctionDecoder::mma() {
   hold(site.a, operand(1), false);
   hold(site.b, operand(2), false);
   hold(site.c, operand(3), false);
-  emit_matrix(Op::kMatrixMultiply, site);
+  if (!is_wmma || site.a.element != Element::kF64 || *sizes != Sizes{8, 8, 4}) {
+    emit_matrix(Op::kMatrixMultiply, site);
+    return;
+  }
+  Ins& ins = emit_matrix(Op::kMatrixMultiply, site, Ty::kF64);
+  ins.a = out_.more_rows[site.a.first];
+  ins.b = out_.more_rows[site.b.first];
+  ins.c = out_.more_rows[site.c.first];
+  ins.e = out_.more_rows[site.c.first + 1];
+  ins.d = out_.more_rows[site.d.first];
+  ins.f = out_.more_rows[site.d.first + 1];
 }
 
 // wmma.load.{a,b,c} and wmma.store.d; wmma.mma is among mma's kin.
@@ -145,7 +170,14 @@ void FunctionDecoder::wmma() {
   const std::uint32_t stride =
       operands() == 3 ? source(operand(2), Ty::kU32) : constant(length, false);
   hold(site.d, operand(loads ? 0 : 1), loads);
-  Ins& ins = emit_matrix(loads ? Op::kMatrixLoad : Op::kMatrixStore, site);
+  const unsigned variant = loads ? quick_load(site.d, by_columns) : 0;
+  Ins& ins = emit_matrix(loads ? Op::kMatrixLoad : Op::kMatrixStore, site, Ty::kU32, variant);
+  if (variant != 0) {
+    std::uint32_t* const rows[] = {&ins.d, &ins.c, &ins.e, &ins.f};
+    for (std::uint32_t n = 0; n < site.d.registers; ++n) {
+      *rows[n] = out_.more_rows[site.d.first + n];
+    }
+  }
   ins.a = row;
   ins.b = stride;
   ins.imm = imm;

@@ -21,13 +21,15 @@ void add(Table& table, HandlerList list) {
   for (std::size_t k = 0; k < list.count; ++k) table[list.entries[k].key] = list.entries[k];
 }
 
-#define FARCALL_ADD_ISA(table, isa)    \
-  add(table, isa::integer_handlers()); \
-  add(table, isa::float_handlers());   \
-  add(table, isa::compare_handlers()); \
-  add(table, isa::convert_handlers()); \
-  add(table, isa::access_handlers());  \
-  add(table, isa::exchange_handlers())
+#define FARCALL_ADD_ISA(table, isa)        \
+  add(table, isa::integer_handlers());     \
+  add(table, isa::float_handlers());       \
+  add(table, isa::compare_handlers());     \
+  add(table, isa::convert_handlers());     \
+  add(table, isa::access_handlers());      \
+  add(table, isa::exchange_handlers());    \
+  add(table, isa::matrix_move_handlers()); \
+  add(table, isa::async_copy_handlers())
 
 Table make_table(Isa isa) {
   Table table;

@@ -96,14 +96,8 @@ void product(const Warp& w, std::byte* r, const MatrixSite& site, const MatrixMa
 using M = MatrixMath;
 constexpr auto float_product =
     product<f32, &M::factors_f32, &M::sums_f32, &M::multiply_f32, &M::keep_f32>;
-
-void double_product(const Warp& w, std::byte* r, const MatrixSite& site, const MatrixMath& math) {
-  if (site.c.holding == Holding::kSum && w.mask == kAllLanes) {  // wmma's
-    const Held a(w, r, site.a), b(w, r, site.b), c(w, r, site.c), d(w, r, site.d);
-    return math.product_f64(a.all(), b.all(), c.all(), d.all());
-  }
-  product<f64, &M::factors_f64, &M::sums_f64, &M::multiply_f64, &M::keep_f64>(w, r, site, math);
-}
+constexpr auto double_product =
+    product<f64, &M::factors_f64, &M::sums_f64, &M::multiply_f64, &M::keep_f64>;
 
 void count_differing_bits(const u32* a, const u32* b, u32* d, MatrixSizes s) {
   for (std::size_t p = 0; p < s.m * s.n; ++p) {
@@ -131,6 +125,8 @@ void integer_product(const Warp& w, std::byte* r, const MatrixSite& site, const 
   to.keep();
 }
 
+}  // namespace
+
 const Ins* multiply_matrices(Warp& w, const Ins* i, std::byte* r) {
   if (!everybody(w, i)) return stop();
   const MatrixSite& site = w.frame->function->matrices[i->table];
@@ -141,6 +137,8 @@ const Ins* multiply_matrices(Warp& w, const Ins* i, std::byte* r) {
   multiply(w, r, site, math);
   return i + 1;
 }
+
+namespace {
 
 // The host address of `bytes` bytes at an address of one lane; 0 after a fault.
 u64 host_address(Warp& w, const Ins* i, int lane, u64 address, u64 bytes) {
@@ -278,6 +276,8 @@ void to_register(const Warp& w, std::byte* to, const std::byte* from, u32 bytes)
   }
 }
 
+}  // namespace
+
 const Ins* load_matrix(Warp& w, const Ins* i, std::byte* r) {
   if (!everybody(w, i)) return stop();
   const Fragment& fragment = w.frame->function->matrices[i->table].d;
@@ -285,7 +285,6 @@ const Ins* load_matrix(Warp& w, const Ins* i, std::byte* r) {
   if (!find_lines(w, i, r, fragment, &lines)) return stop();
   alignas(64) std::byte dense[kBytesMax];
   move_lines<false>(lines, fragment, dense);
-  const u32* const rows = rows_of(w, fragment);
   const u32 bytes = fragment.register_bytes();
   for (u32 reg = 0; reg < fragment.registers; ++reg) {
     const std::byte* from = dense + reg % fragment.used() * bytes;
@@ -295,10 +294,12 @@ const Ins* load_matrix(Warp& w, const Ins* i, std::byte* r) {
       FARCALL_LANES pairs[l] = u32{halves[l]} | u32{halves[kLanes + l]} << 16;
       from = reinterpret_cast<const std::byte*>(pairs);
     }
-    to_register(w, r + rows[reg], from, bytes);
+    to_register(w, r + rows_of(w, fragment)[reg], from, bytes);
   }
   return i + 1;
 }
+
+namespace {
 
 const Ins* store_matrix(Warp& w, const Ins* i, std::byte* r) {
   if (!everybody(w, i)) return stop();

@@ -112,6 +112,12 @@ bool find_range(Warp& warp, const Ins* i, std::uint64_t address, std::uint64_t b
 // `members` that runs this instruction.
 bool gather_members(Warp& warp, const Ins* i, std::uint32_t members);
 
+// Any matrix (matrix_ops.cpp), any asynchronous copy (atomics.cpp), any lanes: where the quick ways
+// for whole warps end.
+const Ins* multiply_matrices(Warp& warp, const Ins* i, std::byte* frame);
+const Ins* load_matrix(Warp& warp, const Ins* i, std::byte* frame);
+const Ins* copy_each_async(Warp& warp, const Ins* i, std::byte* frame);
+
 // --- Handler tables ----------------------------------------------------------------------------
 
 struct HandlerEntry {

@@ -8,6 +8,31 @@ __global__ void twice(const int* in, int* out, int count) {
   if (i < count) out[i] = 2 * in[i];
 }
 
+// Waits for a word of the program's, then answers beside it.
+__global__ void answer(volatile int* words) {
+  while (words[0] == 0) {
+  }
+  words[1] = words[0] + words[2];
+}
+
+// A kernel that is held up by the program, which has work behind it to wait for.
+void hold_up_a_kernel() {
+  int *words = nullptr, *after = nullptr;
+  CUDA_OK(cudaMallocHost(&words, 3 * sizeof(int)));
+  CUDA_OK(cudaMalloc(&after, sizeof(int)));
+  for (int round = 1; round <= 2; round++) {
+    words[0] = words[1] = 0;
+    words[2] = 100 * round;
+    answer<<<1, 1>>>(words);
+    CUDA_OK(cudaMemcpyAsync(after, words + 1, sizeof(int), cudaMemcpyDefault));
+    words[0] = round;
+    CUDA_OK(cudaDeviceSynchronize());
+    EXPECT(words[1] == 101 * round);
+  }
+  CUDA_OK(cudaFreeHost(words));
+  CUDA_OK(cudaFree(after));
+}
+
 // The program's own memory, in two pieces that lie side by side: copies go over both, the device's
 // address of each is known for what it is, and all of it outlives the device's state.
 void register_in_pieces() {
@@ -80,6 +105,7 @@ int main() {
     CUDA_OK(cudaFreeHost(in));
     CUDA_OK(cudaFreeHost(out));
   }
+  hold_up_a_kernel();
   register_in_pieces();
   std::printf("mapped_memory: %d numbers\n", kCount);
   return 0;

@@ -209,6 +209,34 @@ TEST_CASE("what the linker returns can be loaded like any other image") {
   CHECK(cuLinkDestroy(job) == CUDA_ERROR_INVALID_HANDLE);
 }
 
+TEST_CASE("a link that fails says why in its log, and takes no options without values") {
+  DriverSession session;
+  char log[256] = "?";
+  CUjit_option names[] = {CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES, CU_JIT_ERROR_LOG_BUFFER};
+  void* values[] = {reinterpret_cast<void*>(sizeof log), log};
+  CUlinkState job = nullptr;
+  CHECK(cuLinkCreate_v2(1, nullptr, nullptr, &job) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(cuLinkCreate_v2(1, names, nullptr, &job) == CUDA_ERROR_INVALID_VALUE);
+  REQUIRE(cuLinkCreate_v2(2, names, values, &job) == CUDA_SUCCESS);
+  CHECK(log[0] == 0);
+  std::string lacks =
+      ".version 8.0\n.target sm_75\n.address_size 64\n.extern .global .u32 nobody;\n"
+      ".visible .entry use() { .reg .b32 %r; ld.global.u32 %r, [nobody]; ret; }\n";
+  std::string nothing =
+      "\x7f"
+      "ELF";
+  CHECK(cuLinkAddData_v2(job, CU_JIT_INPUT_OBJECT, nothing.data(), nothing.size(), "odd", 0,
+                         nullptr, nullptr) != CUDA_SUCCESS);
+  CHECK(std::string_view(log).starts_with("odd: "));
+  CHECK(cuLinkAddData_v2(job, CU_JIT_INPUT_PTX, lacks.data(), lacks.size() + 1, "part", 0, nullptr,
+                         nullptr) == CUDA_SUCCESS);
+  void* image = nullptr;
+  CHECK(cuLinkComplete(job, &image, nullptr) != CUDA_SUCCESS);
+  CHECK(std::string_view(log).find("nobody") != std::string_view::npos);
+  CHECK(reinterpret_cast<std::size_t>(values[0]) == std::strlen(log));
+  CHECK(cuLinkDestroy(job) == CUDA_SUCCESS);
+}
+
 TEST_CASE("of several builds in a container the newest that fits is taken, else the oldest") {
   const std::vector<std::byte> new_one = container_of({"new"}, 100);
   std::vector<std::byte> both = container_of({"old"}, 75);

@@ -9,16 +9,18 @@ struct MatrixMath;  // matrix_math.h
 struct TexelMath;   // texel_math.h
 }  // namespace farcall::softgpu
 
-#define FARCALL_HANDLER_LISTS(isa)  \
-  namespace farcall::softgpu::isa { \
-  HandlerList integer_handlers();   \
-  HandlerList float_handlers();     \
-  HandlerList compare_handlers();   \
-  HandlerList convert_handlers();   \
-  HandlerList access_handlers();    \
-  HandlerList exchange_handlers();  \
-  const MatrixMath& matrix_math();  \
-  const TexelMath& texel_math();    \
+#define FARCALL_HANDLER_LISTS(isa)    \
+  namespace farcall::softgpu::isa {   \
+  HandlerList integer_handlers();     \
+  HandlerList float_handlers();       \
+  HandlerList compare_handlers();     \
+  HandlerList convert_handlers();     \
+  HandlerList access_handlers();      \
+  HandlerList exchange_handlers();    \
+  HandlerList matrix_move_handlers(); \
+  HandlerList async_copy_handlers();  \
+  const MatrixMath& matrix_math();    \
+  const TexelMath& texel_math();      \
   }
 
 #if defined(FARCALL_ISA)

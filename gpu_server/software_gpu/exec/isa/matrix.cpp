@@ -229,31 +229,9 @@ void multiply(const T* a, const T* b, T* d, MatrixSizes s) {
   if (column < s.n) multiply_columns<T, 8>(a, b + column, d + column, s);
 }
 
-// A register of sums is four rows of eight; a factor is one register, row by row.
-void product_f64(const HeldMatrix& a, const HeldMatrix& b, const HeldMatrix& c,
-                 const HeldMatrix& d) {
-  using V = Wide<f64, 64>::Type;
-  constexpr u32 kDepth = 4, kHalf = 4;
-  f64 factors[kLines * kDepth];
-  V columns[kDepth];
-  __builtin_memcpy(factors, a.frame + a.rows[0], sizeof factors);
-  __builtin_memcpy(columns, b.frame + b.rows[0], sizeof columns);
-  for (u32 reg = 0; reg < kLines / kHalf; ++reg) {
-    V sums[kHalf];
-    __builtin_memcpy(sums, c.frame + c.rows[reg], sizeof sums);
-    for (u32 j = 0; j < kDepth; ++j) {
-      for (u32 r = 0; r < kHalf; ++r) {
-        sums[r] += factors[(reg * kHalf + r) * kDepth + j] * columns[j];
-      }
-    }
-    __builtin_memcpy(d.frame + d.rows[reg], sums, sizeof sums);
-  }
-}
-
 const MatrixMath kMath = {
-    factors_f32,    factors_f64,    factors_u32,    sums_f32,      read_sums<f64>,
-    read_sums<u32>, multiply<f32>,  multiply<f64>,  multiply<u32>, product_f64,
-    keep_f32,       keep_sums<f64>, keep_sums<u32>,
+    factors_f32,   factors_f64,   factors_u32,   sums_f32, read_sums<f64>, read_sums<u32>,
+    multiply<f32>, multiply<f64>, multiply<u32>, keep_f32, keep_sums<f64>, keep_sums<u32>,
 };
 
 }  // namespace

@@ -66,9 +66,6 @@ struct MatrixMath {
   void (*multiply_f64)(const double* a, const double* b, double* d, MatrixSizes sizes);
   void (*multiply_u32)(const std::uint32_t* a, const std::uint32_t* b, std::uint32_t* d,
                        MatrixSizes sizes);
-  // d = a * b + c of wmma's one shape of doubles, 8 x 8 x 4, straight from registers to registers.
-  void (*product_f64)(const HeldMatrix& a, const HeldMatrix& b, const HeldMatrix& c,
-                      const HeldMatrix& d);
   void (*keep_f32)(const HeldMatrix& to, const float* from);
   void (*keep_f64)(const HeldMatrix& to, const double* from);
   void (*keep_u32)(const HeldMatrix& to, const std::uint32_t* from);

@@ -274,16 +274,22 @@ TEST_CASE("cp.async copies at once and fills with zeros") {
   u32* in = device.array<u32>(128);
   u32* out = device.array<u32>(128);
   for (u32 n = 0; n < 128; ++n) in[n] = n + 1;
-  const char* const body =
+  // Twice: the second time the memory is known, and whole warps copy by eights.
+  const std::string body =
       " .shared .align 16 .b8 room[512];\n mul.wide.u32 %rd3, %r1, 16; add.s64 %rd4, %rd1, %rd3;\n"
-      " shl.b32 %r2, %r1, 4; mov.u32 %r3, room; add.u32 %r3, %r3, %r2;\n"
-      " cp.async.cg.shared.global [%r3], [%rd4], 16, 8; cp.async.commit_group; cp.async.wait_group "
-      "0;\n"
+      " shl.b32 %r2, %r1, 4; mov.u32 %r3, room; add.u32 %r3, %r3, %r2; mov.u32 %r8, 0;\n"
+      "L: cp.async.cg.shared.global [%r3], [%rd4], 16, USED; cp.async.commit_group;\n"
+      " cp.async.wait_group 0; add.u32 %r8, %r8, 1; setp.lt.u32 %p1, %r8, 2; @%p1 bra L;\n"
       " bar.sync 0; ld.shared.v4.u32 {%r4, %r5, %r6, %r7}, [%r3]; add.s64 %rd5, %rd2, %rd3;\n"
       " st.global.v4.u32 [%rd5], {%r4, %r5, %r6, %r7};";
-  const Fault fault = run_body(device, body, in, out);
-  REQUIRE_MESSAGE(fault.kind == FaultKind::kNone, fault.text);
-  for (u32 n = 0; n < 128; ++n) CHECK(out[n] == ((n & 3) < 2 ? n + 1 : 0));
+  for (const u32 words : {0u, 2u, 4u}) {
+    std::string used = body;
+    used.replace(used.find("USED"), 4, std::to_string(words * 4));
+    std::fill_n(out, 128, 9);
+    const Fault fault = run_body(device, used, in, out);
+    REQUIRE_MESSAGE(fault.kind == FaultKind::kNone, fault.text);
+    for (u32 n = 0; n < 128; ++n) CHECK(out[n] == ((n & 3) < words ? n + 1 : 0));
+  }
 }
 
 TEST_CASE("accesses outside memory are faults that say where") {
