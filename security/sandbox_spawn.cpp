@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 
 namespace farcall::security {
@@ -43,6 +44,9 @@ struct Birth {
   std::array<SpawnOrder::Descriptor, kDescriptorsMax> descriptors{};
   std::size_t descriptor_count = 0;
   int channel = -1;  // a byte comes when we may go on; a Failure goes
+  // The channel and what `descriptors` are copied from, in order.
+  std::array<int, kDescriptorsMax + 1> kept{};
+  std::size_t kept_count = 0;
   bool raise_rights = false;
 };
 
@@ -76,8 +80,22 @@ bool keep_rights() {
   return true;
 }
 
+// Everything from 3 on but what is ours. A parent that dies now takes its end of the channel along,
+// so the read of it ends; held open here, or by a sibling that is being born, it would never.
+void close_others(const Birth& birth) {
+  unsigned from = 3;
+  for (std::size_t i = 0; i < birth.kept_count; ++i) {
+    const auto kept = static_cast<unsigned>(birth.kept[i]);
+    if (kept > from) (void)::close_range(from, kept - 1, 0);
+    from = kept + 1;
+  }
+  (void)::close_range(from, ~0U, 0);
+}
+
 // In the child: a copy of a process with threads, so system calls and nothing else.
 [[noreturn]] void be_born(const Birth& birth) {
+  (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  close_others(birth);
   char go = 0;
   if (::read(birth.channel, &go, 1) != 1) ::_exit(127);
   struct sigaction standard {};
@@ -196,7 +214,9 @@ Result<SpawnedProcess> spawn_isolated(const SpawnOrder& order) {
   }
   for (const Fd& each : moved) {
     if (!each) return Status::system("pass descriptors on to " + order.path);
+    birth.kept[birth.kept_count++] = each.get();
   }
+  std::sort(birth.kept.begin(), birth.kept.begin() + birth.kept_count);
   Result<SpawnedProcess> child = clone_child(birth, order.own_namespaces);
   if (!child.ok()) return child;
   moved.clear();

@@ -186,6 +186,8 @@ subjectAltName = critical, URI:spiffe://test/tenant/acme/user/late
 
 
 class Pool:
+    unaudited = False  # a server without an audit log, if a subclass says so
+
     def __init__(self, build, driver=None, module_cache_size="1G", server_words=(),
                  server_environment=None, beside=None, name="localhost", port=0, server_user=None,
                  denies=False):
@@ -224,6 +226,7 @@ class Pool:
 
     def start_server(self):
         self.module_cache = self.folder / "images"
+        self.audit = "off" if self.unaudited else self.folder / "audit"
         environment = clean_environment() | {"FARCALL_LOG": "info"} | self.server_environment
         if self.denies:
             self.server_words = ("--deny-list", self.authority.deny_list(), *self.server_words)
@@ -235,7 +238,7 @@ class Pool:
         self.server = subprocess.Popen(
             [self.build / "bin" / "farcall-server", "--listen", f"127.0.0.1:{self.listens_on}",
              "--cert", self.certificate, "--key", self.key, "--ca", self.authority.ca, "--driver", self.driver,
-             "--port-file", self.folder / "port", "--off", OFF, "--audit", self.folder / "audit",
+             "--port-file", self.folder / "port", "--off", OFF, "--audit", self.audit,
              "--module-cache", f"{self.module_cache}:{self.module_cache_size}",
              *self.server_words],
             env=environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -309,6 +312,15 @@ class Pool:
             told = self._log_grew.wait_for(lambda: any(words in line for line in self.log),
                                            PATIENCE_S)
         expect(told, f"the server's log does not tell of {words!r}: {''.join(self.log)}")
+
+    def await_sessions_end(self):
+        """Returns when every session that the log tells of has ended, and its worker was waited for."""
+        def open_ones():
+            told = "".join(self.log)
+            return told.count(": tenant ") - told.count(": ended, worker ")
+        with self._log_grew:
+            over = self._log_grew.wait_for(lambda: open_ones() == 0, PATIENCE_S)
+        expect(over, f"{open_ones()} sessions never end: {''.join(self.log)}")
 
     def workers(self):
         """The process ids of the server's workers."""
