@@ -6,6 +6,7 @@
 #include <string>
 
 #include "client_shim/process.h"
+#include "client_shim/spread.h"
 #include "client_shim/usage_page.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
@@ -77,7 +78,10 @@ Result<Snapshot> ask_devices(link::Session& session) {
 
 // As NVML shows them: CUDA_VISIBLE_DEVICES is CUDA's.
 Snapshot all_devices(const std::vector<const Snapshot*>& servers) {
-  return seen_by_program(servers, visible_devices(servers, std::nullopt, std::nullopt));
+  // What is wrong with it, a session says.
+  const Result<link::Spread> spread = spread_from_environment();
+  return seen_by_program(servers, number_devices(known_devices(servers), std::nullopt, std::nullopt,
+                                                 spread.ok() ? spread.value() : link::Spread{}));
 }
 
 Result<Snapshot> look_by_sessions_of_its_own(const std::vector<Settings>& servers) {

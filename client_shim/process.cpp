@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "client_shim/fleet.h"
+#include "client_shim/spread.h"
 #include "transport/api/dispatch.h"
 #include "transport/api/refuse.h"
 #include "transport/base/check.h"
@@ -132,19 +133,24 @@ Status open_each(const std::vector<Settings>& servers, Clients* clients) {
 Status show_devices(const Clients& clients, const std::string& places) {
   std::vector<const Snapshot*> all;
   std::size_t devices = 0;
+  std::vector<std::string> names;
   for (const auto& client : clients) {
     all.push_back(&client->all_devices());
+    names.push_back(client->settings().server);
     devices += client->all_devices().devices.size();
   }
   if (devices > limits::kDevicesMax) {
     return Status(Code::kOverQuota, "the servers have more devices than a program can number");
   }
   const Settings& settings = clients.front()->settings();
-  const VisibleDevices visible =
-      visible_devices(all, settings.visible_devices, settings.device_order);
+  auto spread = spread_from_environment();
+  if (!spread.ok()) return spread.status();
+  const VisibleDevices visible = number_devices(known_devices(all), settings.visible_devices,
+                                                settings.device_order, spread.value());
   if (visible.places().empty() && devices != 0) {
     return Status(Code::kNotFound, "CUDA_VISIBLE_DEVICES names none of the servers' devices");
   }
+  FARCALL_TRY(check_share(visible, names, spread.value()));
   const Snapshot seen = seen_by_program(all, visible);
   for (const auto& client : clients) client->show(visible, seen);
   clients.front()->allocations().usage().show(places, seen.devices);
@@ -274,6 +280,28 @@ int driver_version() {
   return std::min(client->snapshot().driver_version, CUDA_VERSION);
 }
 
+void tell_shares() {
+  const Result<link::Spread> spread = spread_from_environment();
+  if (!spread.ok() || !spread.value().is_on) return;
+  std::vector<std::string> names;
+  std::vector<std::uint64_t> sent;
+  for_each_client([&](Client& client) {
+    names.push_back(client.settings().server);
+    sent.push_back(client.session().stats().bytes_out);
+  });
+  const std::vector<double> shares = shares_of_bytes(sent);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const double percent = 100 * shares[i];
+    FARCALL_LOG_INFO("spread: %s got %.1f %% of the bytes sent", names[i].c_str(), percent);
+    if (percent <= spread.value().share_percent_max) continue;
+    FARCALL_LOG_WARN(
+        "spread: %s got %.1f %% of the bytes sent, and may have %d %%: the program used its "
+        "devices "
+        "unevenly",
+        names[i].c_str(), percent, spread.value().share_percent_max);
+  }
+}
+
 void set_connect_for_test(Connect connect, const Settings& settings) {
   test_seam() = {connect, settings};
 }
@@ -289,5 +317,6 @@ void forget_client_for_test() {
 
 // Runs after the program's own atexit handlers, cudart's among them.
 __attribute__((destructor)) static void farcall_shim_ends() {
+  farcall::shim::tell_shares();
   farcall::shim::for_each_client([](farcall::shim::Client& client) { client.finish(); });
 }

@@ -33,6 +33,8 @@ inline bool has_several_servers() { return g_has_several_servers.load(std::memor
 
 // All clients of this process.
 void for_each_client(FunctionRef<void(Client&)> visit);
+// Logs what part of the bytes sent each server got, where FARCALL_SPREAD is on (spread.h).
+void tell_shares();
 // Whether this client is one of them: not after a fork.
 bool is_open(const Client& client);
 

@@ -11,6 +11,7 @@
 //                        servers one for all, or a list
 //   FARCALL_LANES        connections that payloads are spread over, 1 to 8; default: by distance
 //   FARCALL_COMPRESS     payloads, where the server allows it: off (default), auto or on
+//   FARCALL_SPREAD       several servers' devices in turns; see spread.h
 //   CUDA_VISIBLE_DEVICES, CUDA_DEVICE_ORDER   as with CUDA: transport/cuda/visible_devices.h
 //   FARCALL_STRICT       1: every call waits for its own result
 //   FARCALL_STATS        file for the figures of the session, written when the program ends

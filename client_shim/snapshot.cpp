@@ -85,9 +85,7 @@ const Device* Snapshot::device_of_primary(std::uint64_t context) const {
   return nullptr;
 }
 
-VisibleDevices visible_devices(std::span<const Snapshot* const> servers,
-                               const std::optional<std::string>& visible,
-                               const std::optional<std::string>& order) {
+std::vector<VisibleDevices::Known> known_devices(std::span<const Snapshot* const> servers) {
   std::vector<VisibleDevices::Known> known;
   for (int server = 0; server < static_cast<int>(servers.size()); ++server) {
     int number = 0;
@@ -99,7 +97,7 @@ VisibleDevices visible_devices(std::span<const Snapshot* const> servers,
                        {.server = server, .device = number++}});
     }
   }
-  return VisibleDevices(known, visible, order);
+  return known;
 }
 
 namespace {

@@ -47,10 +47,8 @@ struct Snapshot {
 // More attributes than any CUDA version has; a bound on what a reply may claim.
 inline constexpr std::uint32_t kAttributesMax = 512;
 
-// The devices a program sees, in its order; those of the first server come first.
-VisibleDevices visible_devices(std::span<const Snapshot* const> servers,
-                               const std::optional<std::string>& visible,
-                               const std::optional<std::string>& order);
+// The devices of all servers, to be numbered in this order: those of the first server come first.
+std::vector<VisibleDevices::Known> known_devices(std::span<const Snapshot* const> servers);
 // The driver version is the lowest. A device of a later server whose PCI address another device
 // has too is moved to a PCI domain of its own, so that every address names one device.
 Snapshot seen_by_program(std::span<const Snapshot* const> servers, const VisibleDevices& visible);

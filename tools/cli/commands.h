@@ -30,6 +30,7 @@ struct Connection {
   std::string compress;     // payloads: empty, off, auto or on
   std::string deny_list;    // certificates that were revoked; empty: none is looked at
   std::string lanes;        // connections for payloads; empty or auto: by distance
+  std::string spread;       // over the servers: empty, off, on or the largest share, like 40%
 };
 
 struct RunOptions {

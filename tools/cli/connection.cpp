@@ -28,6 +28,7 @@ constexpr Setting kSettings[] = {
     {&Connection::lease, "--lease", "FARCALL_LEASE", "lease", false},
     {&Connection::lanes, "--lanes", "FARCALL_LANES", "lanes", false},
     {&Connection::compress, "--compress", "FARCALL_COMPRESS", "compress", false},
+    {&Connection::spread, "--spread", "FARCALL_SPREAD", "spread", false},
 };
 
 std::filesystem::path configuration_file() {
@@ -58,8 +59,8 @@ Status apply_file(const std::filesystem::path& path, Connection* connection) {
     if (known == nullptr || text == nullptr) {
       return {Code::kUnsupported,
               path.string() + ": '" + std::string(key.str()) +
-                  "': the keys are server, cert, key, ca, name, deny-list, lease, lanes and "
-                  "compress, and their values are strings"};
+                  "': the keys are server, cert, key, ca, name, deny-list, lease, lanes, "
+                  "compress and spread, and their values are strings"};
     }
     if ((connection->*known->field).empty()) connection->*known->field = text->get();
   }
@@ -148,6 +149,7 @@ void export_environment(const Connection& connection, const Places& places) {
   set("FARCALL_LEASE", connection.lease.empty() ? "" : absolute(connection.lease));
   set("FARCALL_LANES", connection.lanes);
   set("FARCALL_COMPRESS", connection.compress);
+  set("FARCALL_SPREAD", connection.spread);
   std::string preload = places.shim;
   if (is_file(places.nvml)) preload += ":" + places.nvml;
   if (const char* others = std::getenv("LD_PRELOAD"); others != nullptr && *others != 0) {

@@ -10,6 +10,7 @@
 #include "transport/base/log.h"
 #include "transport/base/switches.h"
 #include "transport/link/dial.h"
+#include "transport/link/server_list.h"
 
 namespace farcall::cli {
 
@@ -46,6 +47,8 @@ std::string is_way_to_compress(const std::string& text) {
   return link::parse_compress(text, &unused).text();
 }
 
+std::string is_spread(const std::string& text) { return link::parse_spread(text).status().text(); }
+
 void add_connection(CLI::App* command, Connection* to) {
   command->add_option(
       "--server", to->server,
@@ -73,6 +76,13 @@ void add_connection(CLI::App* command, Connection* to) {
                    "slower than the compressor) or on; sizes on the wire then tell how well data\n"
                    "packs [FARCALL_COMPRESS]")
       ->check(is_way_to_compress);
+  command
+      ->add_flag(
+          "--spread{on}", to->spread,
+          "number the devices of several servers in turns, one of each, so that a program's\n"
+          "first n are spread over all of them; --spread=40% also refuses to start where one\n"
+          "server has a larger share of the devices [FARCALL_SPREAD]")
+      ->check(is_spread);
 }
 
 void add_run(CLI::App& app, RunOptions* options) {
@@ -99,7 +109,7 @@ void add_run(CLI::App& app, RunOptions* options) {
       "Example:\n  farcall run --server gpu1:7717 --cert ana.crt --key ana.key --ca ca.crt "
       "-- python train.py\n\nSettings not given as flags come from the variables in "
       "brackets, then from\n~/.config/farcall/config.toml (server, cert, key, ca, name, deny-list, "
-      "lease, lanes, compress).\n"
+      "lease, lanes, compress, spread).\n"
       "The exit code is the program's; 2 for wrong arguments, 125 when Farcall could not start\n"
       "it, 126 when it cannot be executed, 127 when it is not found.\n\n"
       "What --off knows, and what each is there for:\n" +

@@ -1,6 +1,7 @@
 #include "transport/link/server_list.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "transport/base/limits.h"
 
@@ -54,6 +55,20 @@ Result<std::vector<std::string>> split_names(std::string_view names, std::size_t
                                           std::to_string(servers) + " servers");
   }
   return parts;
+}
+
+Result<Spread> parse_spread(std::string_view text) {
+  if (text.empty() || text == "off") return Spread{};
+  if (text == "on") return Spread{.is_on = true};
+  int percent = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, percent);
+  if (error != std::errc() || std::string_view(rest, end) != "%" || percent < 1 || percent > 99) {
+    return Status(Code::kUnsupported, "\"" + std::string(text) +
+                                          "\" is no spread: it is off, on, or the largest share "
+                                          "of one server, 1% to 99%");
+  }
+  return Spread{.is_on = true, .share_percent_max = percent};
 }
 
 }  // namespace farcall::link

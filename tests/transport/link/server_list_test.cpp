@@ -32,3 +32,17 @@ TEST_CASE("certificate names are given for none, all or each of the servers") {
   CHECK(split_names("one,", 2).value() == std::vector<std::string>{"one", ""});
   CHECK(split_names("one,two", 3).status().code() == Code::kUnsupported);
 }
+
+TEST_CASE("a spread is off, on, or the largest share of one server") {
+  CHECK_FALSE(parse_spread("").value().is_on);
+  CHECK_FALSE(parse_spread("off").value().is_on);
+  CHECK(parse_spread("on").value().is_on);
+  CHECK(parse_spread("on").value().share_percent_max == 100);
+  const Spread some = parse_spread("40%").value();
+  CHECK(some.is_on);
+  CHECK(some.share_percent_max == 40);
+  for (const char* wrong : {"40", "0%", "100%", "-1%", "40%%", "%", "ON", "4 0%", "99999999999%"}) {
+    CAPTURE(wrong);
+    CHECK(parse_spread(wrong).status().code() == Code::kUnsupported);
+  }
+}
