@@ -34,8 +34,8 @@ struct Word {
 
 const Word kWords[] = {
     {"memory", Measure::kBytes, "of each device", &LeaseLimits::memory_bytes},
-    {"compute", Measure::kPercent, "of each device's time; not enforced by this version", nullptr,
-     &LeaseLimits::compute_percent, 100},
+    {"compute", Measure::kPercent, "of each device's time, in percent, while others want it too",
+     nullptr, &LeaseLimits::compute_percent, 100},
     {"sessions", Measure::kCount, "client processes at a time", nullptr,
      &LeaseLimits::sessions_max},
     {"threads", Measure::kCount, "client threads of one process", nullptr,

@@ -37,6 +37,7 @@ struct Ledger::Page {
   std::atomic<std::uint32_t> slots_used;  // those beyond were never taken
   Cell peaks[kRows];
   Cell cells[kRows][kSlots];
+  TurnWords turns;
 };
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "workers share it without locks");
 
@@ -73,6 +74,9 @@ Result<std::unique_ptr<Ledger>> Ledger::join(Fd fd, unsigned slot) {
   return ledger;
 }
 
+TurnWords& Ledger::turns() { return page_->turns; }
+std::size_t Ledger::slots_used() const { return std::min<std::size_t>(page_->slots_used, kSlots); }
+
 std::uint64_t Ledger::limit(Account account) const {
   switch (account) {
     case Account::kMemory: return limits_.memory_bytes;
@@ -91,7 +95,7 @@ std::size_t Ledger::row_of(Place place) {
 
 std::uint64_t Ledger::held(Place place) const {
   const Cell* cells = page_->cells[row_of(place)];
-  const std::size_t used = std::min<std::size_t>(page_->slots_used, kSlots);
+  const std::size_t used = slots_used();
   std::uint64_t sum = 0;
   for (std::size_t slot = 0; slot < used; ++slot) sum = sum_of(sum, cells[slot]);
   return sum;
@@ -158,6 +162,7 @@ std::optional<unsigned> Ledger::take_slot() {
     if (taken->test(slot)) continue;
     taken->set(slot);
     for (auto& row : page_->cells) row[slot] = 0;
+    page_->turns.clear(slot);
     if (page_->slots_used <= slot) page_->slots_used = slot + 1;
     return slot;
   }
@@ -168,6 +173,7 @@ void Ledger::leave(unsigned slot) {
   if (slot >= kSlots) return;
   auto taken = taken_.lock();
   for (auto& row : page_->cells) row[slot] = 0;
+  page_->turns.clear(slot);
   taken->reset(slot);
 }
 

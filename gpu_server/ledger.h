@@ -26,6 +26,7 @@
 
 #include "gpu_server/facts.h"
 #include "gpu_server/lease_limits.h"
+#include "gpu_server/turn_words.h"
 #include "transport/base/guarded.h"
 #include "transport/base/limits_lease.h"
 #include "transport/base/unique.h"
@@ -75,6 +76,11 @@ class Ledger {
   std::uint64_t own(Place place) const;
 
   // --- anybody
+  // Turns on devices: turn_keeper.h and launch_gate.h.
+  TurnWords& turns();
+  unsigned slot() const { return slot_; }
+  // Slots that were ever taken.
+  std::size_t slots_used() const;
   // What all sessions of the lease hold.
   std::uint64_t held(Place place) const;
   // The most that was ever seen held.

@@ -29,6 +29,7 @@ LeaseSeat::LeaseSeat(LeaseSeat&& other) noexcept
     : book_(std::exchange(other.book_, nullptr)),
       lease_(std::move(other.lease_)),
       ledger_(other.ledger_),
+      doorbell_(other.doorbell_),
       slot_(other.slot_) {}
 
 LeaseSeat::~LeaseSeat() {
@@ -58,13 +59,16 @@ Result<LeaseSeat> LeaseBook::enter(const std::string& name, const LeaseLimits& l
     }
     auto ledger = Ledger::create(limits);
     if (!ledger.ok()) return ledger.status();
-    found = leases->emplace(name, Lease{std::move(ledger).value()}).first;
+    Result<int> doorbell = keeper_.join(*ledger.value());
+    if (!doorbell.ok()) return doorbell.status();
+    Lease lease{std::move(ledger).value(), doorbell.value()};
+    found = leases->emplace(name, std::move(lease)).first;
   }
   Lease& lease = found->second;
   std::optional<unsigned> slot = lease.ledger->take_slot();
   if (!slot) return no_seat(*lease.ledger);
   ++lease.sessions;
-  return LeaseSeat(*this, name, *lease.ledger, *slot);
+  return LeaseSeat(*this, name, *lease.ledger, lease.doorbell, *slot);
 }
 
 void LeaseBook::leave(const std::string& name, unsigned slot) {
@@ -75,10 +79,11 @@ void LeaseBook::leave(const std::string& name, unsigned slot) {
     if (found == leases->end()) return;
     found->second.ledger->leave(slot);
     left_.notify_all();
-    if (--found->second.sessions > 0) return;
+    if (--found->second.sessions > 0) return keeper_.poke();  // it may have had its turn
     last = std::move(found->second.ledger);
     leases->erase(found);
   }
+  keeper_.leave(*last);
   tell_peaks(name, *last);
 }
 

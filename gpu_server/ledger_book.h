@@ -3,12 +3,14 @@
 //   Result<LeaseSeat> seat = book.enter("tenant acme, user ann", limits);   // one more session
 //   if (!seat.ok()) refuse(seat.status());
 //   command.ledger = seat->ledger_fd();  command.ledger_slot = seat->slot();
+//   command.doorbell = seat->doorbell_fd();
 //   …                                     // the seat goes after the worker has ended
 //
 // The first session of a lease makes its ledger, the last one takes it away. What limits say holds
 // from the first session on until the last has ended.
 // Owner: the supervisor; a seat: the thread of its session.  Threads: any.
-// Never looks at what a worker wrote but to say it in the log.
+// Never looks at what a worker wrote but to say it in the log; turns on devices, which workers ask
+// for, are the TurnKeeper's.
 #pragma once
 #include <condition_variable>
 #include <map>
@@ -16,6 +18,7 @@
 #include <string>
 
 #include "gpu_server/ledger.h"
+#include "gpu_server/turn_keeper.h"
 
 namespace farcall::server {
 
@@ -30,15 +33,22 @@ class LeaseSeat {
 
   int ledger_fd() const { return ledger_->fd(); }
   unsigned slot() const { return slot_; }
+  // For the worker to ask for its turn with.
+  int doorbell_fd() const { return doorbell_; }
   const Ledger& ledger() const { return *ledger_; }
 
  private:
   friend class LeaseBook;
-  LeaseSeat(LeaseBook& book, std::string lease, Ledger& ledger, unsigned slot)
-      : book_(&book), lease_(std::move(lease)), ledger_(&ledger), slot_(slot) {}
+  LeaseSeat(LeaseBook& book, std::string lease, Ledger& ledger, int doorbell, unsigned slot)
+      : book_(&book),
+        lease_(std::move(lease)),
+        ledger_(&ledger),
+        doorbell_(doorbell),
+        slot_(slot) {}
   LeaseBook* book_;  // null when moved from
   std::string lease_;
   Ledger* ledger_;
+  int doorbell_;
   unsigned slot_;
 };
 
@@ -60,6 +70,7 @@ class LeaseBook {
   friend class LeaseSeat;
   struct Lease {
     std::unique_ptr<Ledger> ledger;
+    int doorbell = -1;  // the keeper's
     std::size_t sessions = 0;
   };
   void leave(const std::string& lease, unsigned slot);
@@ -67,6 +78,7 @@ class LeaseBook {
   static Result<LeaseSeat> no_seat(const Ledger& ledger);
   Guarded<Leases> leases_;
   std::condition_variable left_;
+  TurnKeeper keeper_;  // ends before the ledgers do
 };
 
 }  // namespace farcall::server

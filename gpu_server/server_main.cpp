@@ -74,7 +74,7 @@ void declare_limits(CLI::App& app, Arguments& a) {
                  "device memory that one user's programs together may have of each device, such as "
                  "20GiB; they see a device of this size, and cannot take more");
   app.add_option("--limits-per-user", a.user_limits,
-                 "more limits of one user's programs together, such as sessions=4,handles=100000");
+                 "more limits of one user's programs together, such as sessions=4,compute=30");
 }
 
 // Who is let in, beside having a certificate of the pool.
@@ -202,9 +202,6 @@ Status choose_sandbox(Arguments& a) {
 Status choose_limits(Arguments& a) {
   Result<LeaseLimits> limits = parse_lease_limits(a.user_limits);
   if (!limits.ok()) return {limits.status().code(), "--limits-per-user: " + limits.status().text()};
-  if (limits->compute_percent != 100) {
-    return {Code::kUnsupported, "--limits-per-user: compute= is not enforced by this version"};
-  }
   a.server.user_limits = limits.value();
   if (a.memory_per_user.empty()) return ok();
   if (limits->memory_bytes != kNoLimit) {

@@ -148,6 +148,7 @@ Result<WorkerProcess> Supervisor::start_worker(const link::ControlConnection& co
   command.ledger_slot = seated.seat.slot();
   command.facts_page = seated.facts.page_fd();
   command.facts_pipe = seated.facts.pipe_fd();
+  command.doorbell = seated.seat.doorbell_fd();
   FARCALL_TRY(restrict_to(lease, &command));
   std::optional<link::CarrierKind> best = link::best_carrier(both);
   if (best != link::CarrierKind::kRdma) command.rdma_address.clear();

@@ -5,7 +5,8 @@
 // worker. It holds no certificate and opens no connection; for an RDMA session it listens for its
 // client. It reads and writes files only in its tenant's folder of images, if it was given that
 // (descriptor 4). What it takes of the devices it enters in its lease's ledger (descriptor 5), and
-// tells what it does in numbers (descriptors 6 and 7).
+// tells what it does in numbers (descriptors 6 and 7); it asks for its turn on them by ringing
+// (descriptor 8).
 // Every byte its client sends is hostile, and might take it over: so between loading the driver and
 // reading the first of them it gives up all that it needs no more (security/sandbox.h).
 #include <fcntl.h>
@@ -20,12 +21,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string_view>
 #include <thread>
 
 #include "gpu_server/direct_links.h"
 #include "gpu_server/driver_library.h"
 #include "gpu_server/executor.h"
+#include "gpu_server/launch_gate.h"
 #include "gpu_server/ledger_driver.h"
 #include "gpu_server/module_cache.h"
 #include "gpu_server/printed_output.h"
@@ -47,6 +50,7 @@ constexpr int kCacheFolder = 4;
 constexpr int kLedger = 5;
 constexpr int kFactsPage = 6;
 constexpr int kFactsPipe = 7;
+constexpr int kDoorbell = 8;
 
 struct Arguments {
   const char* driver = nullptr;
@@ -55,6 +59,7 @@ struct Arguments {
   std::uint64_t cache_bytes = 0;  // 0: there is no kCacheFolder
   int ledger_slot = -1;           // -1: there is no kLedger
   bool tells_facts = false;       // there are kFactsPage and kFactsPipe
+  bool takes_turns = false;       // false: there is no kDoorbell
   std::uint64_t families = ~std::uint64_t{0};
   std::string server_name;
   std::vector<std::string> peers;  // servers that this one talks to
@@ -84,6 +89,8 @@ struct Arguments {
       ledger_slot = static_cast<int>(std::strtol(word, nullptr, 10));
     } else if (name == "--facts") {
       tells_facts = true;
+    } else if (name == "--turns") {
+      takes_turns = true;
     } else if (name == "--name") {
       server_name = word;
     } else if (name == "--peers") {
@@ -319,14 +326,19 @@ int serve(const Arguments& arguments) {
   Scrub scrub(library.value()->driver(), arguments.scrub);
   // Charged first, given back last: when it has been overwritten.
   LedgerDriver metered(scrub.driver(), *ledger.value());
+  std::optional<LaunchGate> gate;
+  if (arguments.takes_turns) {
+    ::fcntl(kDoorbell, F_SETFD, FD_CLOEXEC);
+    gate.emplace(metered.driver(), *ledger.value(), Fd(kDoorbell));
+  }
+  const api::Driver& driver = gate ? gate->driver() : metered.driver();
   std::unique_ptr<DirectLinks> direct;
   if (!arguments.peers.empty()) {
     auto ask = [](const link::PeerRequest& request) {
       return link::send_peer_request(kSupervisorSocket, request);
     };
     direct = std::make_unique<DirectLinks>(
-        metered.driver(), DirectLinks::Settings{arguments.server_name, arguments.peers, session_id},
-        ask);
+        driver, DirectLinks::Settings{arguments.server_name, arguments.peers, session_id}, ask);
   }
   std::thread watcher(wait_for_the_end, kSupervisorSocket,
                       Parts{*session.value(), direct.get(), scrub, *facts.value()});
@@ -336,7 +348,7 @@ int serve(const Arguments& arguments) {
   auto complained = PrintedOutput::capture(STDERR_FILENO, *session.value());
   if (!complained.ok()) return fail("forward what kernels complain", complained.status());
   std::unique_ptr<ModuleCache> cache = cache_of(arguments);
-  Executor executor(metered.driver(), *session.value());
+  Executor executor(driver, *session.value());
   executor.use_ledger(ledger.value().get());
   executor.grant_families(arguments.families);
   executor.use_module_cache(cache.get());

@@ -21,6 +21,7 @@ constexpr int kCacheInWorker = 4;
 constexpr int kLedgerInWorker = 5;
 constexpr int kFactsInWorker = 6;
 constexpr int kFactsPipeInWorker = 7;
+constexpr int kDoorbellInWorker = 8;
 
 std::vector<std::string> words_of(const WorkerProcess::Command& command) {
   std::vector<std::string> words = {command.worker_path, "--driver", command.driver_path, "--scrub",
@@ -38,6 +39,7 @@ std::vector<std::string> words_of(const WorkerProcess::Command& command) {
     words.insert(words.end(), {"--ledger", std::to_string(command.ledger_slot)});
   }
   if (command.facts_page >= 0) words.insert(words.end(), {"--facts", "yes"});
+  if (command.doorbell >= 0) words.insert(words.end(), {"--turns", "yes"});
   if (command.families != ~std::uint64_t{0}) {
     words.insert(words.end(), {"--families", std::to_string(command.families)});
   }
@@ -72,6 +74,7 @@ security::SpawnOrder order_of(const WorkerProcess::Command& command, int socket)
     order.descriptors.push_back({command.facts_page, kFactsInWorker});
     order.descriptors.push_back({command.facts_pipe, kFactsPipeInWorker});
   }
+  if (command.doorbell >= 0) order.descriptors.push_back({command.doorbell, kDoorbellInWorker});
   order.uid = command.uid;
   return order;
 }

@@ -6,10 +6,10 @@
 //   worker.value().end();                          // asks, waits limits::kWorkerGraceMs, kills
 //
 // The worker is exec'd, so it inherits nothing but its end of a socket pair (descriptor 3), its
-// tenant's folder of images (4), the ledger of its lease (5), where it tells facts (6 and 7),
-// stderr and a filtered environment: not the private key, not another client's socket. It is the
-// first process of namespaces of its own, and confines itself once its driver is loaded
-// (security/sandbox.h).
+// tenant's folder of images (4), the ledger of its lease (5), where it tells facts (6 and 7), the
+// bell to ask for its turn with (8), stderr and a filtered environment: not the private key, not
+// another client's socket. It is the first process of namespaces of its own, and confines itself
+// once its driver is loaded (security/sandbox.h).
 // Owner: the thread of its session. That thread must outlive the process: the kernel kills the
 // worker when the thread that made it ends (PR_SET_PDEATHSIG).  Threads: one.
 #pragma once
@@ -40,6 +40,7 @@ class WorkerProcess {
     unsigned ledger_slot = 0;  // where it counts there
     int facts_page = -1;       // of its session (facts.h), or -1; borrowed like that
     int facts_pipe = -1;       // the end to write to
+    int doorbell = -1;         // of its lease (turn_keeper.h), or -1; borrowed likewise
     std::uint64_t families = ~std::uint64_t{0};  // of calls that it carries out (capabilities.h)
     std::string visible_devices{};               // for its driver; empty: as the server's own
     security::SandboxMode sandbox = security::SandboxMode::kBest;

@@ -298,9 +298,8 @@ void declare_issue(CLI::App* issue, IssueOptions* o) {
       ->delimiter(',');
   issue->add_option("--memory", o->memory, "of each device, such as 20G; default: no limit");
   issue
-      ->add_option(
-          "--compute", o->compute,
-          "share of each device, in percent; carried in the lease, not enforced by servers yet")
+      ->add_option("--compute", o->compute,
+                   "percent of each device's time while others want it too; 100: what theirs leave")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
   issue->add_option("--sessions", o->sessions, "client processes at a time")
