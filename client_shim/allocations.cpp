@@ -51,6 +51,10 @@ bool Allocations::add(Allocation allocation) {
   if (allocation.address == 0 || allocation.bytes == 0) return true;
   Lock lock(mutex_);
   if (allocation.is_device() && is_another_servers(allocation)) return false;
+  if (allocation.memory == Memory::kRegistered) {
+    const auto next = first_at(host_, allocation.address);
+    if (next != host_.end() && next->first < allocation.address + allocation.bytes) return false;
+  }
   allocation.buffer_id = next_buffer_id_++;
   insert(allocation.is_device() ? device_ : host_, allocation);
   return true;

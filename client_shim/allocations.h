@@ -57,7 +57,7 @@ struct Allocation {
 class Allocations {
  public:
   // Replaces what overlaps: the server reuses addresses that were freed by other means.
-  // False, and nothing is entered: it overlaps device memory of another server.
+  // False, nothing entered: it meets another server's memory or, registered, host memory known.
   bool add(Allocation allocation);
   // The device allocation around `address`.
   std::optional<Allocation> find_device(std::uint64_t address) const;

@@ -127,7 +127,12 @@ std::optional<CUresult> DirectPaths::copy(End to, End from, std::size_t bytes) {
   CUresult settled = ask(to.client, hand::kDirectSettle, settle, &outcome, kNothing);
   if (result != CUDA_SUCCESS) return result;
   if (settled != CUDA_SUCCESS) return settled;
-  note(from.client, to.client, outcome == Outcome::kDone ? outcome : pushed);
+  // A sender that says done when nothing came is one that failed.
+  const bool is_false = outcome != Outcome::kDone && pushed == Outcome::kDone;
+  note(from.client, to.client,
+       is_false                    ? Outcome::kRefused
+       : outcome == Outcome::kDone ? outcome
+                                   : pushed);
   return outcome == Outcome::kDone ? std::optional(CUDA_SUCCESS) : std::nullopt;
 }
 

@@ -6,6 +6,7 @@
 #include "client_shim/client.h"
 #include "client_shim/copy.h"
 #include "client_shim/entry.h"
+#include "client_shim/stand_ins.h"
 #include "transport/api/client_call.h"
 #include "transport/api/rows.h"
 
@@ -74,10 +75,11 @@ CUresult GraphCopies::make_region(const Side& host, const Shape& shape, CUgraph 
     return CUDA_ERROR_INVALID_VALUE;
   }
   auto mirror = std::make_shared<Mirror>(client_);
-  CUresult made = api::call<row::cuMemAlloc_v2>(&mirror->address, bytes);
-  if (made != CUDA_SUCCESS) return made;
-  client_.remember(Memory::kDevice, mirror->address, bytes);
-  mirror->context = client_.this_thread().current();
+  Allocation device;
+  device.bytes = bytes;
+  if (CUresult bad = allocate_stand_in(client_, &device); bad != CUDA_SUCCESS) return bad;
+  mirror->address = device.address;
+  mirror->context = device.context;
   mirror->host = host;
   {
     auto state = state_.lock();

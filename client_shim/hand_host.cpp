@@ -128,10 +128,6 @@ FARCALL_EXPORT cuMemHostRegister_v2(void* pointer, size_t bytes, unsigned int fl
     if (CUresult device = client.current_device(&ordinal); device != CUDA_SUCCESS) return device;
     auto address = reinterpret_cast<std::uint64_t>(pointer);
     if (!is_there(address, bytes)) return CUDA_ERROR_INVALID_VALUE;
-    if (client.allocations().find_host(address) ||
-        client.allocations().find_host(address + bytes - 1)) {
-      return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
-    }
     Allocation made;
     made.address = address;
     made.bytes = bytes;
@@ -139,8 +135,8 @@ FARCALL_EXPORT cuMemHostRegister_v2(void* pointer, size_t bytes, unsigned int fl
     made.memory = Memory::kRegistered;
     made.ordinal = ordinal;
     made.flags = flags;
-    client.allocations().add(made);
-    return CUDA_SUCCESS;
+    return client.allocations().add(made) ? CUDA_SUCCESS
+                                          : CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
   });
 }
 

@@ -6,6 +6,7 @@
 #include "client_shim/copy.h"
 #include "client_shim/host_pages.h"
 #include "client_shim/process.h"
+#include "client_shim/stand_ins.h"
 #include "transport/api/client_call.h"
 #include "transport/api/rows.h"
 #include "transport/base/log.h"
@@ -81,34 +82,6 @@ bool can_move(const Allocation& host) {
          is_plain_memory(host.address, host.bytes);
 }
 
-// Device memory that stands for host memory, at an address that no other server has handed out. It
-// is entered as memory that the program cannot free.
-CUresult make_twin(Client& client, const Allocation& host, CUdeviceptr* address) {
-  Allocation twin;
-  twin.bytes = whole_pages(host.bytes);
-  twin.context = client.this_thread().current();
-  twin.memory = Memory::kGlobal;
-  twin.server = client.number();
-  twin.host = host.address;
-  if (CUresult bad = client.current_device(&twin.ordinal); bad != CUDA_SUCCESS) return bad;
-  std::vector<CUdeviceptr> taken;
-  CUresult made = CUDA_ERROR_OUT_OF_MEMORY;
-  for (bool is_apart = false; !is_apart && taken.size() < kMirrorPlacesMax;) {
-    CUdeviceptr at = 0;
-    made = api::call<row::cuMemAlloc_v2>(&at, twin.bytes);
-    if (made != CUDA_SUCCESS) break;
-    twin.address = at;
-    is_apart = client.allocations().add(twin);
-    if (!is_apart) taken.push_back(at);
-    if (!is_apart) made = CUDA_ERROR_OUT_OF_MEMORY;
-  }
-  for (CUdeviceptr at : taken) static_cast<void>(api::call<row::cuMemFree_v2>(at));
-  if (made != CUDA_SUCCESS) return made;
-  client.allocations().held_ranges().hold(twin.address, twin.bytes);
-  *address = twin.address;
-  return CUDA_SUCCESS;
-}
-
 // Device memory for it, at its own address or, where it may be so, at another.
 CUresult find_place(Client& client, const Allocation& host, bool in_place, Mirrors::Place* place) {
   if (host.memory == Memory::kHost) {
@@ -117,9 +90,12 @@ CUresult find_place(Client& client, const Allocation& host, bool in_place, Mirro
     place->device = host.address;
     if (place->is_chosen || in_place) return made;
   }
-  CUdeviceptr twin = 0;
-  CUresult made = make_twin(client, host, &twin);
-  place->device = twin;
+  Allocation twin;
+  twin.bytes = whole_pages(host.bytes);
+  twin.memory = Memory::kGlobal;  // which the program cannot free
+  twin.host = host.address;
+  CUresult made = allocate_stand_in(client, &twin);
+  place->device = twin.address;
   return made;
 }
 

@@ -230,41 +230,44 @@ CUresult Mirrors::add_variable(Mirror& mirror, const Variable& variable) {
 }
 
 CUresult Mirrors::place_variable(const Variable& variable) {
+  {
+    auto all = all_.lock();
+    if (CUresult started = start(all); started != CUDA_SUCCESS) return started;
+  }
   const std::uint64_t page = whole_pages(1);
   const std::uint64_t end = whole_pages(variable.address + variable.bytes);
-  for (std::uint64_t at = variable.address / page * page; at < end;) {
-    // From here to the next that is mirrored already, or through that.
-    std::shared_ptr<Mirror> known;
-    std::uint64_t next = end;
-    {
-      auto all = all_.lock();
-      auto after = all->upper_bound(at);
-      if (after != all->end()) next = std::min(end, after->first);
-      if (after != all->begin()) {
-        const auto& before = std::prev(after)->second;
-        const std::uint64_t its_end = before->place.address + whole_pages(before->place.bytes);
-        if (its_end > at) known = before;
-        if (its_end > at) next = its_end;
+  // The pager does one thing at a time: other threads may ask for the same pages.
+  return pager_.run([&] {
+    for (std::uint64_t at = variable.address / page * page; at < end;) {
+      // From here to the next that is mirrored already, or through that.
+      std::shared_ptr<Mirror> known;
+      std::uint64_t next = end;
+      {
+        auto all = all_.lock();
+        auto after = all->upper_bound(at);
+        if (after != all->end()) next = std::min(end, after->first);
+        if (after != all->begin()) {
+          const auto& before = std::prev(after)->second;
+          const std::uint64_t its_end = before->place.address + whole_pages(before->place.bytes);
+          if (its_end > at) known = before;
+          if (its_end > at) next = its_end;
+        }
       }
+      if (known == nullptr) {
+        Place place;
+        place.address = place.device = at;
+        place.bytes = next - at;
+        place.context = variable.context;
+        place.state = PageState::kDevice;  // its first value is there
+        if (CUresult placed = put(place); placed != CUDA_SUCCESS) return placed;
+        known = all_.lock()->at(at);
+        known->extents.clear();
+      }
+      if (CUresult added = add_variable(*known, variable); added != CUDA_SUCCESS) return added;
+      at = next;
     }
-    const bool is_new = known == nullptr;
-    if (is_new) {
-      Place place;
-      place.address = place.device = at;
-      place.bytes = next - at;
-      place.context = variable.context;
-      place.state = PageState::kDevice;  // its first value is there
-      if (CUresult placed = this->place(place); placed != CUDA_SUCCESS) return placed;
-      known = all_.lock()->at(at);
-    }
-    CUresult added = pager_.run([&] {
-      if (is_new) known->extents.clear();
-      return add_variable(*known, variable);
-    });
-    if (added != CUDA_SUCCESS) return added;
-    at = next;
-  }
-  return CUDA_SUCCESS;
+    return CUDA_SUCCESS;
+  });
 }
 
 // What the device has not is on it when this returns, whatever its streams are doing.

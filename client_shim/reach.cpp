@@ -13,10 +13,15 @@ namespace {
   if (!found || found->memory != Memory::kHost || found->is_out_of_reach) return;
   const CUresult mapped = map_host_in_place(client, *found);
   if (mapped == CUDA_SUCCESS) return;
+  // That the device is full, or another server has the memory, may be otherwise the next time.
+  const bool is_for_good = mapped == CUDA_ERROR_ALREADY_MAPPED;
+  if (is_for_good) client.allocations().put_out_of_reach(found->address);
+  static LogLimit limit(1);
+  if (!is_for_good && !limit.allow()) return;
   FARCALL_LOG_WARN(
-      "a kernel is given page-locked memory at %#llx, which the device cannot have there: error %d",
-      static_cast<unsigned long long>(found->address), mapped);
-  client.allocations().put_out_of_reach(found->address);
+      "a kernel is given page-locked memory at %#llx, which the device cannot have there%s: error "
+      "%d",
+      static_cast<unsigned long long>(found->address), is_for_good ? "" : " now", mapped);
 }
 
 bool is_managed_elsewhere(Client& client, std::uint64_t address) {

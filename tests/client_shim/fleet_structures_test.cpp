@@ -113,6 +113,29 @@ TEST_CASE("a node of a graph names nothing of another server") {
   CHECK(A::count("fill node") + B::count("fill node") == 1);
 }
 
+TEST_CASE("what stands for host memory in a graph lies apart from another server's memory") {
+  TwoServers two(0x10'0000'0000);  // the same address space as the first one's
+  two.use_devices();
+  const CUdeviceptr on_b = two.allocate(two.of_b, 256);
+  const CUdeviceptr on_a = two.allocate(two.of_a, 256);
+  REQUIRE(on_a == on_b + 256);
+  CUDA_OK(cuCtxSetCurrent(two.of_b));
+  CUgraph graph = nullptr;
+  CUDA_OK(cuGraphCreate(&graph, 0));
+  char host[256] = {};
+  CUDA_MEMCPY3D copy{};
+  copy.srcMemoryType = CU_MEMORYTYPE_HOST;
+  copy.srcHost = host;
+  copy.dstMemoryType = CU_MEMORYTYPE_DEVICE;
+  copy.dstDevice = on_b;
+  copy.WidthInBytes = sizeof host;
+  copy.Height = copy.Depth = 1;
+  CUgraphNode node = nullptr;
+  CUDA_OK(cuGraphAddMemcpyNode(&node, graph, nullptr, 0, &copy, two.of_b));
+  CHECK(B::count("alloc") == 3);  // the second lies where the first server's block is
+  CUDA_OK(cuMemFree_v2(on_a));
+}
+
 TEST_CASE("virtual memory stays with the server whose device it is on") {
   TwoServers two;
   two.use_devices();

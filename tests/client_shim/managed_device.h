@@ -46,6 +46,7 @@ class ManagedDevice : public FakeDevice {
   std::function<void()> kernel;
   std::size_t skew = 0;                                   // of the addresses of managed memory
   bool reserves_elsewhere = false;                        // never where it is asked to
+  CUresult no_reserving = CUDA_SUCCESS;                   // else why not
   std::atomic<CUdeviceptr> freed{0};                      // last
   std::atomic<int> fail_to_device{0};                     // CUresult of cuMemcpyHtoDAsync_v2
   std::atomic<std::size_t> to_device{0}, from_device{0};  // bytes of such copies
@@ -87,6 +88,7 @@ inline void ManagedDevice::add_chosen(api::Driver& driver) {
   driver.cuMemAddressReserve = [](CUdeviceptr* at, std::size_t, std::size_t, CUdeviceptr wish,
                                   unsigned long long) {
     note("cuMemAddressReserve");
+    if (one()->no_reserving != CUDA_SUCCESS) return one()->no_reserving;
     return *at = one()->reserves_elsewhere ? 0x200000 : wish, CUDA_SUCCESS;
   };
   driver.cuMemAddressFree = [](CUdeviceptr, std::size_t) {

@@ -255,6 +255,33 @@ TEST_CASE("a driver whose managed memory does not begin with a page is served al
   CHECK(device.freed + 4096 - device.skew == second.address);  // by the address it gave
 }
 
+TEST_CASE("two threads may be the first to ask for one variable") {
+  ManagedDevice device;
+  World world(device);
+  world.use_device();
+  device.free_room();
+  Mirrors& mirrors = current_client()->mirrors();
+  CUcontext context = nullptr;
+  CUDA_OK(cuCtxGetCurrent(&context));
+  const Mirrors::Variable variable{device.base() + 16, 4, context, 5};
+  for (int round = 0; round < 300; ++round) {
+    std::atomic<int> ready{0};
+    CUresult results[2] = {};
+    const auto ask = [&](int i) {
+      for (++ready; ready < 2;) {
+      }
+      results[i] = mirrors.place_variable(variable);
+    };
+    std::thread other(ask, 1);
+    ask(0);
+    other.join();
+    REQUIRE(results[0] == CUDA_SUCCESS);
+    REQUIRE(results[1] == CUDA_SUCCESS);
+    mirrors.drop_owner(5);
+    REQUIRE(!mirrors.any());
+  }
+}
+
 TEST_CASE("variables share pages with each other, and with what is nobody's") {
   ManagedDevice device;
   World world(device);

@@ -137,6 +137,23 @@ TEST_CASE("where the server cannot have it, launches go on and it is not asked a
   CHECK(device.freed == twin);
 }
 
+TEST_CASE("where the device has no room just now, the next launch asks again") {
+  ManagedDevice device;
+  World world(device);
+  world.use_device();
+  Kernel kernel;
+  Pinned memory(kBlock);
+  device.no_reserving = CUDA_ERROR_OUT_OF_MEMORY;
+  kernel.launch(memory.bytes);
+  CUDA_OK(cuCtxSynchronize());
+  device.no_reserving = CUDA_SUCCESS;
+  device.kernel = [&] { CHECK(device.at(memory.address) != nullptr); };
+  kernel.launch(memory.bytes);
+  CUDA_OK(cuCtxSynchronize());
+  CHECK(device.count("cuMemAddressReserve") == 2);
+  memory.free();
+}
+
 TEST_CASE("nothing that is written while memory becomes the device's is lost") {
   ManagedDevice device;
   World world(device);
@@ -233,6 +250,23 @@ TEST_CASE("registered memory of whole pages is the device's until it is unregist
   CHECK(device.freed == twin - 8);
   CHECK(!current_client()->mirrors().any());
   ::munmap(own, kBytes);
+}
+
+TEST_CASE("memory around what is registered already cannot be registered") {
+  ManagedDevice device;
+  World world(device);
+  world.use_device();
+  std::vector<char> block(3 * kBlock);
+  CUDA_OK(cuMemHostRegister_v2(block.data() + kBlock, 100, 0));
+  for (std::size_t from : {std::size_t{0}, kBlock - 1, kBlock + 99}) {
+    CHECK(cuMemHostRegister_v2(block.data() + from, block.size() - from, 0) ==
+          CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED);
+  }
+  CUDA_OK(cuMemHostRegister_v2(block.data() + kBlock + 100, 100, 0));
+  CUDA_OK(cuMemHostRegister_v2(block.data(), kBlock, 0));
+  for (std::size_t at : {std::size_t{0}, kBlock, kBlock + 100}) {
+    CUDA_OK(cuMemHostUnregister(block.data() + at));
+  }
 }
 
 TEST_CASE("registered memory that shares a page with something else is not the device's") {

@@ -177,6 +177,10 @@ struct SmallDevice {
     driver.cuGraphCreate = [](CUgraph* graph, unsigned) {
       return *graph = object<CUgraph>(0x4000), note("graph");
     };
+    driver.cuGraphAddMemcpyNode = [](CUgraphNode* node, CUgraph, const CUgraphNode*, std::size_t,
+                                     const CUDA_MEMCPY3D*, CUcontext) {
+      return *node = object<CUgraphNode>(0x6000), note("copy node");
+    };
     driver.cuGraphAddMemsetNode = [](CUgraphNode* node, CUgraph, const CUgraphNode*, std::size_t,
                                      const CUDA_MEMSET_NODE_PARAMS*, CUcontext) {
       return *node = object<CUgraphNode>(0x5000), note("fill node");
