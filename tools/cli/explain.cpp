@@ -37,7 +37,7 @@ struct Share {
 };
 
 // One call on `link`, by the model of explain.h.
-Share share_of(const TracedEvent& event, double rtt_seen, const LinkFigures& link) {
+Share share_of(const TracedEvent& event, double rtt_seen, const ModelledLink& link) {
   Share share;
   const double bytes = static_cast<double>(event.bytes_in + event.bytes_out);
   share.trips_s = event.round_trips * link.rtt_s;
@@ -48,14 +48,15 @@ Share share_of(const TracedEvent& event, double rtt_seen, const LinkFigures& lin
 }
 
 // How much longer (or shorter) the call takes there than it did in the run.
-double change_of(const TracedEvent& event, double rtt_seen, const LinkFigures& link) {
+double change_of(const TracedEvent& event, double rtt_seen, const ModelledLink& link) {
   const Share share = share_of(event, rtt_seen, link);
   const double there = share.trips_s + share.moving_s + share.server_s;
   if (event.round_trips > 0) return there - seconds(event.wait_ns);
   return std::max(0.0, there - seconds(event.duration_ns));
 }
 
-Prediction predict(const TraceData& trace, double run_s, double rtt_seen, const LinkFigures& link) {
+Prediction predict(const TraceData& trace, double run_s, double rtt_seen,
+                   const ModelledLink& link) {
   std::vector<double> changes(trace.threads.size()), costs(trace.threads.size());
   double moving_s = 0;
   for (const TracedEvent& event : trace.events) {
@@ -171,7 +172,7 @@ std::string without_parameters(const std::string& function) {
 
 }  // namespace
 
-Explanation explain(const TraceData& trace, const LinkFigures& asked,
+Explanation explain(const TraceData& trace, const ModelledLink& asked,
                     const DescribeCaller& caller) {
   Explanation found;
   auto word = [&](const char* name) {
@@ -192,10 +193,10 @@ Explanation explain(const TraceData& trace, const LinkFigures& asked,
   found.asked = asked;
   total_threads(trace, found);
   group_calls(trace, caller, found);
-  const LinkFigures others[] = {
+  const ModelledLink others[] = {
       {0.1e-3, 25e9 / 8}, {0.5e-3, 10e9 / 8}, {5e-3, 1e9 / 8}, {30e-3, 0.1e9 / 8}};
   found.predictions.push_back(predict(trace, found.run_s, found.seen.rtt_s, asked));
-  for (const LinkFigures& link : others) {
+  for (const ModelledLink& link : others) {
     if (link.rtt_s == asked.rtt_s && link.bytes_per_s == asked.bytes_per_s) continue;
     found.predictions.push_back(predict(trace, found.run_s, found.seen.rtt_s, link));
   }

@@ -21,7 +21,8 @@
 
 namespace farcall::cli {
 
-struct LinkFigures {
+// A link as far as the model of a run knows one.
+struct ModelledLink {
   double rtt_s = 0;
   double bytes_per_s = std::numeric_limits<double>::infinity();
 };
@@ -46,7 +47,7 @@ struct Group {
 };
 
 struct Prediction {
-  LinkFigures link;
+  ModelledLink link;
   double run_s = 0;   // the whole run
   double cost_s = 0;  // of it round trips and moving data: what a local GPU would not cost
 };
@@ -66,8 +67,8 @@ struct Explanation {
   std::uint64_t dropped = 0;
   // Functions whose posted calls failed, and how often: another call reported it.
   std::map<std::string, std::uint64_t> failed_earlier;
-  LinkFigures seen;   // round trip of this run, from its quickest waits
-  LinkFigures asked;  // what the figures below are for
+  ModelledLink seen;   // round trip of this run, from its quickest waits
+  ModelledLink asked;  // what the figures below are for
   Group total;
   std::vector<Group> functions;         // by cost
   std::vector<Group> callers;           // by cost; name: "train_step in ./train"
@@ -78,7 +79,8 @@ struct Explanation {
 
 // Who made a call from this site: "train_step in train_mlp", "libcublas.so.13".
 using DescribeCaller = std::function<std::string(const std::vector<SiteFrame>&)>;
-Explanation explain(const TraceData& trace, const LinkFigures& asked, const DescribeCaller& caller);
+Explanation explain(const TraceData& trace, const ModelledLink& asked,
+                    const DescribeCaller& caller);
 // Looks into the files the frames name; steps over the CUDA runtime.
 DescribeCaller describe_by_symbols();
 
@@ -94,6 +96,6 @@ std::string as_html(const Explanation& found, const TraceData& trace);
 // "1.20 s", "310 ms", "11.3 µs"
 std::string with_time(double seconds);
 // "0.5 ms and 10 Gbit/s"
-std::string describe_link(const LinkFigures& link);
+std::string describe_link(const ModelledLink& link);
 
 }  // namespace farcall::cli

@@ -57,7 +57,7 @@ int write(const std::string& path, const std::string& text) {
 }  // namespace
 
 int explain_trace(const ExplainOptions& options) {
-  LinkFigures asked;
+  ModelledLink asked;
   if (!parse(options.rtt, kTimes, &asked.rtt_s)) {
     fail("--rtt " + options.rtt + " is no time; write for instance 0.5ms or 200us");
     return kExitUsage;

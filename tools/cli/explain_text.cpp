@@ -139,7 +139,7 @@ std::string with_time(double seconds) {
   return text;
 }
 
-std::string describe_link(const LinkFigures& link) {
+std::string describe_link(const ModelledLink& link) {
   char rtt[32];
   const bool is_short = link.rtt_s < 0.1e-3;
   std::snprintf(rtt, sizeof rtt, is_short ? "%.3g µs" : "%.3g ms",
