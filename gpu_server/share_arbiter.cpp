@@ -61,24 +61,32 @@ void ShareArbiter::note(Name name, Word word, std::int64_t now_ns) {
   if (word.is_in == lease.is_in) return;
   lease.is_in = word.is_in;
   lease.has_come = word.is_in;
+  lease.was_in = true;
+  lease.left_ns = now_ns;
   if (!word.is_in) return;
   const Lease* least = nullptr;
   for (const auto& [other, each] : leases_) {
     if (other == name || !each.is_in) continue;
     if (least == nullptr || each.owes < least->owes) least = &each;
   }
-  if (least != nullptr) lease.owes = std::max(lease.owes, least->owes);
+  constexpr auto kSaved = static_cast<double>(limits::kShareRoundNs);
+  if (least != nullptr) lease.owes = std::max(lease.owes, least->owes - kSaved);
 }
 
-bool ShareArbiter::is_contended() const {
-  std::size_t in = 0;
+std::int64_t ShareArbiter::lingers_ns(const Lease& lease) {
+  return lease.was_in ? lease.left_ns + limits::kShareQuietNs : 0;
+}
+
+bool ShareArbiter::is_contended(std::int64_t now_ns) const {
+  std::size_t in = 0, there = 0;
   bool has_share = false;
   for (const auto& [name, lease] : leases_) {
-    if (!lease.is_in) continue;
-    ++in;
+    if (!lease.is_in && lingers_ns(lease) <= now_ns) continue;
+    ++there;
+    in += lease.is_in;
     has_share |= lease.percent != kNoShare;
   }
-  return in > 1 && has_share;
+  return in > 0 && there > 1 && has_share;
 }
 
 void ShareArbiter::open_to_all() {
@@ -134,7 +142,7 @@ void ShareArbiter::tick(std::int64_t now_ns) {
   book(now_ns);
   weigh();
   next_ns_ = INT64_MAX;
-  if (!is_contended()) {
+  if (!is_contended(now_ns)) {
     open_to_all();
     for (auto& [name, lease] : leases_) lease.since_ns = now_ns, lease.has_come = false;
     return;

@@ -7,18 +7,18 @@
 //   device.turn(1);                                // kOpen: nobody else is there
 //   …                                              // again at device.next_ns(), and after notes
 //
-// While a single lease is on the device, or none of those that are has a share, it is open to them.
-// Otherwise one lease at a time has its turn. Time is booked from the start of a turn until all
-// that it left on the device is done, divided by the lease's weight; who owes least goes next, and
-// a turn lasts its weight's part of limits::kShareRoundNs. So what one turn takes too much is paid
-// back by the next: over time each has its share, however long its kernels are. A lease that comes
-// starts from the least that anybody there owes: it has saved up nothing while it was away, its
-// debt it keeps; and a turn is cut short for it if it owes less than who has the turn.
-// Weights: a share is its percentage; leases without one have equal parts of what the shares there
-// leave of 100, at least 1 each. What a lease does not use the others have.
-// Nobody has to be believed: what a lease says can only end its own turn, or prolong it by
-// limits::kShareDrainNs, which is booked.
-// Owner: a TurnKeeper; one for each device.  Threads: one.  Pure logic: time is given.
+// While a single lease is on the device, and was for limits::kShareQuietNs, or none of those that
+// are has a share, it is open to them. Otherwise one lease at a time has its turn. Time is booked
+// from the start of a turn until all that it left on the device is done, divided by the lease's
+// weight; who owes least goes next, and a turn lasts its weight's part of limits::kShareRoundNs. So
+// what one turn takes too much is paid back by the next: over time each has its share, however long
+// its kernels are. A lease that comes owes at most limits::kShareRoundNs less than anybody there:
+// it has saved up no more than that while it was away, its debt it keeps; and a turn is cut short
+// for it if it owes less than who has it. Weights: a share is its percentage; leases without one
+// have equal parts of what the shares there leave of 100, at least 1 each. What a lease does not
+// use the others have. Nobody has to be believed: what a lease says can only end its own turn, or
+// prolong it by limits::kShareDrainNs, which is booked. Owner: a TurnKeeper; one for each device.
+// Threads: one.  Pure logic: time is given.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -65,8 +65,10 @@ class ShareArbiter {
     unsigned percent = kNoShare;
     bool is_in = false;
     Turn turn = Turn::kShut;
-    bool drains = false;          // shut, and not yet done
-    bool has_come = false;        // since the last tick
+    bool drains = false;    // shut, and not yet done
+    bool has_come = false;  // since the last tick
+    bool was_in = false;    // ever, and then until left_ns
+    std::int64_t left_ns = 0;
     std::int64_t since_ns = 0;    // booked up to here
     std::int64_t changed_ns = 0;  // when the turn began or was shut
     std::int64_t used_ns = 0;
@@ -84,7 +86,9 @@ class ShareArbiter {
   Lease* first();
   void keep_or_shut(Lease& holder, std::int64_t now_ns);
   std::int64_t turn_ns(const Lease& lease) const;
-  bool is_contended() const;
+  bool is_contended(std::int64_t now_ns) const;
+  // Until when it counts as being there, though it is not.
+  static std::int64_t lingers_ns(const Lease& lease);
 
   std::map<Name, Lease> leases_;
   std::int64_t turn_ends_ns_ = 0;

@@ -266,7 +266,6 @@ TEST_CASE("a session that ends in its turn gives it back though others of its le
   ben.await_other_than(Turn::kShut);  // the same lease
   other.reset();
   ann.await_other_than(Turn::kShut);
-  CHECK(turn_of(ann.words().turns[0]) == Turn::kOpen);
 }
 
 }  // namespace

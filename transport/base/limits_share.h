@@ -12,6 +12,9 @@ namespace farcall::limits {
 inline constexpr std::int64_t kShareRoundNs = 20'000'000;
 // No turn is cut shorter, for whatever reason: it would be over before a launch got through.
 inline constexpr std::int64_t kShareTurnLeastNs = 2'000'000;
+// While another lease was on the device so lately, who is alone there has turns all the same: few
+// launches under way, so that who comes back soon finds the device soon.
+inline constexpr std::int64_t kShareQuietNs = 1'000'000'000;
 // So long the next lease waits for what the last one still has on the device when its turn is over;
 // most kernels end before. Then both are on it, and the time counts for who overran.
 inline constexpr std::int64_t kShareDrainNs = 250'000'000;
