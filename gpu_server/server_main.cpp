@@ -10,6 +10,7 @@
 
 #include "gpu_server/check.h"
 #include "gpu_server/check_sandbox.h"
+#include "gpu_server/containment_file.h"
 #include "gpu_server/supervisor.h"
 #include "transport/api/dispatch.h"
 #include "transport/base/limits_direct.h"
@@ -31,6 +32,7 @@ struct Arguments {
   std::string module_cache;  // empty: the usual place
   std::string audit;         // empty: the usual place
   std::string audit_key;
+  std::string containment;  // a file, "off", or empty: the defaults
   std::vector<std::string> peers;
   std::string sandbox = "best";
   std::string memory_per_user;
@@ -64,6 +66,9 @@ std::string footer() {
       "FARCALL_LOG=debug says more. Exit status: 0 fine, 1 failed, 2 wrong usage.\n\n"
       "What --limits-per-user knows, each NAME=VALUE:\n" +
       lease_limits_help() +
+      "\nWhat --containment counts in a window of 60 s, and its default thresholds (a file says "
+      "window_s,\n[[rule]], zone, role, these, and action = \"freeze\" or \"tell\"; 0: none):\n" +
+      containment_help() +
       "\n"
       "Optimisations that --off knows:\n" +
       switches_help());
@@ -75,6 +80,19 @@ void declare_limits(CLI::App& app, Arguments& a) {
                  "20GiB; they see a device of this size, and cannot take more");
   app.add_option("--limits-per-user", a.user_limits,
                  "more limits of one user's programs together, such as sessions=4,compute=30");
+}
+
+// What happens to who is in and does what none should.
+void declare_containment(CLI::App& app, Arguments& a) {
+  app.add_option("--containment", a.containment,
+                 "FILE or off: freeze the worker of a session that does more in a minute than the "
+                 "file's thresholds for its zone and role (below), until farcall quarantine "
+                 "releases or ends it; default: the built-in thresholds");
+  app.add_option("--control", a.server.control,
+                 "PATH or off: the socket (mode 0600) by which farcall quarantine talks to this "
+                 "server; without one nothing is frozen, only told; default: " +
+                     (control_folder().empty() ? std::string("none without XDG_RUNTIME_DIR")
+                                               : control_folder() + "/server-PORT.sock"));
 }
 
 // Who is let in, beside having a certificate of the pool.
@@ -127,6 +145,7 @@ void declare(CLI::App& app, Arguments& a) {
                "let clients that ask for it compress payloads; how well data packs shows in the "
                "sizes on the wire");
   declare_folders(app, a);
+  declare_containment(app, a);
   app.add_option("--scrub", a.server.worker.scrub,
                  "device memory given back: off, free (overwrite it), verify (and read leftovers)")
       ->check(CLI::IsMember({"off", "free", "verify"}))
@@ -235,6 +254,16 @@ Status choose_audit(Arguments& a) {
   return a.check ? ok() : settings.status();
 }
 
+Status choose_containment(Arguments& a) {
+  if (a.server.control.empty()) a.server.control = kUsualControl;
+  if (a.containment == "off") return ok();
+  Result<ContainmentRules> rules = ContainmentRules{};
+  if (!a.containment.empty()) rules = load_containment(a.containment);
+  if (!rules.ok()) return {rules.status().code(), "--containment: " + rules.status().to_string()};
+  a.server.containment = std::move(rules).value();
+  return ok();
+}
+
 Status choose_peers(Arguments& a) {
   if (a.peers.size() > limits::kPeersMax) return {Code::kOverQuota, "--peers: too many servers"};
   for (const std::string& text : a.peers) {
@@ -253,6 +282,7 @@ int run(Arguments& a) {
   if (done.ok()) done = choose_limits(a);
   if (done.ok()) done = choose_cache(a);
   if (done.ok()) done = choose_audit(a);
+  if (done.ok()) done = choose_containment(a);
   if (done.ok()) done = turn_off(a.off);
   if (!done.ok()) {
     std::fprintf(stderr, "farcall-server: %s\n", done.text().c_str());

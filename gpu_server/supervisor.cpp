@@ -63,6 +63,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options) 
   if (Status ready = do_not_block(server->listener_); !ready.ok()) return ready;
   if (Status ready = do_not_block(server->local_listener_); !ready.ok()) return ready;
   if (Status noted = server->record_start(); !noted.ok()) return noted;
+  if (Status opened = server->open_control(); !opened.ok()) return opened;
   return server;
 }
 

@@ -22,9 +22,12 @@
 #include "gpu_server/admission.h"
 #include "gpu_server/audit_events.h"
 #include "gpu_server/cache_folder.h"
+#include "gpu_server/containment.h"
+#include "gpu_server/control_socket.h"
 #include "gpu_server/lane_desk.h"
 #include "gpu_server/ledger_book.h"
 #include "gpu_server/live_sessions.h"
+#include "gpu_server/quarantine.h"
 #include "gpu_server/session_facts.h"
 #include "gpu_server/watched_files.h"
 #include "gpu_server/worker_process.h"
@@ -36,6 +39,8 @@
 #include "transport/link/peer.h"
 
 namespace farcall::server {
+
+inline constexpr const char* kUsualControl = "usual";  // control_path()
 
 struct SupervisorOptions {
   std::string host = "127.0.0.1";
@@ -51,7 +56,10 @@ struct SupervisorOptions {
   bool compress = false;         // let clients that want it compress payloads
   Admission::Options admission;  // whether clients need a lease; they do not by default
   CacheSettings module_cache;  // where images are kept from session to session; nowhere by default
-  AuditSettings audit;         // where it is recorded who did what; nowhere by default
+  std::optional<ContainmentRules> containment;  // whose sessions are frozen; none's by default
+  // Where an operator asks: a path, kUsualControl, or nowhere. Without it nobody is frozen.
+  std::string control;
+  AuditSettings audit;  // where it is recorded who did what; nowhere by default
   // Other servers whose sessions may exchange bytes with sessions here; none by default.
   std::vector<link::PeerPlace> peers;
   std::size_t sessions_max = limits::kSessionsMax;
@@ -103,6 +111,8 @@ class Supervisor {
     LiveSessions::Place& place;
     SessionFacts& facts;
     const AuditedSession& audited;
+    const std::vector<Fd>& lanes;  // of TCP or shared memory, to cut them
+    std::optional<ContainmentWatch> contained;
   };
   struct Threads {
     std::uint64_t next = 0;
@@ -132,13 +142,29 @@ class Supervisor {
   Result<WorkerProcess> spawn_worker(WorkerProcess::Command command,
                                      const security::PeerIdentity& peer);
   // Grants, and hands the session over to its worker.
+  //   kept  duplicates of its lanes' sockets, where sessions are contained
   Status give(link::ControlConnection& control, const link::CarrierOffer& offer,
-              const link::SessionId& id, WorkerProcess& worker);
+              const link::SessionId& id, WorkerProcess& worker, std::vector<Fd>* kept);
 
   // --- a session that runs: supervisor_watch.cpp
   // Until it is to end: ok, or why its client is to be told.
   Status watch(Running& session);
+  // The rest of a session that is over, told why; its worker ends.
+  void see_out(Running& session, const Status& why);
+  static int patience(const Running& session);  // ms, or -1
   void take_facts(Running& session);
+  // --- a session that does what none should: supervisor_quarantine.cpp
+  // Nothing where nobody is watched.
+  std::optional<ContainmentWatch> contain(const security::PeerIdentity& who,
+                                          const Admitted& lease) const;
+  Status look_at(Running& session, bool* ends);
+  // Until it is released, or over.
+  Status hold(Running& session, const ContainmentHit& hit, const Tallies& evidence, bool* ends);
+  static void cut_off(const Running& session);
+  Status open_control();
+  std::string answer_control(const std::string& request, uid_t uid);
+  void post(const security::AuditRecord& record);
+
   // Of a session whose worker has ended.
   void record_totals(const AuditedSession& audited, SessionFacts& facts);
 
@@ -173,6 +199,7 @@ class Supervisor {
   Fd stop_;                 // eventfd; readable for ever once stop() was called
   std::optional<CacheRoot> module_cache_;
   std::unique_ptr<Admission> admission_;
+  Quarantine quarantine_;
   std::unique_ptr<AuditEvents> audit_;  // always there; records nothing where it is not to
   Guarded<Tls> tls_;
   Guarded<Tls> peer_tls_;  // as one that dials others; null when there are none
@@ -186,6 +213,7 @@ class Supervisor {
   Guarded<Threads> threads_;
   std::atomic<std::size_t> strangers_{0};
   std::atomic<std::size_t> sessions_{0};
+  std::unique_ptr<ControlSocket> control_;  // its thread uses the above
 };
 
 }  // namespace farcall::server

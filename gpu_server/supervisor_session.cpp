@@ -57,6 +57,15 @@ Status restrict_to(const Admitted& lease, WorkerProcess::Command* command) {
   return visible.status();
 }
 
+// What it takes to cut a session off, whatever its worker does.
+void keep_lanes(const link::Handover& gift, std::vector<Fd>* kept) {
+  const auto keep = [&](const Fd& lane) {
+    if (lane) kept->emplace_back(::fcntl(lane.get(), F_DUPFD_CLOEXEC, 0));
+  };
+  keep(gift.calls);
+  for (const Fd& lane : gift.bulk) keep(lane);
+}
+
 }  // namespace
 
 void Supervisor::serve_client(Fd socket, const std::string& from, std::uint64_t number) {
@@ -96,10 +105,15 @@ void Supervisor::serve_client(Fd socket, const std::string& from, std::uint64_t 
 
 Result<Admitted> Supervisor::admit(link::ControlConnection& control) {
   const Tls tls = *tls_.lock();
-  return admission_->admit({.who = control.peer(),
-                            .key = control.peer_key(),
-                            .server = tls->own(),
-                            .token = control.hello().lease});
+  Result<Admitted> lease = admission_->admit({.who = control.peer(),
+                                              .key = control.peer_key(),
+                                              .server = tls->own(),
+                                              .token = control.hello().lease});
+  if (!lease.ok()) return lease;
+  const std::string name = lease->token() == nullptr ? "" : lease->name();
+  Status let_in = quarantine_.admits(control.peer(), name);
+  if (!let_in.ok()) return let_in;
+  return lease;
 }
 
 // A worker without a cache serves its client all the same.
@@ -179,7 +193,7 @@ Result<WorkerProcess> Supervisor::start_worker(const link::ControlConnection& co
 }
 
 Status Supervisor::give(link::ControlConnection& control, const link::CarrierOffer& offer,
-                        const link::SessionId& id, WorkerProcess& worker) {
+                        const link::SessionId& id, WorkerProcess& worker, std::vector<Fd>* kept) {
   link::Handover gift;
   gift.session_id = id;
   gift.carrier = offer.kind;
@@ -202,6 +216,7 @@ Status Supervisor::give(link::ControlConnection& control, const link::CarrierOff
   }
   if (!keys.ok()) return keys.status();
   gift.keys = std::move(keys).value();
+  if (options_.containment) keep_lanes(gift, kept);
   return link::send_session(worker.socket(), gift);
 }
 
@@ -249,10 +264,11 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
   workers_.lock()->emplace(session_id.bytes,
                            Fd(::fcntl(worker.value().socket(), F_DUPFD_CLOEXEC, 0)));
   // A change of the deny list ends the session from here on; one before is seen now.
+  std::vector<Fd> lanes;
   LiveSessions::Place place(live_, peer, session_id.bytes);
   Status given = place.is_sound() ? admits(peer) : Status(Code::kSystem, "no descriptors left");
   if (!given.ok()) (void)control.refuse(given);
-  if (given.ok()) given = give(control, offer, session_id, worker.value());
+  if (given.ok()) given = give(control, offer, session_id, worker.value(), &lanes);
   if (!given.ok()) {
     workers_.lock()->erase(session_id.bytes);
     audit_->session_ends(audited, given.to_string());
@@ -263,23 +279,11 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
                    peer.tenant.c_str(), peer.user.c_str(), from.c_str(), link::name_of(offer.kind),
                    static_cast<int>(worker.value().pid()), lease.token() == nullptr ? "" : ", ",
                    lease.token() == nullptr ? "" : lease.name().c_str());
-  Running session{control, worker.value(), lease, place, *facts.value(), audited};
+  Running session{control,        worker.value(), lease, place,
+                  *facts.value(), audited,        lanes, contain(peer, lease)};
   const Status why = watch(session);
-  // Before the worker ends, so that the client finds the reason when its link goes.
-  if (!why.ok()) (void)control.refuse(why);
   workers_.lock()->erase(session_id.bytes);
-  std::string how = worker.value().end();
-  control.close();
-  if (worker.value().broke_rules()) audit_->violation(audited, how);
-  record_totals(audited, *facts.value());
-  audit_->session_ends(audited, why.ok() ? how : how + ": " + why.text());
-  if (module_cache_) module_cache_->make_room();
-  if (worker.value().broke_rules()) {
-    FARCALL_LOG_WARN("session %s: tenant %s, user %s at %s: the worker was %s", id.c_str(),
-                     peer.tenant.c_str(), peer.user.c_str(), from.c_str(), how.c_str());
-  }
-  FARCALL_LOG_INFO("session %s: ended, worker %s%s%s", id.c_str(), how.c_str(),
-                   why.ok() ? "" : ": ", why.text().c_str());
+  see_out(session, why);
 }
 
 }  // namespace farcall::server

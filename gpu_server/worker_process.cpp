@@ -9,6 +9,8 @@
 
 #include "security/sandbox_kills.h"
 #include "security/sandbox_spawn.h"
+#include "transport/base/clock.h"
+#include "transport/base/limits_containment.h"
 #include "transport/base/limits_wipe.h"
 
 extern char** environ;
@@ -141,14 +143,38 @@ WorkerProcess::WorkerProcess(pid_t pid, Fd pid_fd, Fd socket)
 WorkerProcess::WorkerProcess(WorkerProcess&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)),
       broke_rules_(other.broke_rules_),
+      frozen_(other.frozen_),
       pid_fd_(std::move(other.pid_fd_)),
       socket_(std::move(other.socket_)) {}
 
 WorkerProcess::~WorkerProcess() { (void)end(); }
 
+Status WorkerProcess::freeze() {
+  if (pid_ < 0 || ::kill(pid_, SIGSTOP) != 0) return Status::system("stop a worker");
+  frozen_ = true;
+  const Deadline deadline = Deadline::after(system_clock(), limits::kFreezeMs);
+  for (;;) {
+    siginfo_t seen{};
+    if (::waitid(P_PID, static_cast<id_t>(pid_), &seen, WSTOPPED | WEXITED | WNOHANG | WNOWAIT) !=
+        0) {
+      return Status::system("see a worker stop");
+    }
+    if (seen.si_pid != 0) return ok();  // stopped, or it has ended
+    if (deadline.passed()) return {Code::kTimeout, "the worker does not stop"};
+    pollfd wait{.fd = pid_fd_.get(), .events = POLLIN, .revents = 0};
+    (void)::poll(&wait, 1, 1);
+  }
+}
+
+void WorkerProcess::thaw() {
+  frozen_ = false;
+  if (pid_ >= 0) ::kill(pid_, SIGCONT);
+}
+
 std::string WorkerProcess::end() {
   if (pid_ < 0) return "";
   socket_.reset();  // the worker takes the end of its socket as the end of its service
+  if (frozen_) thaw();
   pollfd wait{.fd = pid_fd_.get(), .events = POLLIN, .revents = 0};
   int ended;
   do ended = ::poll(&wait, 1, limits::kWorkerGraceMs + limits::kWipeGraceMs);

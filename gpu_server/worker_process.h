@@ -60,8 +60,15 @@ class WorkerProcess {
   // Readable once the process has ended.
   int end_fd() const { return pid_fd_.get(); }
 
-  // Ends the process if it still runs and says how it ended: "exit 0", "signal 9", "killed by its
-  // sandbox: it asked for ptrace".
+  // Stops the process with all its threads, so that no call of its client and no byte goes on. What
+  // a device was told already it may still finish.
+  // Errors: kSystem, kTimeout: it did not stop within limits::kFreezeMs.
+  Status freeze();
+  void thaw();
+  bool is_frozen() const { return frozen_; }
+
+  // Ends the process if it still runs, frozen or not, and says how it ended: "exit 0", "signal 9",
+  // "killed by its sandbox: it asked for ptrace".
   std::string end();
   // After end(): it asked the kernel for what no worker needs, so it was not itself any more.
   bool broke_rules() const { return broke_rules_; }
@@ -70,6 +77,7 @@ class WorkerProcess {
   WorkerProcess(pid_t pid, Fd pid_fd, Fd socket);
   pid_t pid_ = -1;
   bool broke_rules_ = false;
+  bool frozen_ = false;
   Fd pid_fd_;
   Fd socket_;
 };

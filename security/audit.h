@@ -58,6 +58,10 @@ inline constexpr std::string_view kMemoryPeak = "memory.peak";
 inline constexpr std::string_view kQuotaExceeded = "quota.exceeded";
 inline constexpr std::string_view kScrub = "scrub";  // how much was wiped, and read back
 inline constexpr std::string_view kViolation = "violation";
+inline constexpr std::string_view kContainmentHit = "containment.hit";  // told of, nothing done
+inline constexpr std::string_view kQuarantineFreeze = "quarantine.freeze";
+inline constexpr std::string_view kQuarantineRelease = "quarantine.release";
+inline constexpr std::string_view kQuarantineEnd = "quarantine.end";
 // The log's own:
 inline constexpr std::string_view kOpen = "audit.open";
 inline constexpr std::string_view kFile = "audit.file";  // the first of a further file

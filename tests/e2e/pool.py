@@ -227,6 +227,7 @@ class Pool:
     def start_server(self):
         self.module_cache = self.folder / "images"
         self.audit = "off" if self.unaudited else self.folder / "audit"
+        self.control = self.folder / "control.sock"
         environment = clean_environment() | {"FARCALL_LOG": "info"} | self.server_environment
         if self.denies:
             self.server_words = ("--deny-list", self.authority.deny_list(), *self.server_words)
@@ -237,6 +238,7 @@ class Pool:
             as_user = {"user": self.server_user, "extra_groups": []}
         self.server = subprocess.Popen(
             [self.build / "bin" / "farcall-server", "--listen", f"127.0.0.1:{self.listens_on}",
+             "--control", self.control,
              "--cert", self.certificate, "--key", self.key, "--ca", self.authority.ca, "--driver", self.driver,
              "--port-file", self.folder / "port", "--off", OFF, "--audit", self.audit,
              "--module-cache", f"{self.module_cache}:{self.module_cache_size}",

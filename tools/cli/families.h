@@ -21,5 +21,6 @@ using Act = std::function<int()>;
 void add_audit(CLI::App& app, Act* act);
 void add_ca(CLI::App& app, Act* act);
 void add_lease(CLI::App& app, Act* act);
+void add_quarantine(CLI::App& app, Act* act);
 
 }  // namespace farcall::cli

@@ -240,6 +240,7 @@ int run(int argc, char** argv) {
   add_audit(app, &act);
   add_ca(app, &act);
   add_lease(app, &act);
+  add_quarantine(app, &act);
   add_demo(app, &demo_options);
   add_explain(app, &explain_options);
   auto* version = app.add_subcommand("version", "Print version and table fingerprint");
