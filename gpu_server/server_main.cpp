@@ -16,6 +16,7 @@
 #include "transport/base/limits_direct.h"
 #include "transport/base/log.h"
 #include "transport/base/switches.h"
+#include "transport/link/authority.h"
 
 namespace farcall::server {
 namespace {
@@ -37,6 +38,7 @@ struct Arguments {
   std::string sandbox = "best";
   std::string memory_per_user;
   std::string user_limits;
+  std::string renew_from;  // empty: nobody renews by himself
   SupervisorOptions server;
   bool check = false;
 };
@@ -121,6 +123,9 @@ void declare(CLI::App& app, Arguments& a) {
       ->required();
   app.add_option("--key", a.server.identity.key_path, "its private key, PEM")->required();
   app.add_option("--ca", a.server.identity.ca_path, "the pool's CA certificate, PEM")->required();
+  app.add_option("--renew-from", a.renew_from,
+                 "host:port of the pool's authority (farcall ca serve): certificate and key are "
+                 "renewed there, in their files, when half of the certificate's life is over");
   declare_admission(app, a);
   app.add_option("--driver", a.server.worker.driver_path,
                  "the CUDA driver to offer: NVIDIA's or the software GPU's libcuda.so.1")
@@ -274,6 +279,15 @@ Status choose_peers(Arguments& a) {
   return ok();
 }
 
+// Null where nobody is to.  Errors: kUnsupported.
+Result<std::unique_ptr<link::CertificateKeeper>> keep_certificate(const Arguments& a) {
+  if (a.renew_from.empty()) return std::unique_ptr<link::CertificateKeeper>();
+  Result<link::AuthorityPlace> place = link::parse_authority(a.renew_from);
+  if (!place.ok()) return Status(place.status().code(), "--renew-from: " + place.status().text());
+  return link::CertificateKeeper::start(
+      place.value(), {.files = a.server.identity, .side = security::TlsContext::Side::kPeer});
+}
+
 int run(Arguments& a) {
   Status done = parse_address(a.listen, &a.server);
   if (done.ok()) done = choose_carriers(a);
@@ -311,7 +325,8 @@ int run(Arguments& a) {
             "no --lease-keys: every certificate of the pool is let in, at any time, to every "
             "device and every call");
       }
-      done = server.value()->run(signals.value().get());
+      auto keeper = keep_certificate(a);
+      done = keeper.ok() ? server.value()->run(signals.value().get()) : keeper.status();
     }
   }
   if (done.ok()) return 0;

@@ -10,6 +10,7 @@
 #include "tools/cli/ca_commands.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/families.h"
+#include "tools/cli/units.h"
 
 namespace farcall::cli {
 namespace {
@@ -32,6 +33,7 @@ struct CaIssueOptions {
   std::string role;
   std::string out;  // path without suffix; default: the host or the user
   int days = security::kLeafDays;
+  std::string life;  // instead of days
 };
 
 struct CaOptions {
@@ -97,6 +99,11 @@ int ca_issue(const CaIssueOptions& options) {
   leaf.zone = options.zone;
   leaf.role = options.role;
   leaf.days = options.days;
+  if (!options.life.empty()) {
+    auto life = parse_duration(options.life);
+    if (!life.ok()) return fail(life.status());
+    leaf.seconds = life.value();
+  }
   auto issued = ca->issue(leaf);
   if (!issued.ok()) return fail(issued.status());
   const std::string out = !options.out.empty() ? options.out
@@ -105,7 +112,9 @@ int ca_issue(const CaIssueOptions& options) {
   if (Status saved = security::save(issued.value(), out + ".crt", out + ".key"); !saved.ok()) {
     return fail(saved);
   }
-  std::printf("%s.crt, %s.key: valid for %d days\n", out.c_str(), out.c_str(), options.days);
+  const std::string life =
+      options.life.empty() ? std::to_string(options.days) + " days" : duration_text(leaf.seconds);
+  std::printf("%s.crt, %s.key: valid for %s\n", out.c_str(), out.c_str(), life.c_str());
   return 0;
 }
 
@@ -165,6 +174,8 @@ void add_issue(CLI::App& ca, const std::shared_ptr<CaOptions>& options, Act* act
   issue->add_option("--days", to.days, "days it is valid, up to 30")
       ->check(CLI::Range(1, security::kLeafDaysMax))
       ->capture_default_str();
+  issue->add_option("--life", to.life, "the same in other units, 10s to 30d: 12h, 90m")
+      ->excludes("--days");
   issue->add_option("--out", to.out, "write OUT.crt and OUT.key; default: the name");
   issue->footer(
       "Examples:\n  farcall ca issue --server gpu1.lab.example --names "
@@ -192,6 +203,7 @@ void add_ca(CLI::App& app, Act* act) {
   add_ca_list(*ca, act);
   add_ca_revoke(*ca, act);
   add_ca_serve(*ca, act);
+  add_ca_keep(*ca, act);
 }
 
 }  // namespace farcall::cli

@@ -9,6 +9,7 @@
 namespace farcall::cli {
 
 void add_ca_renew(CLI::App& ca, Act* act);   // renew
+void add_ca_keep(CLI::App& ca, Act* act);    // keep
 void add_ca_list(CLI::App& ca, Act* act);    // list, report
 void add_ca_revoke(CLI::App& ca, Act* act);  // revoke, deny-list
 void add_ca_serve(CLI::App& ca, Act* act);   // serve, token, join

@@ -29,6 +29,7 @@ struct Connection {
   std::string lease;        // file of lease tokens; empty: none
   std::string compress;     // payloads: empty, off, auto or on
   std::string deny_list;    // certificates that were revoked; empty: none is looked at
+  std::string renew_from;   // the pool's authority, host:port; empty: nothing renews by itself
   std::string lanes;        // connections for payloads; empty or auto: by distance
   std::string spread;       // over the servers: empty, off, on or the largest share, like 40%
 };

@@ -26,6 +26,7 @@ constexpr Setting kSettings[] = {
     {&Connection::server_name, "--name", "FARCALL_SERVER_NAME", "name", false},
     {&Connection::deny_list, "--deny-list", "FARCALL_DENY_LIST", "deny-list", false},
     {&Connection::lease, "--lease", "FARCALL_LEASE", "lease", false},
+    {&Connection::renew_from, "--renew-from", "FARCALL_RENEW_FROM", "renew-from", false},
     {&Connection::lanes, "--lanes", "FARCALL_LANES", "lanes", false},
     {&Connection::compress, "--compress", "FARCALL_COMPRESS", "compress", false},
     {&Connection::spread, "--spread", "FARCALL_SPREAD", "spread", false},
@@ -59,8 +60,8 @@ Status apply_file(const std::filesystem::path& path, Connection* connection) {
     if (known == nullptr || text == nullptr) {
       return {Code::kUnsupported,
               path.string() + ": '" + std::string(key.str()) +
-                  "': the keys are server, cert, key, ca, name, deny-list, lease, lanes, "
-                  "compress and spread, and their values are strings"};
+                  "': the keys are server, cert, key, ca, name, deny-list, lease, renew-from, "
+                  "lanes, compress and spread, and their values are strings"};
     }
     if ((connection->*known->field).empty()) connection->*known->field = text->get();
   }

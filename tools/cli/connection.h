@@ -16,8 +16,8 @@
 
 namespace farcall::cli {
 
-// The configuration file's keys are server, cert, key, ca, name, deny-list, lease, lanes,
-// compress and spread, all strings.
+// The configuration file's keys are server, cert, key, ca, name, deny-list, lease, renew-from,
+// lanes, compress and spread, all strings.
 // Errors: kUnsupported (unreadable file, unknown key), kNotFound (a setting is still missing; the
 // text names flag, variable and file).
 Status complete(Connection* connection);

@@ -88,6 +88,10 @@ void add_connection(CLI::App* command, Connection* to) {
 void add_run(CLI::App& app, RunOptions* options) {
   auto* run = app.add_subcommand("run", "Run a program with its GPU on a server");
   add_connection(run, &options->connection);
+  run->add_option(
+      "--renew-from", options->connection.renew_from,
+      "renew your certificate while the program runs: host:port of the pool's authority "
+      "(farcall\nca serve); its files must be yours to write [FARCALL_RENEW_FROM]");
   run->add_option("--stats", options->stats_file,
                   "write the session's figures to this file, JSON [FARCALL_STATS]");
   run->add_option(
@@ -109,7 +113,7 @@ void add_run(CLI::App& app, RunOptions* options) {
       "Example:\n  farcall run --server gpu1:7717 --cert ana.crt --key ana.key --ca ca.crt "
       "-- python train.py\n\nSettings not given as flags come from the variables in "
       "brackets, then from\n~/.config/farcall/config.toml (server, cert, key, ca, name, deny-list, "
-      "lease, lanes, compress, spread).\n"
+      "lease, renew-from, lanes, compress, spread).\n"
       "The exit code is the program's; 2 for wrong arguments, 125 when Farcall could not start\n"
       "it, 126 when it cannot be executed, 127 when it is not found.\n\n"
       "What --off knows, and what each is there for:\n" +

@@ -5,6 +5,7 @@
 #include "tools/cli/check.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/connection.h"
+#include "tools/cli/keep.h"
 #include "tools/cli/places.h"
 
 namespace farcall::cli {
@@ -28,6 +29,9 @@ int run_program(const RunOptions& options) {
   if (!is_file(places.shim)) {
     return fail("the client library " + places.shim +
                 " is missing: build or install Farcall whole");
+  }
+  if (!connection.renew_from.empty()) {
+    if (Status kept = keep_renewing(connection); !kept.ok()) return fail(kept);
   }
   if (options.check) {
     if (Status status = try_connection(connection); !status.ok()) {

@@ -1,7 +1,9 @@
 #include "transport/link/authority.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 
 #include <algorithm>
 #include <ctime>
@@ -68,7 +70,22 @@ Result<AuthorityPlace> parse_authority(std::string_view text) {
   return place;
 }
 
+namespace {
+
+// One at a time renews the same files: two would leave one's key beside the other's certificate.
+Result<Fd> lock_files(const Member& member) {
+  const std::string path = member.files.certificate_path + ".lock";
+  Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd) return Status::system("open " + path);
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  return Status(Code::kBusy, "another process renews " + member.files.certificate_path);
+}
+
+}  // namespace
+
 Status renew_certificate(const AuthorityPlace& place, const Member& member) {
+  Result<Fd> held = lock_files(member);
+  if (!held.ok()) return held.status();
   Result<security::RenewalAsk> ask = security::make_renewal(member.files, member.keep_key);
   if (!ask.ok()) return ask.status();
   Result<security::TlsContext> tls = security::TlsContext::load(member.files, member.side);
@@ -129,9 +146,14 @@ Status CertificateKeeper::look(std::int64_t now) {
       security::describe_certificate(member_.files.certificate_path);
   if (!facts.ok()) return facts.status();
   if (facts->who.serial == serial_) return ok();
+  const bool is_first = serial_.empty();
   serial_ = facts->who.serial;
   schedule_.hold(facts->not_before, facts->not_after, now);
   has_failed_ = false;
+  if (is_first) return ok();
+  FARCALL_LOG_INFO("renewed: certificate %s is in %s", serial_.c_str(),
+                   member_.files.certificate_path.c_str());
+  if (renewed_) renewed_();
   return ok();
 }
 
@@ -150,12 +172,7 @@ void CertificateKeeper::run() {
 
 void CertificateKeeper::try_now(std::int64_t now) {
   const Status done = renew_certificate(place_, member_);
-  if (done.ok() && look(now).ok()) {
-    FARCALL_LOG_INFO("renewed: certificate %s is in %s", serial_.c_str(),
-                     member_.files.certificate_path.c_str());
-    if (renewed_) renewed_();
-    return;
-  }
+  if (done.ok() && look(now).ok()) return;
   schedule_.failed(now);
   // The first time, and from then on when it matters.
   if (schedule_.is_pressing(now)) {

@@ -53,7 +53,8 @@ Result<std::string> join_pool(const AuthorityPlace& place, const std::string& to
 
 class CertificateKeeper {
  public:
-  // renewed: called on its thread after each renewal; may be empty.
+  // renewed: called on its thread when there is another certificate, whoever has put it there; may
+  // be empty.
   // Errors: those of describe_certificate, kSystem.
   static Result<std::unique_ptr<CertificateKeeper>> start(AuthorityPlace place, Member member,
                                                           std::function<void()> renewed = {});
