@@ -52,7 +52,6 @@ Result<TlsContext> AuthorityService::context() const {
     options.host = settings_.names.empty() ? "authority" : settings_.names.front();
     options.names = settings_.names;
     options.role = kAuthorityRole;
-    options.seconds = settings_.life_seconds;
     Result<IssuedIdentity> own = folder_.acting_for({.role = "server"}).issue(options);
     if (!own.ok()) return own.status();
     // Those who join know the root by its hash and must be shown it.

@@ -40,8 +40,9 @@ class AuthorityService {
   static Result<AuthorityService> open(Settings settings);
 
   // What it accepts connections with: service.crt and service.key in the folder, which it issues to
-  // itself, for members as well as for those who have only the root's hash. Call it now and then,
-  // at least each kOwnLookSeconds: past half of its life there is another.
+  // itself, for a week whatever leaves live for, for members as well as for those who have only the
+  // root's hash. Call it now and then, at least each kOwnLookSeconds: past half of its life there
+  // is another.
   Result<TlsContext> context() const;
   static constexpr std::int64_t kOwnLookSeconds = 60;
 
