@@ -75,6 +75,10 @@ struct LoadWords {
     if (reply.status != CUDA_SUCCESS && reply.in.left() == 0) return reply.status;
     auto answer = reply.in.get<api::hand::LoadAnswer>();
     take_logs(reply.in, request.jit);
+    // Ahead of its functions, which are judged as they are added.
+    if (request.is_preserved && reply.status == CUDA_SUCCESS) {
+      client.functions().note_runtimes(answer.id);
+    }
     take_functions(reply.in, answer.id);
     if (!reply.in.done()) {
       reply.in.fail();
@@ -82,9 +86,6 @@ struct LoadWords {
     }
     *id = answer.id;
     *outcome = answer.outcome;
-    if (request.is_preserved && reply.status == CUDA_SUCCESS) {
-      client.functions().note_runtimes(answer.id);
-    }
     return reply.status;
   }
 };
