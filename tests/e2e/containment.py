@@ -105,7 +105,7 @@ def ended(build):
         expect(scrub["outcome"] == "ok" and scrub["details"]["done"] == "yes", str(scrub))
         pool.quarantine("release", case["case"])
         expect(pool.farcall_run(["true"]).returncode == 0, "its client is not let in again")
-        expect(not pool.workers(), "a worker is left")
+        pool.await_sessions_end()
 
 
 def stopped(build):

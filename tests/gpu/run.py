@@ -30,7 +30,7 @@ SECTIONS = ("parity", "programs", "calls", "frameworks", "tools")
 # They run until they are killed, wait for input, need arguments to be of use, or make mistakes on
 # purpose: for other tests. The same as tests/e2e/CMakeLists.txt leaves out.
 NOT_COMPARED = {"managed_orphan", "endless_calls", "carry_pattern", "step_loop", "failed_launch",
-                "large_image", "backlog", "quota_fill", "mistakes", "between_devices"}
+                "large_image", "backlog", "quota_fill", "share_greedy", "mistakes", "between_devices"}
 
 
 def find_driver():
