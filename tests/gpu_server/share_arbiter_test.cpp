@@ -93,7 +93,8 @@ TEST_CASE("leases without a share divide what is left; one that is away leaves i
   device.add(2, {});
   device.add(3, {});
   device.run(10'000 * kMs);
-  for (auto name : {2, 3}) CHECK(device.part(name) == doctest::Approx(0.30).epsilon(0.03));
+  for (ShareArbiter::Name name : {2U, 3U})
+    CHECK(device.part(name) == doctest::Approx(0.30).epsilon(0.03));
   device.tenants[3].wants = false;
   for (auto& [name, tenant] : device.tenants) tenant.done_ns = 0;
   device.run(10'000 * kMs);
