@@ -133,7 +133,8 @@ bool LaunchGate::enter_slowly(const Used& launch, Last* last) {
 
 void LaunchGate::await_turn(int device) {
   Lane& lane = lanes_[static_cast<std::size_t>(device)];
-  cell(device).is_in = 1;
+  // The device's helper may have gone to sleep over a turn that nobody wanted.
+  if (cell(device).is_in.exchange(1) == 0) words_.wake();
   for (;;) {
     const std::uint32_t seen = words_.changes;
     const Turn turn = turn_of(words_.turns[device]);
@@ -186,8 +187,8 @@ void LaunchGate::launched(CUstream stream) {
   if (behind)
     lanes_[static_cast<std::size_t>(where.device)].window.lock()->under_way.push_back(*behind);
   // The turn may have been given back between its being seen and the launch.
-  if (cell(where.device).is_in != 0) return;
-  cell(where.device).is_in = 1;
+  if (cell(where.device).is_in.exchange(1) != 0) return;
+  words_.wake();
   ring();
 }
 
