@@ -12,6 +12,7 @@
 #include <ctime>
 #include <map>
 
+#include "security/fields.h"
 #include "transport/base/limits_identity.h"
 #include "transport/base/unique.h"
 
@@ -78,12 +79,7 @@ bool is_note(std::string_view text) { return text == kNothing || is_identity_wor
 
 bool parse_line(std::string_view text, IndexLine* line) {
   std::array<std::string_view, kFields> fields;
-  for (std::size_t i = 0; i < kFields; ++i) {
-    const std::size_t space = text.find(' ');
-    if ((space == text.npos) != (i + 1 == kFields)) return false;
-    fields[i] = text.substr(0, space);
-    if (space != text.npos) text.remove_prefix(space + 1);
-  }
+  if (!split_fields(text, fields)) return false;
   const auto& [at, event, serial, issuer, until, uri, note] = fields;
   std::int64_t not_after = 0;
   if (!parse_time(at, &line->at) || !parse_event(event, &line->event) ||

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "security/crypto.h"
+#include "security/fields.h"
 #include "security/file.h"
 #include "security/x509.h"
 #include "transport/base/limits_authority.h"
@@ -83,12 +84,7 @@ bool parse_names(std::string_view text, std::vector<std::string>* names) {
 
 bool parse_line(std::string_view text, JoinLine* line) {
   std::array<std::string_view, kFields> fields;
-  for (std::size_t i = 0; i < kFields; ++i) {
-    const std::size_t space = text.find(' ');
-    if ((space == text.npos) != (i + 1 == kFields)) return false;
-    fields[i] = text.substr(0, space);
-    if (space != text.npos) text.remove_prefix(space + 1);
-  }
+  if (!split_fields(text, fields)) return false;
   const auto& [id, hash, expires, state, seconds, uri, names] = fields;
   Result<PeerIdentity> who = parse_identity_uri(uri);
   if (!who.ok() || who->kind != IdentityKind::kServer || !is_hex(id, kIdBytes) ||
