@@ -32,8 +32,9 @@ AuthorityService::AuthorityService(Settings settings, CaFolder folder)
       records_(std::make_unique<AskLimit>(limits::kAuthorityRecordsAMinute)) {}
 
 Result<AuthorityService> AuthorityService::open(Settings settings) {
-  Result<CaFolder> folder = CaFolder::open(settings.folder);
+  Result<CaFolder> folder = CaFolder::open(settings.folder, settings.keys);
   if (!folder.ok()) return folder.status();
+  if (Status there = folder->check_issuing(); !there.ok()) return there;
   AuthorityService service(std::move(settings), std::move(folder).value());
   Result<TlsContext> context = service.context();
   if (!context.ok()) return context.status();

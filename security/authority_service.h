@@ -31,12 +31,14 @@ class AuthorityService {
     std::string folder;
     std::int64_t life_seconds = std::int64_t{kLeafDays} * 86'400;  // of leaves, at most
     std::vector<std::string> names{};  // DNS names and addresses it is dialled by
+    std::shared_ptr<KeyStore> keys{};  // for an issuing key that lies in no file
   };
   struct Asker {
     const PeerIdentity* who = nullptr;  // borrowed; null: one without a certificate
     std::string from;                   // "10.0.0.7:51234"
   };
-  // Errors: those of CaFolder::open, kUnsupported (life), kNotFound (the issuing key is not here).
+  // Errors: those of CaFolder::open, kUnsupported (life), kNotFound (the issuing key is not here),
+  // those of the key store.
   static Result<AuthorityService> open(Settings settings);
 
   // What it accepts connections with: service.crt and service.key in the folder, which it issues to

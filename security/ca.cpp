@@ -148,6 +148,20 @@ Result<std::string> chain_above(const Authority& authority) {
   return certificate_to_pem(authority.certificate.get());
 }
 
+Result<KeyPtr> key_or_new(const HeldKey* held) {
+  if (held == nullptr) return make_key();
+  return key_of_held(*held);
+}
+
+// A key that is held has no text.
+Result<IssuedIdentity> authority_to_pem(X509* certificate, EVP_PKEY* key,
+                                        const std::shared_ptr<HeldKey>& held) {
+  if (held == nullptr) return to_pem(certificate, key);
+  Result<std::string> text = certificate_to_pem(certificate);
+  if (!text.ok()) return text.status();
+  return IssuedIdentity{text.value(), {}, held};
+}
+
 }  // namespace
 
 Status check_leaf(const LeafOptions& options) {
@@ -185,15 +199,16 @@ Result<IssuedIdentity> create_ca(const CaOptions& options) {
   if (options.days < 1 || options.days > kCaDaysMax) {
     return Status(Code::kUnsupported, "a CA lives 1 to 36500 days");
   }
-  Result<KeyPtr> key = make_key();
+  Result<KeyPtr> key = key_or_new(options.key.get());
   if (!key.ok()) return key.status();
-  Result<X509Ptr> certificate =
-      sign(authority_plan("Farcall CA", options.pool, options.days, 1), key.value().get(), nullptr);
+  Result<X509Ptr> certificate = sign(authority_plan("Farcall CA", options.pool, options.days, 1),
+                                     key.value().get(), nullptr, options.key.get());
   if (!certificate.ok()) return certificate.status();
-  return to_pem(certificate.value().get(), key.value().get());
+  return authority_to_pem(certificate->get(), key->get(), options.key);
 }
 
-Result<IssuedIdentity> create_issuing(const IssuedIdentity& root, int days) {
+Result<IssuedIdentity> create_issuing(const IssuedIdentity& root, int days,
+                                      std::shared_ptr<HeldKey> held) {
   Result<Authority> above = Authority::read(root);
   if (!above.ok()) return above.status();
   if (!above->is_root) {
@@ -205,11 +220,11 @@ Result<IssuedIdentity> create_issuing(const IssuedIdentity& root, int days) {
   Plan plan = authority_plan("Farcall issuing CA", above->who.pool, days, 0);
   plan.until = std::min(plan.until, above->who.not_after);
   plan.extensions.push_back({NID_authority_key_identifier, "keyid"});
-  Result<KeyPtr> key = make_key();
+  Result<KeyPtr> key = key_or_new(held.get());
   if (!key.ok()) return key.status();
   Result<X509Ptr> certificate = sign(plan, key.value().get(), &above.value());
   if (!certificate.ok()) return certificate.status();
-  return to_pem(certificate.value().get(), key.value().get());
+  return authority_to_pem(certificate->get(), key->get(), held);
 }
 
 namespace {

@@ -8,14 +8,17 @@
 //
 // The root is what every host of the pool is told to trust; its key may lie in a safe, because day
 // by day the issuing authority signs. A root may issue leaves itself, as small pools like it.
+// Their keys are in files, or in tokens (key_store.h), which sign and never show them.
 // P-256 throughout. A leaf carries one URI name (identity.h) and one purpose: a server's
 // certificate never works as a client's. Keys live in SecureBuffers.  Threads: any.
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "security/key_store.h"
 #include "transport/base/secure_arena.h"
 #include "transport/base/status.h"
 
@@ -31,18 +34,22 @@ inline constexpr int kIssuingDays = 365;
 struct IssuedIdentity {
   std::string certificate_pem;  // a leaf's: behind it its issuing authority's
   SecureBuffer key_pem;
+  std::shared_ptr<HeldKey> held{};  // an authority's key in a token, instead of key_pem
 };
 
 struct CaOptions {
   std::string pool;  // an identity word
   int days = kCaDays;
+  std::shared_ptr<HeldKey> key{};  // to take; none: a new one
 };
 // Errors: kUnsupported (bad pool name, bad days), kSystem (the library or the kernel refused).
 Result<IssuedIdentity> create_ca(const CaOptions& options);
 
 // An issuing authority below `root`; it lives no longer than that.
+//   key  to take; none: a new one
 // Errors: kDenied when `root` is none, kUnsupported (days), kSystem.
-Result<IssuedIdentity> create_issuing(const IssuedIdentity& root, int days = kIssuingDays);
+Result<IssuedIdentity> create_issuing(const IssuedIdentity& root, int days = kIssuingDays,
+                                      std::shared_ptr<HeldKey> key = nullptr);
 
 enum class Use { kClient, kServer };
 struct LeafOptions {

@@ -20,12 +20,6 @@ namespace {
 
 bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
-Result<IssuedIdentity> load_pair(const std::string& certificate, const std::string& key) {
-  if (exists(key)) return load(certificate, key);
-  return Status(Code::kNotFound, "the key of " + certificate + " is not here: bring " + key +
-                                     " back for as long as this takes");
-}
-
 Result<std::string> text_of(const std::string& path, std::size_t bytes_max) {
   Result<SecureBuffer> bytes = read_file(path, bytes_max);
   if (!bytes.ok()) return bytes.status();
@@ -40,29 +34,39 @@ const Issued* find(const std::vector<Issued>& all, const std::string& serial) {
 
 }  // namespace
 
-Status CaFolder::create(const std::string& folder, const Plan& plan) {
-  const CaFolder made(folder);
+Status CaFolder::create(const std::string& folder, const Plan& plan, KeyStorePtr keys) {
+  const CaFolder made(folder, std::move(keys));
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
     return Status::system("make " + folder);
   }
   Result<Fd> held = made.lock();
   if (!held.ok()) return held.status();
-  Result<IssuedIdentity> root = create_ca({.pool = plan.pool, .days = plan.days});
-  if (!root.ok()) return root.status();
   const Pair at = made.root_pair();
-  FARCALL_TRY(save(root.value(), at.certificate, at.key));
+  if (exists(at.certificate)) {  // before a key is made that nobody can take back
+    return {Code::kDenied, at.certificate + " exists already; move it away first"};
+  }
+  Result<std::shared_ptr<HeldKey>> key = made.key_at(plan.keys.root, plan.keys.existing);
+  if (!key.ok()) return key.status();
+  Result<IssuedIdentity> root =
+      create_ca({.pool = plan.pool, .days = plan.days, .key = std::move(key).value()});
+  if (!root.ok()) return root.status();
+  FARCALL_TRY(save_new_pair(root.value(), plan.keys.root, at));
   if (!plan.issuing) return ok();
-  Result<IssuedIdentity> issuing = create_issuing(root.value());
+  key = made.key_at(plan.keys.issuing, plan.keys.existing);
+  if (!key.ok()) return key.status();
+  Result<IssuedIdentity> issuing =
+      create_issuing(root.value(), kIssuingDays, std::move(key).value());
   if (!issuing.ok()) return issuing.status();
-  FARCALL_TRY(save(issuing.value(), folder + "/issuing.crt", folder + "/issuing.key"));
+  FARCALL_TRY(save_new_pair(issuing.value(), plan.keys.issuing,
+                            {folder + "/issuing.crt", folder + "/issuing.key"}));
   Result<PeerIdentity> who = who_in(issuing->certificate_pem);
   if (!who.ok()) return who.status();
   FARCALL_TRY(made.note(IndexEvent::kIssued, who.value(), ""));
   return made.record({.kind = audit::kCertificateIssue, .who = &who.value()});
 }
 
-Result<CaFolder> CaFolder::open(const std::string& folder) {
-  CaFolder ca(folder);
+Result<CaFolder> CaFolder::open(const std::string& folder, KeyStorePtr keys) {
+  CaFolder ca(folder, std::move(keys));
   if (exists(ca.root_path())) return ca;
   return Status(Code::kNotFound, "no authority in " + folder +
                                      ": make one with 'farcall ca init --dir " + folder + "'");
@@ -92,10 +96,7 @@ std::vector<CaFolder::Pair> CaFolder::all_pairs() const {
   return pairs;
 }
 
-Result<IssuedIdentity> CaFolder::issuing() const {
-  const Pair at = issuing_pair();
-  return load_pair(at.certificate, at.key);
-}
+Result<IssuedIdentity> CaFolder::issuing() const { return load_pair(issuing_pair()); }
 
 Result<std::string> CaFolder::key_id_of(const Pair& at) const {
   Result<CertificateFacts> facts = describe_certificate(at.certificate);
@@ -107,7 +108,7 @@ Result<IssuedIdentity> CaFolder::authority(const std::string& key_id) const {
   for (const Pair& at : all_pairs()) {
     Result<std::string> its = key_id_of(at);
     if (!its.ok()) return its.status();
-    if (its.value() == key_id) return load_pair(at.certificate, at.key);
+    if (its.value() == key_id) return load_pair(at);
   }
   return Status(Code::kNotFound, "no authority in " + folder_ +
                                      " issued this certificate (its issuer's key is " + key_id +
@@ -265,7 +266,7 @@ Status CaFolder::sign_deny_list(std::span<const PeerIdentity> who, const std::st
   for (const Pair& at : former_pairs()) {
     Result<CertificateFacts> facts = describe_certificate(at.certificate);
     if (!facts.ok()) return facts.status();
-    if (exists(at.key) && facts->not_after > std::time(nullptr)) issuers.insert(facts->key_id);
+    if (has_key(at) && facts->not_after > std::time(nullptr)) issuers.insert(facts->key_id);
   }
   Result<std::string> root = key_id_of(root_pair());
   if (!root.ok()) return root.status();

@@ -8,6 +8,7 @@
 //
 //   ca.crt, ca.key            the root, which all hosts trust; the key may be taken away
 //   issuing.crt, issuing.key  the issuing authority; not there where the root issues itself
+//   ca.key-uri, issuing.key-uri  in the place of such a key: a line that says where it lies
 //   former/KEYID.crt, .key    its predecessors: what they issued is renewed and revoked as before
 //   deny.crl                  what was revoked (deny_list.h), for servers and clients
 //   index                     what was issued, renewed and revoked (ca_index.h)
@@ -18,6 +19,7 @@
 //
 // Owner: plain value.  Threads: one; other processes wait for their turn.
 #pragma once
+#include <memory>
 #include <set>
 #include <span>
 #include <string>
@@ -30,10 +32,19 @@
 #include "security/ca_revoke.h"
 #include "security/identity.h"
 #include "security/join_token.h"
+#include "security/key_store.h"
 #include "transport/base/status.h"
 #include "transport/base/unique.h"
 
 namespace farcall::security {
+
+// Where the keys of authorities lie that are made or taken, for the key store; empty: in a file of
+// the folder.
+struct KeyPlaces {
+  std::string root{};
+  std::string issuing{};
+  bool existing = false;  // those are there already
+};
 
 class CaFolder {
  public:
@@ -43,21 +54,28 @@ class CaFolder {
     std::string principal{};  // identity URI
     std::string from{};       // address and port
   };
+  using KeyStorePtr = std::shared_ptr<KeyStore>;
   struct Plan {
     std::string pool;
     bool issuing = true;  // with an issuing authority below the root
     int days = kCaDays;
+    KeyPlaces keys{};
   };
-  // Errors: kDenied when there is an authority already, kUnsupported, kSystem.
-  static Status create(const std::string& folder, const Plan& plan);
+  // Errors: kDenied when there is an authority already, kUnsupported, kSystem, those of `keys`.
+  static Status create(const std::string& folder, const Plan& plan, KeyStorePtr keys = nullptr);
+  //   keys  for those that lie in no file; null: they are not to be had
   // Errors: kNotFound with what to do when there is no authority.
-  static Result<CaFolder> open(const std::string& folder);
+  static Result<CaFolder> open(const std::string& folder, KeyStorePtr keys = nullptr);
   CaFolder acting_for(Actor actor) const;
 
   // Makes another issuing authority below the root, which issues from now on; leaves of the former
   // stay good. A deny list that is there says so, too.
-  // Errors: kNotFound when the root's key is not here, kSystem. Can be repeated after a crash.
-  Status make_issuing() const;
+  //   keys  of which the root's is not looked at. A key in a token is followed by one in a token.
+  // Errors: kNotFound when the root's key is not here, kSystem, those of the key store. Can be
+  // repeated after a crash.
+  Status make_issuing(const KeyPlaces& keys = {}) const;
+  // Is the key of who issues to be had now?  Errors: kNotFound, those of the key store.
+  Status check_issuing() const { return issuing().status(); }
 
   std::string root_path() const { return folder_ + "/ca.crt"; }
   std::string deny_list_path() const { return folder_ + "/deny.crl"; }
@@ -100,10 +118,13 @@ class CaFolder {
   Result<std::vector<std::string>> differences() const;
 
  private:
-  explicit CaFolder(std::string folder) : folder_(std::move(folder)) {}
+  CaFolder(std::string folder, KeyStorePtr keys)
+      : folder_(std::move(folder)), keys_(std::move(keys)) {}
   struct Pair {
     std::string certificate;
     std::string key;
+
+    std::string key_uri() const { return key + "-uri"; }
   };
   struct Event {
     std::string_view kind;
@@ -120,6 +141,16 @@ class CaFolder {
   // root.
   std::vector<Pair> all_pairs() const;
   Result<IssuedIdentity> issuing() const;
+  // --- where keys lie: ca_folder_keys.cpp
+  static bool has_key(const Pair& at);
+  Result<IssuedIdentity> load_pair(const Pair& at) const;
+  // The key at `uri`, made or taken; none where that is empty.
+  Result<std::shared_ptr<HeldKey>> key_at(const std::string& uri, bool existing) const;
+  static Status save_new_pair(const IssuedIdentity& authority, const std::string& uri,
+                              const Pair& at);
+  static Status replace_key(const IssuedIdentity& authority, const std::string& uri,
+                            const Pair& at);
+
   // The one with that key identifier.
   Result<IssuedIdentity> authority(const std::string& key_id) const;
   Result<std::vector<IssuedIdentity>> authorities(const std::set<std::string>& key_ids) const;
@@ -138,6 +169,7 @@ class CaFolder {
   Status record(const Event& event) const;
 
   std::string folder_;
+  KeyStorePtr keys_;
   Actor actor_;
 };
 

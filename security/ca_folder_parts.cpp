@@ -52,21 +52,32 @@ Status CaFolder::set_aside_issuing() const {
   const std::string former = folder_ + "/former";
   if (::mkdir(former.c_str(), 0700) != 0 && errno != EEXIST)
     return Status::system("make " + former);
-  FARCALL_TRY(link_as(at.key, former + "/" + key_id.value() + ".key"));
+  const std::string key = former + "/" + key_id.value() + ".key";
+  FARCALL_TRY(link_as(at.key, key));
+  FARCALL_TRY(link_as(at.key_uri(), key + "-uri"));
   return link_as(at.certificate, former + "/" + key_id.value() + ".crt");
 }
 
-Status CaFolder::make_issuing() const {
+Status CaFolder::make_issuing(const KeyPlaces& keys) const {
   Result<Fd> held = lock();
   if (!held.ok()) return held.status();
   const Pair at = root_pair();
-  if (!exists(at.key)) {
+  if (!has_key(at)) {
     return {Code::kNotFound, "the root makes issuing authorities, and its key is not here: bring " +
                                  at.key + " back for as long as this takes"};
   }
-  Result<IssuedIdentity> root = load(at.certificate, at.key);
+  const Pair to{folder_ + "/issuing.crt", folder_ + "/issuing.key"};
+  if (keys.issuing.empty() && exists(to.key_uri())) {
+    return {Code::kUnsupported,
+            "the issuing key lies in a token, and the next one would lie in a file: name its "
+            "place in a token (--issuing-key pkcs11:…)"};
+  }
+  Result<IssuedIdentity> root = load_pair(at);
   if (!root.ok()) return root.status();
-  Result<IssuedIdentity> issuing = create_issuing(root.value());
+  Result<std::shared_ptr<HeldKey>> key = key_at(keys.issuing, keys.existing);
+  if (!key.ok()) return key.status();
+  Result<IssuedIdentity> issuing =
+      create_issuing(root.value(), kIssuingDays, std::move(key).value());
   if (!issuing.ok()) return issuing.status();
   Result<PeerIdentity> who = who_in(issuing->certificate_pem);
   if (!who.ok()) return who.status();
@@ -74,9 +85,9 @@ Status CaFolder::make_issuing() const {
   FARCALL_TRY(note(IndexEvent::kIssued, who.value(), ""));
   FARCALL_TRY(record({.kind = audit::kCertificateIssue, .who = &who.value()}));
   // A crash between the two leaves a pair that does not fit and is refused; this mends it.
-  FARCALL_TRY(replace_file(folder_ + "/issuing.key", issuing->key_pem.bytes(), 0600));
+  FARCALL_TRY(replace_key(issuing.value(), keys.issuing, to));
   const std::string& text = issuing->certificate_pem;
-  FARCALL_TRY(replace_file(folder_ + "/issuing.crt", bytes_of(text), 0644));
+  FARCALL_TRY(replace_file(to.certificate, bytes_of(text), 0644));
   return exists(deny_list_path()) ? sign_deny_list({}, "", kDenyListDays) : ok();
 }
 

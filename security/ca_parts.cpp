@@ -54,7 +54,8 @@ Result<Authority> Authority::read(const IssuedIdentity& files) {
   Result<X509Ptr> certificate =
       parse_certificate(bytes_of(files.certificate_pem), "the CA certificate");
   if (!certificate.ok()) return certificate.status();
-  Result<KeyPtr> key = parse_key(files.key_pem.bytes(), "the CA key");
+  Result<KeyPtr> key = files.held != nullptr ? key_of_held(*files.held)
+                                             : parse_key(files.key_pem.bytes(), "the CA key");
   if (!key.ok()) return key.status();
   X509* held = certificate.value().get();
   Result<PeerIdentity> who = identity_of(held);
@@ -69,8 +70,26 @@ Result<Authority> Authority::read(const IssuedIdentity& files) {
   authority.is_root = X509_NAME_cmp(X509_get_subject_name(held), X509_get_issuer_name(held)) == 0;
   authority.certificate = std::move(certificate).value();
   authority.key = std::move(key).value();
+  authority.held = files.held;
   authority.who = std::move(who).value();
   return authority;
+}
+
+namespace {
+
+Status failure_of(const HeldKey* held, const char* doing) {
+  if (held == nullptr || held->failure().ok()) return library_failure(doing);
+  take_crypto_error();
+  return {held->failure().code(), std::string(doing) + ": " + held->failure().text()};
+}
+
+}  // namespace
+
+Status Authority::signing_failure(const char* doing) const { return failure_of(held.get(), doing); }
+
+KeyPtr key_of_held(const HeldKey& held) {
+  EVP_PKEY_up_ref(held.get());
+  return KeyPtr(held.get());
 }
 
 Result<KeyPtr> make_key() {
@@ -79,7 +98,8 @@ Result<KeyPtr> make_key() {
   return key;
 }
 
-Result<X509Ptr> sign(const Plan& plan, EVP_PKEY* key, const Authority* authority) {
+Result<X509Ptr> sign(const Plan& plan, EVP_PKEY* key, const Authority* authority,
+                     const HeldKey* held) {
   X509Ptr certificate(X509_new());
   if (!certificate) return library_failure("make a certificate");
   X509* issuer = authority == nullptr ? nullptr : authority->certificate.get();
@@ -103,7 +123,7 @@ Result<X509Ptr> sign(const Plan& plan, EVP_PKEY* key, const Authority* authority
   }
   EVP_PKEY* by = authority == nullptr ? key : authority->key.get();
   if (X509_sign(certificate.get(), by, EVP_sha256()) == 0) {
-    return library_failure("sign a certificate");
+    return failure_of(authority == nullptr ? held : authority->held.get(), "sign a certificate");
   }
   return certificate;
 }

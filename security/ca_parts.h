@@ -6,6 +6,7 @@
 //
 // Threads: any; none of it keeps state.
 #pragma once
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,15 +21,28 @@ inline constexpr std::int64_t kDaySeconds = 86'400;
 // Certificates are valid from a minute ago, for clocks that differ.
 inline constexpr std::int64_t kEarlierSeconds = 60;
 
+// A key that is not in this process's memory: what OpenSSL signs with it, somebody else does.
+class HeldKey {
+ public:
+  virtual ~HeldKey() = default;
+  // Good for signing while this lives; borrowed.
+  virtual EVP_PKEY* get() const = 0;
+  // Why it last did not sign, which OpenSSL cannot tell; ok where it did.
+  virtual Status failure() const = 0;
+};
+
 // An authority with its key, of which both are sound and belong together.
 struct Authority {
   X509Ptr certificate;
   KeyPtr key;
+  std::shared_ptr<HeldKey> held;  // behind `key`, or none
   PeerIdentity who;
   bool is_root = false;  // signed by itself
 
   // Errors: kDenied (no authority of a pool, other key, expired).
   static Result<Authority> read(const IssuedIdentity& files);
+  // After a signature that was not made: "doing: why".
+  Status signing_failure(const char* doing) const;
 };
 
 struct Extension {
@@ -46,11 +60,15 @@ struct Plan {
 };
 
 Result<KeyPtr> make_key();
+// Another pointer to the same key, which is still for `held` to keep alive.
+KeyPtr key_of_held(const HeldKey& held);
 // The public key of a signing request (key_request.h) from a stranger, whose owner signed it.
 // Errors: kDenied (not one, of another kind of key, not signed by it).
 Result<KeyPtr> requested_key(std::span<const std::byte> request);
 // Signs `plan` for `key`; by itself where there is no authority.  Errors: kSystem.
-Result<X509Ptr> sign(const Plan& plan, EVP_PKEY* key, const Authority* authority);
+//   held  behind `key` where that is to sign for itself, or null
+Result<X509Ptr> sign(const Plan& plan, EVP_PKEY* key, const Authority* authority,
+                     const HeldKey* held = nullptr);
 
 // Whom the first certificate of a PEM text names.  Errors: kDenied.
 Result<PeerIdentity> who_in(const std::string& pem);

@@ -182,9 +182,10 @@ Status finish(X509_CRL* list, const Authority& authority, std::int64_t now, int 
       X509_CRL_set_issuer_name(list, X509_get_subject_name(authority.certificate.get())) == 1 &&
       X509_CRL_set1_lastUpdate(list, made.get()) == 1 &&
       X509_CRL_set1_nextUpdate(list, until.get()) == 1 &&
-      X509_CRL_add_ext(list, issuer.get(), -1) == 1 && X509_CRL_sort(list) == 1 &&
-      X509_CRL_sign(list, authority.key.get(), EVP_sha256()) != 0;
-  return done ? ok() : library_failure("sign a deny list");
+      X509_CRL_add_ext(list, issuer.get(), -1) == 1 && X509_CRL_sort(list) == 1;
+  if (!done) return library_failure("make a deny list");
+  const bool is_signed = X509_CRL_sign(list, authority.key.get(), EVP_sha256()) != 0;
+  return is_signed ? ok() : authority.signing_failure("sign a deny list");
 }
 
 }  // namespace

@@ -25,10 +25,12 @@ LogLimit g_stranger_log(5);
 
 Result<std::unique_ptr<AuthorityServer>> AuthorityServer::open(AuthorityServerOptions options) {
   const std::string folder = options.service.folder;
+  const auto keys = options.service.keys;
   auto service = security::AuthorityService::open(std::move(options.service));
   if (!service.ok()) return service.status();
   std::unique_ptr<AuthorityServer> server(new AuthorityServer(std::move(service).value()));
   server->folder_ = folder;
+  server->keys_ = keys;
   server->stop_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!server->stop_) return Status::system("make an eventfd");
   Result<Fd> listener = link::listen_tcp(options.host, options.port);
@@ -64,7 +66,7 @@ void AuthorityServer::look_after_itself() {
   }
   if (now - listed_ >= kDaySeconds) {
     listed_ = now;
-    auto ca = security::CaFolder::open(folder_);
+    auto ca = security::CaFolder::open(folder_, keys_);
     Status dated = ca.ok() ? ca->acting_for({.role = "server"}).revoke({}, "") : ca.status();
     if (!dated.ok()) FARCALL_LOG_ERROR("deny list: %s", dated.text().c_str());
   }

@@ -58,6 +58,7 @@ class AuthorityServer {
   std::int64_t warned_ = 0;  // of the issuing authority's end
   std::int64_t listed_ = 0;  // the deny list was dated
   std::string folder_;
+  std::shared_ptr<security::KeyStore> keys_;
 };
 
 }  // namespace farcall::cli

@@ -7,6 +7,8 @@
 
 #include "security/ca_folder.h"
 #include "security/identity.h"
+#include "security/token_keys.h"
+#include "tools/cli/authority_keys.h"
 #include "tools/cli/ca_commands.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/families.h"
@@ -21,6 +23,8 @@ struct CaInitOptions {
   bool single = false;   // no issuing authority
   bool issuing = false;  // another one, below the root that is there
   int days = security::kCaDays;
+  security::KeyPlaces keys;
+  security::TokenPlaces places;
 };
 
 struct CaIssueOptions {
@@ -42,42 +46,77 @@ struct CaOptions {
   std::string shown;
 };
 
-int ca_make_issuing(const std::string& folder) {
-  auto ca = security::CaFolder::open(folder);
+int ca_make_issuing(const std::string& folder, const security::KeyPlaces& keys) {
+  auto ca = security::CaFolder::open(folder, authority_keys());
   if (!ca.ok()) return fail(ca.status());
-  if (Status made = ca->make_issuing(); !made.ok()) return fail(made);
+  if (Status made = ca->make_issuing(keys); !made.ok()) return fail(made);
   auto facts = security::describe_certificate(folder + "/issuing.crt");
   if (!facts.ok()) return fail(facts.status());
   std::printf(
       "%s/issuing.crt: issues from now on, until %s; what its predecessor issued stays good, and\n"
-      "  no host needs another ca.crt. Take %s/ca.key offline again\n",
-      folder.c_str(), security::date_text(facts->not_after).c_str(), folder.c_str());
+      "  no host needs another ca.crt. Take the root's key offline again\n",
+      folder.c_str(), security::date_text(facts->not_after).c_str());
   return 0;
 }
 
-int ca_init(const CaInitOptions& options) {
-  if (options.issuing) return ca_make_issuing(options.folder);
+// With module and PIN file in the URIs, where later commands find them.
+Status complete(CaInitOptions* options) {
+  for (std::string* uri : {&options->keys.root, &options->keys.issuing}) {
+    if (uri->empty()) continue;
+    auto whole = security::complete_token_uri(*uri, options->places);
+    if (!whole.ok()) return whole.status();
+    *uri = whole.value();
+  }
+  const bool none = options->keys.root.empty() && options->keys.issuing.empty();
+  if (none && (options->keys.existing || !options->places.module.empty() ||
+               !options->places.pin_file.empty())) {
+    return {Code::kUnsupported,
+            "this is said of a key in a token: --root-key or --issuing-key is missing"};
+  }
+  return ok();
+}
+
+void say_key(const std::string& folder, const char* name, const std::string& uri) {
+  if (uri.empty()) {
+    std::printf("%s/%s.key: its key; ", folder.c_str(), name);
+  } else {
+    std::printf("%s/%s.key-uri: where its key lies, which is in no file; ", folder.c_str(), name);
+  }
+}
+
+int ca_init(CaInitOptions options) {
+  if (Status sound = complete(&options); !sound.ok()) {
+    fail(sound);
+    return kExitUsage;
+  }
+  if (options.issuing) return ca_make_issuing(options.folder, options.keys);
   std::error_code error;
   std::filesystem::create_directories(options.folder, error);
   if (error) return fail("cannot make " + options.folder + ": " + error.message());
-  Status made = security::CaFolder::create(
-      options.folder, {.pool = options.pool, .issuing = !options.single, .days = options.days});
+  Status made = security::CaFolder::create(options.folder,
+                                           {.pool = options.pool,
+                                            .issuing = !options.single,
+                                            .days = options.days,
+                                            .keys = options.keys},
+                                           authority_keys());
   if (!made.ok()) return fail(made);
   const char* folder = options.folder.c_str();
   std::printf("%s/ca.crt: the authority of pool '%s'; copy it to every host of the pool\n", folder,
               options.pool.c_str());
   if (options.single) {
-    std::printf("%s/ca.key: its key; whoever has it can let anyone in: keep it here\n", folder);
+    say_key(options.folder, "ca", options.keys.root);
+    std::printf("whoever has it can let anyone in: keep it here\n");
     return 0;
   }
+  say_key(options.folder, "ca", options.keys.root);
   std::printf(
-      "%s/ca.key: its key; take it offline, for instance to a safe: it is needed again in a\n"
-      "  year only, for another issuing authority, or to revoke this one\n",
-      folder);
+      "take it offline, for instance to a safe: it is needed again in a\n"
+      "  year only, for another issuing authority, or to revoke this one\n");
+  std::printf("%s/issuing.crt: the authority that issues\n", folder);
+  say_key(options.folder, "issuing", options.keys.issuing);
   std::printf(
-      "%s/issuing.crt, %s/issuing.key: the authority that issues; whoever has its key can\n"
-      "  let anyone in until it is revoked: keep it here\n",
-      folder, folder);
+      "whoever has it can\n"
+      "  let anyone in until it is revoked: keep it here\n");
   return 0;
 }
 
@@ -87,7 +126,7 @@ int ca_issue(const CaIssueOptions& options) {
     fail("say for whom: --server HOST, or --tenant NAME --user NAME");
     return kExitUsage;
   }
-  auto ca = security::CaFolder::open(options.folder);
+  auto ca = security::CaFolder::open(options.folder, authority_keys());
   if (!ca.ok()) return fail(ca.status());
   security::LeafOptions leaf;
   leaf.use = for_server ? security::Use::kServer : security::Use::kClient;
@@ -135,6 +174,22 @@ int ca_show(const std::string& certificate_path) {
   return 0;
 }
 
+void add_token_keys(CLI::App* init, CaInitOptions* to) {
+  init->add_option("--root-key", to->keys.root,
+                   "make the root's key in a token, by its URI (RFC 7512): "
+                   "pkcs11:token=LABEL;object=NAME; default: a file")
+      ->excludes("--issuing");
+  init->add_option("--issuing-key", to->keys.issuing, "the same of the issuing authority's key")
+      ->excludes("--single");
+  init->add_flag("--existing-keys", to->keys.existing,
+                 "use the P-256 keys of these names that the token has");
+  init->add_option("--pkcs11-module", to->places.module,
+                   "the token's module, whole path; default: those that p11-kit knows");
+  init->add_option("--pin-file", to->places.pin_file,
+                   "file with the token's PIN, whole path, as ?pin-source=file:PATH in the URI; "
+                   "default: it is asked for");
+}
+
 void add_init(CLI::App& ca, const std::shared_ptr<CaOptions>& options, Act* act) {
   auto* init = ca.add_subcommand("init", "Make the pool's root and its issuing authority");
   init->add_option("--dir", options->init.folder, "folder for them")->capture_default_str();
@@ -151,8 +206,19 @@ void add_init(CLI::App& ca, const std::shared_ptr<CaOptions>& options, Act* act)
       ->excludes("--single")
       ->excludes("--pool")
       ->excludes("--days");
+  add_token_keys(init, &options->init);
   init->footer(
+      "A key in a token (smart card, HSM, SoftHSM2) is made there and never leaves it. Its URI, "
+      "with "
+      "the\n"
+      "paths of module and PIN file, is kept as DIR/ca.key-uri or DIR/issuing.key-uri for the "
+      "other "
+      "commands;\n"
+      "without a PIN file they ask on the terminal. A PIN that is refused is not tried again.\n"
       "Examples:\n  farcall ca init --pool lab --dir /etc/farcall/ca\n"
+      "  farcall ca init --pool lab --root-key 'pkcs11:token=lab;object=root' \\\n"
+      "    --issuing-key 'pkcs11:token=lab;object=issuing' --pin-file /etc/farcall/pin \\\n"
+      "    --pkcs11-module /usr/lib/softhsm/libsofthsm2.so\n"
       "  farcall ca init --issuing --dir /etc/farcall/ca");
   init->callback([options, act] { *act = [options] { return ca_init(options->init); }; });
 }

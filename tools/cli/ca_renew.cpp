@@ -5,6 +5,7 @@
 
 #include "security/ca_folder.h"
 #include "security/file.h"
+#include "tools/cli/authority_keys.h"
 #include "tools/cli/ca_commands.h"
 #include "tools/cli/commands.h"
 
@@ -30,7 +31,7 @@ int ca_renew(const RenewOptions& options) {
     fail("--key says where a new key goes: say --new-key, too, or leave it out");
     return kExitUsage;
   }
-  auto ca = security::CaFolder::open(options.folder);
+  auto ca = security::CaFolder::open(options.folder, authority_keys());
   if (!ca.ok()) return fail(ca.status());
   auto renewed = ca->renew(options.certificate, options.days, options.new_key);
   if (!renewed.ok()) return fail(renewed.status());

@@ -8,6 +8,7 @@
 
 #include "security/ca_folder.h"
 #include "security/deny_list.h"
+#include "tools/cli/authority_keys.h"
 #include "tools/cli/ca_commands.h"
 #include "tools/cli/commands.h"
 
@@ -93,7 +94,7 @@ int ca_revoke(const RevokeOptions& options) {
         "without --user NAME (farcall ca list shows them)");
     return kExitUsage;
   }
-  auto ca = security::CaFolder::open(options.folder);
+  auto ca = security::CaFolder::open(options.folder, authority_keys());
   if (!ca.ok()) return fail(ca.status());
   auto revoked = whom(ca.value(), options);
   if (!revoked.ok()) return fail(revoked.status());
@@ -111,7 +112,7 @@ int ca_revoke(const RevokeOptions& options) {
 }
 
 int ca_deny_list(const RevokeOptions& options) {
-  auto ca = security::CaFolder::open(options.folder);
+  auto ca = security::CaFolder::open(options.folder, authority_keys());
   if (!ca.ok()) return fail(ca.status());
   if (Status done = ca->revoke({}, "", options.days); !done.ok()) return fail(done);
   say_list(ca.value());

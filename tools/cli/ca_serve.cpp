@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "security/ca_folder.h"
+#include "tools/cli/authority_keys.h"
 #include "tools/cli/authority_server.h"
 #include "tools/cli/ca_commands.h"
 #include "tools/cli/commands.h"
@@ -80,8 +81,10 @@ int ca_serve(const ServeOptions& options) {
     fail(sound);
     return kExitUsage;
   }
-  server_options.service = {
-      .folder = options.folder, .life_seconds = life.value(), .names = options.names};
+  server_options.service = {.folder = options.folder,
+                            .life_seconds = life.value(),
+                            .names = options.names,
+                            .keys = authority_keys()};
   log_from_environment(LogLevel::kInfo);
   auto signals = take_signals();
   if (!signals.ok()) return fail(signals.status());
