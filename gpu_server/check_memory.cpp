@@ -7,6 +7,8 @@
 #include <iterator>
 #include <string>
 
+#include "transport/base/key_memory.h"
+
 namespace farcall::server {
 namespace {
 
@@ -56,6 +58,12 @@ void print_memory() {
       clears ? "the kernel clears them: nothing is left of a worker that is killed"
              : "the kernel does not clear them: what a worker held that is killed or crashes stays "
                "in this machine's memory until it is used again. Start it with init_on_free=1");
+  const Status secret = try_secret_memory();
+  const std::string without =
+      "keys can be read by whoever may look into this server's processes; " + secret.text();
+  say("keys", secret.ok(),
+      secret.ok() ? "in memory that nobody else reads, the kernel included (memfd_secret)"
+                  : without.c_str());
   const bool swap = is_swap_on();
   say("no swap", !swap,
       swap ? "tenants' memory beyond the locked part can get to the disk: swapoff -a, or encrypt it"

@@ -1,5 +1,5 @@
 // What happens on this machine to memory that a worker could not overwrite itself: one that is
-// killed or crashes, and pages that are swapped out.
+// killed or crashes, pages that are swapped out, and keys.
 //
 //   print_memory();                       // lines of farcall-server --check
 //

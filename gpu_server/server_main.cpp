@@ -13,6 +13,7 @@
 #include "gpu_server/containment_file.h"
 #include "gpu_server/supervisor.h"
 #include "transport/api/dispatch.h"
+#include "transport/base/key_memory.h"
 #include "transport/base/limits_direct.h"
 #include "transport/base/log.h"
 #include "transport/base/switches.h"
@@ -340,6 +341,7 @@ int run(Arguments& a) {
 int main(int argc, char** argv) {
   using namespace farcall::server;
   farcall::set_log_name("farcall-server");
+  farcall::use_secret_memory();
   farcall::log_from_environment(farcall::LogLevel::kInfo);
   CLI::App app("Offers this machine's GPUs, encrypted, to clients of the pool.", "farcall-server");
   app.set_version_flag("--version", kVersion);

@@ -35,6 +35,7 @@
 #include "gpu_server/scrub.h"
 #include "gpu_server/wiped_end.h"
 #include "security/sandbox.h"
+#include "transport/base/key_memory.h"
 #include "transport/base/limits_wipe.h"
 #include "transport/base/log.h"
 #include "transport/base/switches.h"
@@ -373,6 +374,7 @@ int serve(const Arguments& arguments) {
 
 int main(int argc, char** argv) {
   farcall::set_log_name("farcall-worker");
+  farcall::use_secret_memory();
   farcall::log_from_environment(farcall::LogLevel::kInfo);
   farcall::server::Arguments arguments;
   if (!arguments.read(argc, argv)) {

@@ -7,6 +7,7 @@
 #include <ctime>
 
 #include "security/crypto.h"
+#include "transport/base/key_memory.h"
 
 namespace farcall::security {
 namespace {
@@ -160,7 +161,7 @@ Result<SecureBuffer> key_to_pem(EVP_PKEY* key) {
   }
   char* at = nullptr;
   const long bytes = BIO_get_mem_data(secret.get(), &at);
-  Result<SecureBuffer> kept = SecureBuffer::make(static_cast<std::size_t>(bytes));
+  Result<SecureBuffer> kept = make_key_buffer(static_cast<std::size_t>(bytes));
   if (kept.ok()) std::memcpy(kept->data(), at, kept->size());
   return kept;
 }

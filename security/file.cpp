@@ -11,8 +11,16 @@
 #include <filesystem>
 
 #include "security/crypto.h"
+#include "transport/base/key_memory.h"
 
 namespace farcall::security {
+
+namespace {
+
+// No file with a key is longer; what is, is a list or a chain of certificates.
+constexpr std::size_t kKeyFileBytesMax = 16 * 1024;
+
+}  // namespace
 
 std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
@@ -31,7 +39,8 @@ Result<SecureBuffer> read_file(const std::string& path, std::size_t bytes_max) {
     return Status(Code::kDenied, path + " is not a PEM file of up to " +
                                      std::to_string(bytes_max / 1024) + " KiB");
   }
-  Result<SecureBuffer> buffer = SecureBuffer::make(bytes);
+  Result<SecureBuffer> buffer =
+      bytes <= kKeyFileBytesMax ? make_key_buffer(bytes) : SecureBuffer::make(bytes);
   if (!buffer.ok()) return buffer;
   for (std::size_t at = 0; at < bytes;) {
     const ssize_t got = ::read(fd.get(), buffer->data() + at, bytes - at);

@@ -6,6 +6,7 @@
 #include "security/ca_parts.h"
 #include "security/crypto.h"
 #include "security/file.h"
+#include "transport/base/key_memory.h"
 
 namespace farcall::security {
 namespace {
@@ -55,7 +56,7 @@ Status replace_pair(const IdentityFiles& files, const std::string& chain_pem,
   const bool is_same = before->size() == key_pem.size() &&
                        std::memcmp(before->data(), key_pem.data(), key_pem.size()) == 0;
   if (!is_same) {
-    Result<SecureBuffer> both = SecureBuffer::make(before->size() + key_pem.size());
+    Result<SecureBuffer> both = make_key_buffer(before->size() + key_pem.size());
     if (!both.ok()) return both.status();
     std::memcpy(both->data(), before->data(), before->size());
     std::memcpy(both->data() + before->size(), key_pem.data(), key_pem.size());

@@ -15,6 +15,7 @@
 #include "security/token_module.h"
 #include "security/token_uri.h"
 #include "transport/base/guarded.h"
+#include "transport/base/key_memory.h"
 
 namespace farcall::security {
 namespace {
@@ -145,7 +146,7 @@ Result<SecureBuffer> pin_in(const std::string& path) {
     --bytes;
   }
   if (bytes == 0) return Status(Code::kDenied, "the PIN: " + path + " is empty");
-  Result<SecureBuffer> pin = SecureBuffer::make(bytes);
+  Result<SecureBuffer> pin = make_key_buffer(bytes);
   if (pin.ok()) std::memcpy(pin->data(), file->data(), bytes);
   return pin;
 }

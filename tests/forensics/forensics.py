@@ -30,11 +30,11 @@ from scan import Found, family, scan_bytes, scan_process  # noqa: E402
 # How a lease ends, and what the worker leaves to the kernel then. Nobody can wipe after kill -9
 # and after a crash but the kernel (init_on_free=1, which farcall-server --check asks for).
 ENDINGS = {
-    "freed": Promise.NOTHING,
-    "left": Promise.NOTHING,
-    "client_killed": Promise.NOTHING,
-    "link_cut": Promise.NOTHING,
-    "server_terminated": Promise.NOTHING,
+    "freed": Promise.KEYS,
+    "left": Promise.KEYS,
+    "client_killed": Promise.KEYS,
+    "link_cut": Promise.KEYS,
+    "server_terminated": Promise.KEYS,
     "worker_killed": Promise.EITHER,
     "worker_aborted": Promise.EITHER,
 }
@@ -107,7 +107,7 @@ class Lease:
             found = None
         if found is None:
             found = Found()
-            found.unreadable = 1
+            found.unreadable = 1 << 30  # all of it
         self._add("worker", "as it ends", found, ENDINGS[self.ending])
 
     def _make_end(self, worker):
@@ -151,7 +151,7 @@ class Lease:
             found = Found()
             for pid in family(self.pool.server.pid)[1:]:
                 found.merge(scan_process(pid, self.canary))
-            self._add("next client's worker", "afterwards", found)
+            self._add("next client's worker", "afterwards", found, Promise.KEYS)
         finally:
             program.kill()
             program.communicate()

@@ -79,7 +79,7 @@ TEST_CASE("--check says what would be offered, or what is missing and what to do
   CHECK(start(command(pool, {"--driver", kDriver, "--check"}), output).wait() == 0);
   std::string said = contents(output);
   for (const char* part : {"spiffe://lab/server/gpu1", "CUDA 13.0", "Farcall test device", "64 MiB",
-                           "compute capability 9.0", "127.0.0.1:"}) {
+                           "compute capability 9.0", "127.0.0.1:", "\nkeys "}) {
     CAPTURE(said);
     CHECK(said.find(part) != std::string::npos);
   }

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "security/token_keys.h"
+#include "transport/base/key_memory.h"
 #include "transport/base/unique.h"
 
 namespace farcall::cli {
@@ -52,7 +53,7 @@ Result<SecureBuffer> ask_pin(const std::string& label) {
                           "(?pin-source=file:/path)");
   const Fd terminal(::open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));
   if (!terminal) return nobody;
-  Result<SecureBuffer> typed = SecureBuffer::make(kPinBytesMax);
+  Result<SecureBuffer> typed = make_key_buffer(kPinBytesMax);
   if (!typed.ok()) return typed;
   const Unseen unseen(terminal.get());
   if (!unseen.holds()) return nobody;
@@ -66,7 +67,7 @@ Result<SecureBuffer> ask_pin(const std::string& label) {
   if (bytes == 0 || std::memchr(typed->data(), static_cast<int>(kInterrupt), bytes) != nullptr) {
     return Status(Code::kDenied, "no PIN was given for token " + label);
   }
-  Result<SecureBuffer> pin = SecureBuffer::make(bytes);
+  Result<SecureBuffer> pin = make_key_buffer(bytes);
   if (pin.ok()) std::memcpy(pin->data(), typed->data(), bytes);
   return pin;
 }

@@ -7,6 +7,7 @@
 #include "tools/cli/commands.h"
 #include "tools/cli/families.h"
 #include "transport/api/dispatch.h"
+#include "transport/base/key_memory.h"
 #include "transport/base/log.h"
 #include "transport/base/switches.h"
 #include "transport/link/dial.h"
@@ -273,6 +274,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   farcall::set_log_name("farcall");
+  farcall::use_secret_memory();
   farcall::log_from_environment(farcall::LogLevel::kWarn);
   if (farcall::Status done = farcall::turn_off_from_environment(); !done.ok()) {
     return farcall::cli::fail("FARCALL_OFF: " + done.text());

@@ -7,6 +7,7 @@
 #include <array>
 #include <new>
 
+#include "transport/base/key_memory.h"
 #include "transport/base/secure_arena.h"
 #include "transport/link/engine_makers.h"
 
@@ -155,7 +156,7 @@ Result<std::unique_ptr<Aead>> make_ipsec_mb_aead(AeadKey key, std::size_t slower
   if (direct == nullptr) {
     return Status(Code::kUnsupported, "ipsec-mb needs a processor with AES instructions");
   }
-  Result<SecureBuffer> secret = SecureBuffer::make(sizeof(Secret));
+  Result<SecureBuffer> secret = make_key_buffer(sizeof(Secret));
   if (!secret.ok()) return secret.status();
   return std::unique_ptr<Aead>(
       std::make_unique<IpsecMbAead>(*direct, std::move(secret).value(), key));

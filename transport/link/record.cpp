@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "security/crypto.h"
+#include "transport/base/key_memory.h"
 #include "transport/link/session.h"
 
 namespace farcall::link {
@@ -43,7 +44,7 @@ void RecordCipher::forget() {
 
 Result<SecureBuffer> RecordCipher::keep(const TrafficKey& key) {
   security::init_crypto();
-  Result<SecureBuffer> kept = SecureBuffer::make(sizeof(Secret));
+  Result<SecureBuffer> kept = make_key_buffer(sizeof(Secret));
   if (kept.ok()) new (kept->data()) Secret{key};
   return kept;
 }
