@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "client_shim/client.h"
+#include "client_shim/stats_security.h"
 #include "transport/base/log.h"
 
 namespace farcall::shim {
@@ -38,7 +39,8 @@ void Client::finish() {
     about.link = session_->describe();
     about.failed_earlier = origins_.counts();
     about.seconds = static_cast<double>(clock_.now_ns() - opened_ns_) * 1e-9;
-    const std::string report = stats_.report(about, session_->stats());
+    const std::string report = with_security(stats_.report(about, session_->stats()),
+                                             link::security_cost(*session_), about.seconds);
     trace_.finish(report);
     Status written =
         settings_.stats_file.empty() ? ok() : write_report(settings_.stats_file, report);

@@ -35,6 +35,21 @@ AuditRecord totals(const AuditedSession& session, const Tallies& t, std::uint64_
   return record;
 }
 
+// Processor time of the worker; its client and the handshake have their own.
+AuditRecord cost(const AuditedSession& session, const Tallies& t, std::int64_t ran_ms) {
+  AuditRecord record = of(session, audit::kSessionCost);
+  for (const AuditDetail& each : {number("ran_ms", static_cast<std::uint64_t>(ran_ms)),
+                                  number("sealed_records", t[Tally::kSealedRecords]),
+                                  number("sealed_bytes", t[Tally::kSealedBytes]),
+                                  number("seal_us", t[Tally::kSealNs] / 1'000),
+                                  number("opened_records", t[Tally::kOpenedRecords]),
+                                  number("opened_bytes", t[Tally::kOpenedBytes]),
+                                  number("open_us", t[Tally::kOpenNs] / 1'000)}) {
+    record.details.push_back(each);
+  }
+  return record;
+}
+
 AuditRecord memory_peak(const AuditedSession& session, const Tallies& t) {
   AuditRecord record = of(session, audit::kMemoryPeak);
   record.details.push_back(number("bytes", t[Tally::kMemoryPeak]));
@@ -69,7 +84,7 @@ AuditRecord record_of_module(const AuditedSession& session, const ModuleFact& fa
 }
 
 std::vector<AuditRecord> records_of_totals(const AuditedSession& session, const Tallies& tallies,
-                                           std::uint64_t lost) {
+                                           SessionEnd end) {
   std::vector<AuditRecord> records;
   if (tallies[Tally::kRefusedMemory] != 0) {
     AuditRecord record = of(session, audit::kQuotaExceeded);
@@ -81,7 +96,8 @@ std::vector<AuditRecord> records_of_totals(const AuditedSession& session, const 
     records.push_back(memory_peak(session, tallies));
     records.push_back(scrub(session, tallies));
   }
-  records.push_back(totals(session, tallies, lost));
+  records.push_back(totals(session, tallies, end.lost));
+  records.push_back(cost(session, tallies, end.ran_ms));
   return records;
 }
 

@@ -14,10 +14,13 @@ namespace farcall::server {
 
 security::AuditRecord record_of_module(const AuditedSession& session, const ModuleFact& fact);
 
-// session.totals; memory.peak and scrub where the session had device memory; quota.exceeded where
-// it was refused some.
-//   lost  images that were loaded and not recorded
+// session.totals and session.cost; memory.peak and scrub where the session had device memory;
+// quota.exceeded where it was refused some.
+struct SessionEnd {
+  std::uint64_t lost = 0;   // images that were loaded and not recorded
+  std::int64_t ran_ms = 0;  // since its start
+};
 std::vector<security::AuditRecord> records_of_totals(const AuditedSession& session,
-                                                     const Tallies& tallies, std::uint64_t lost);
+                                                     const Tallies& tallies, SessionEnd end);
 
 }  // namespace farcall::server

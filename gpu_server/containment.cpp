@@ -57,7 +57,10 @@ std::optional<ContainmentHit> ContainmentWatch::look(const Tallies& tallies, std
   const FeatureValues& before = marks_.front().values;
   for (std::size_t i = 0; i < kFeatures; ++i) {
     // A worker may say anything, so the sum of its numbers may have wrapped.
-    const std::uint64_t value = now[i] >= before[i] ? now[i] - before[i] : 0;
+    in_window_[i] = now[i] >= before[i] ? now[i] - before[i] : 0;
+  }
+  for (std::size_t i = 0; i < kFeatures; ++i) {
+    const std::uint64_t value = in_window_[i];
     if (rule_.most[i] == 0 || value <= rule_.most[i]) continue;
     marks_.assign(1, {now_ms, now});
     return ContainmentHit{static_cast<Feature>(i), value, rule_.most[i], window_s_, rule_.action};

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "gpu_server/facts.h"
+#include "transport/base/limits_detail.h"
 
 namespace farcall::server {
 
@@ -56,7 +57,8 @@ struct ContainmentRule {
 
 struct ContainmentRules {
   std::int64_t window_s = 60;
-  std::vector<ContainmentRule> rules{};  // the first that matches
+  std::int64_t detail_s = limits::kDetailCoolS;  // see detail_watch.h
+  std::vector<ContainmentRule> rules{};          // the first that matches
   ContainmentRule otherwise{};
 
   const ContainmentRule& rule_for(std::string_view zone, std::string_view role) const;
@@ -78,6 +80,9 @@ class ContainmentWatch {
 
   // tallies: never less than before. A hit is told once: what led to it is forgiven then.
   std::optional<ContainmentHit> look(const Tallies& tallies, std::int64_t now_ms);
+  // What was done in the window, as the last look found it.
+  const FeatureValues& in_window() const { return in_window_; }
+  const ContainmentRule& rule() const { return rule_; }
 
  private:
   struct Mark {
@@ -89,6 +94,7 @@ class ContainmentWatch {
   // Oldest first; the first is the youngest that is a window old or more. Before any look a session
   // had done nothing.
   std::deque<Mark> marks_;
+  FeatureValues in_window_{};
 };
 
 }  // namespace farcall::server

@@ -73,13 +73,14 @@ Status take_rules(const Place& place, const toml::node& node, ContainmentRules* 
   return ok();
 }
 
-Status take_window(const Place& place, const toml::node& node, ContainmentRules* rules) {
+Status take_seconds(const Place& place, const std::string& key, const toml::node& node,
+                    std::int64_t* into) {
   const auto* seconds = node.as_integer();
   if (seconds == nullptr || seconds->get() < limits::kContainmentWindowMinS ||
       seconds->get() > limits::kContainmentWindowMaxS) {
-    return place.wrong(node, "window_s is a number of seconds, 1 to 86400");
+    return place.wrong(node, key + " is a number of seconds, 1 to 86400");
   }
-  rules->window_s = seconds->get();
+  *into = seconds->get();
   return ok();
 }
 
@@ -98,7 +99,8 @@ Result<ContainmentRules> parse_containment(std::string_view text, const std::str
   for (const auto& [key, value] : table) {
     Status taken = place.wrong(value, "there is no '" + std::string(key.str()) + "'");
     if (key == "rule") taken = take_rules(place, value, &rules);
-    if (key == "window_s") taken = take_window(place, value, &rules);
+    if (key == "window_s") taken = take_seconds(place, "window_s", value, &rules.window_s);
+    if (key == "detail_s") taken = take_seconds(place, "detail_s", value, &rules.detail_s);
     if (!taken.ok()) return taken;
   }
   return rules;

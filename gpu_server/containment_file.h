@@ -3,6 +3,7 @@
 //   Result<ContainmentRules> rules = load_containment("/etc/farcall/containment.toml");
 //
 //   window_s = 60                  # 1 … 86400
+//   detail_s = 30                  # 1 … 86400, see detail_watch.h
 //   [[rule]]                       # the first rule that matches a client's certificate counts
 //   zone = "lab"                   # left out: any
 //   role = "student"               # left out: any

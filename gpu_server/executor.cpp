@@ -3,11 +3,13 @@
 #include <cstdio>
 #include <cstring>
 
+#include "gpu_server/call_notes.h"
 #include "gpu_server/direct_links.h"
 #include "gpu_server/rows.h"
 #include "transport/api/family_names.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
+#include "transport/base/limits_cost.h"
 #include "transport/base/log.h"
 #include "transport/base/switches.h"
 
@@ -77,6 +79,7 @@ Status Executor::run() {
   }
   if (why.code() == Code::kMalformed) {
     facts_->count(Tally::kMalformed);
+    facts_->notes().end(last_call_, kCallBroken);
     FARCALL_LOG_WARN("session ended: %s", why.text().c_str());
   }
   if (direct_ != nullptr) direct_->stop();  // calls may be waiting for other servers
@@ -85,6 +88,7 @@ Status Executor::run() {
   frames_.stop();
   late_copies_.stop();
   clean_up();
+  tell_cost();
   return why;
 }
 
@@ -109,6 +113,12 @@ Status Executor::take(const link::Frame& frame, bool* leading) {
   last_call_ = head.call;
   facts_->count(Tally::kCalls);
   facts_->count(Tally::kBytesIn, frame.body.size());
+  const bool has_payload = (head.flags & wire::kBulkFollows) != 0;
+  if (has_payload || head.call % limits::kCostEveryCalls == 0) tell_cost();
+  facts_->notes().begin({.call = head.call,
+                         .id = head.id,
+                         .thread = static_cast<std::uint16_t>(head.thread),
+                         .bytes = head.body_bytes});
   Errand errand;
   errand.row = row_of(head.id);
   if (errand.row == nullptr) return broken("no such call", head);
@@ -117,7 +127,7 @@ Status Executor::take(const link::Frame& frame, bool* leading) {
   if (!may_exist) return broken("no such client thread", head);
   errand.head = head;
   errand.body = frame.body;
-  if ((head.flags & wire::kBulkFollows) != 0) {
+  if (has_payload) {
     // Whatever happens to the call, its payload must leave the lane; so its size comes first.
     wire::Reader in(frame.body);
     auto bytes = in.get<std::uint64_t>();
@@ -271,7 +281,9 @@ Status Executor::carry_out(Errand& errand) {
   }
   // What the call left of its payload must not be taken for the next one's.
   if (errand.bulk != nullptr) FARCALL_TRY(call.bulk.drop(desk->staging.bytes()));
-  return verdict == Verdict::kSent ? ok() : finish(errand, out);
+  if (verdict != Verdict::kSent) return finish(errand, out);
+  facts_->notes().end(errand.head.call, CUDA_SUCCESS);
+  return ok();
 }
 
 Status Executor::turn_down(Errand& errand, CUresult status) {
@@ -306,8 +318,10 @@ Status Executor::finish(const Errand& errand, wire::Writer& out) {
     out.rewind(0);
     out.put(static_cast<std::uint32_t>(CUDA_ERROR_NOT_SUPPORTED));
   }
+  const CUresult result = out.size() > 0 ? first_word(out.view()) : CUDA_SUCCESS;
+  facts_->notes().end(errand.head.call, static_cast<std::uint32_t>(result));
   if ((errand.head.flags & wire::kWantsReply) == 0) {
-    if (out.size() > 0) defer(errand, first_word(out.view()));
+    defer(errand, result);
     return ok();
   }
   facts_->count(Tally::kBytesOut, out.size());
@@ -361,32 +375,6 @@ void Executor::tell(const Errand& errand, const Deferred& earlier) {
                                      .zero = 0,
                                      .others = earlier.others});
   });
-}
-
-// The driver would do this when the process ends; a session that shares its process cannot wait for
-// that. Whatever lives in a context goes with it.
-void Executor::clean_up() {
-  std::vector<CUcontext> own;
-  handles_.drain([&](Kind kind, void* real) {
-    if (kind == Kind::kLibrary && driver_.cuLibraryUnload != nullptr) {
-      (void)driver_.cuLibraryUnload(static_cast<CUlibrary>(real));
-    } else if (kind == Kind::kLinkState && driver_.cuLinkDestroy != nullptr) {
-      (void)driver_.cuLinkDestroy(static_cast<CUlinkState>(real));
-    } else if (kind == Kind::kGreenContext && driver_.cuGreenCtxDestroy != nullptr) {
-      auto* green = static_cast<CUgreenCtx>(real);
-      CUcontext view = nullptr;
-      if (driver_.cuCtxFromGreenCtx != nullptr) (void)driver_.cuCtxFromGreenCtx(&view, green);
-      contexts_.note_view(view);
-      (void)driver_.cuGreenCtxDestroy(green);
-    } else if (kind == Kind::kContext && !contexts_.is_primary(static_cast<CUcontext>(real))) {
-      own.push_back(static_cast<CUcontext>(real));
-    }
-  });
-  for (CUcontext context : own) {
-    if (contexts_.is_view(context)) continue;
-    if (driver_.cuCtxDestroy_v2 != nullptr) (void)driver_.cuCtxDestroy_v2(context);
-  }
-  contexts_.release_all();
 }
 
 }  // namespace farcall::server

@@ -106,6 +106,8 @@ class Executor {
   void defer(const Errand& errand, CUresult status);
   // Says whose failure the reply to `errand` is going to report.
   void tell(const Errand& errand, const Deferred& earlier);
+  // What the link's encryption has cost so far, into the facts.
+  void tell_cost();
   void clean_up();
   SecureBuffer spare_body();
 

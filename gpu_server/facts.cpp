@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <new>
 
+#include "gpu_server/call_notes.h"
+
 namespace farcall::server {
 namespace {
 
@@ -19,6 +21,7 @@ static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "two processes sh
 struct FactsPage::Page {
   std::uint64_t magic;
   std::atomic<std::uint64_t> cells[kTallies];
+  CallNotes notes;
 };
 
 Result<FactsPage::Page*> FactsPage::map(int file) {
@@ -51,10 +54,13 @@ Tallies FactsPage::read() const {
   return now;
 }
 
-Facts::Facts() : own_(std::make_unique<std::array<Cell, kTallies>>()), cells_(own_->data()) {}
+std::vector<CallNote> FactsPage::calls() const { return page_->notes.read(); }
+
+Facts::Facts()
+    : own_(std::make_unique<FactsPage::Page>()), cells_(own_->cells), notes_(&own_->notes) {}
 
 Facts::Facts(FactsPage::Page* page, Fd pipe)
-    : page_(page), cells_(page->cells), pipe_(std::move(pipe)) {}
+    : page_(page), cells_(page->cells), notes_(&page->notes), pipe_(std::move(pipe)) {}
 
 Facts::~Facts() {
   if (page_ != nullptr) ::munmap(page_, sizeof(FactsPage::Page));

@@ -21,6 +21,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "gpu_server/fact_stream.h"
 #include "transport/base/status.h"
@@ -53,9 +54,19 @@ enum class Tally : std::uint8_t {
   kScrubUnread,
   kScrubFailures,  // allocations
   kScrubTold,      // 1: the five above are what came out
+  // What encrypting the session's records took: link/security_cost.h.
+  kSealedRecords,
+  kSealedBytes,
+  kSealNs,  // of processor time
+  kOpenedRecords,
+  kOpenedBytes,
+  kOpenNs,
   kEnd_,
 };
 inline constexpr std::size_t kTallies = static_cast<std::size_t>(Tally::kEnd_);
+
+class CallNotes;
+struct CallNote;
 
 struct Tallies {
   std::array<std::uint64_t, kTallies> values{};
@@ -73,6 +84,8 @@ class FactsPage {
 
   int fd() const { return file_.get(); }
   Tallies read() const;
+  // The session's last calls, oldest first: call_notes.h.
+  std::vector<CallNote> calls() const;
 
  private:
   friend class Facts;
@@ -105,15 +118,17 @@ class Facts {
   void module(const ModuleFact& fact);
 
   Tallies read() const;
+  CallNotes& notes() { return *notes_; }
 
  private:
   using Cell = std::atomic<std::uint64_t>;
   Facts(FactsPage::Page* page, Fd pipe);
   Cell& cell(Tally what) const { return cells_[static_cast<std::size_t>(what)]; }
 
-  std::unique_ptr<std::array<Cell, kTallies>> own_;  // without a page
+  std::unique_ptr<FactsPage::Page> own_;  // without one that is shared
   FactsPage::Page* page_ = nullptr;
   Cell* cells_;
+  CallNotes* notes_;
   Fd pipe_;
 };
 

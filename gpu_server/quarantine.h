@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "gpu_server/audit_events.h"
+#include "gpu_server/call_notes.h"
 #include "gpu_server/containment.h"
 #include "security/identity.h"
 #include "transport/base/guarded.h"
@@ -48,7 +49,8 @@ struct QuarantineCase {
   int worker = 0;
   std::int64_t since_unix_s = 0;
   ContainmentHit hit;
-  Tallies evidence;  // when it was frozen
+  Tallies evidence;               // when it was frozen
+  std::vector<CallNote> calls{};  // its last ones, oldest first
   CaseState state = CaseState::kFrozen;
 };
 

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "gpu_server/call_notes.h"
 #include "gpu_server/facts.h"
 #include "transport/base/function_ref.h"
 
@@ -43,6 +44,8 @@ class SessionFacts {
 
   // The highest of each that was ever seen; kMemoryHeld as it is.
   const Tallies& tallies();
+  // Its last calls, oldest first, as it claims them: call_notes.h.
+  std::vector<CallNote> calls() const { return page_->calls(); }
   // Images that were loaded and are not recorded.
   std::uint64_t lost();
 

@@ -24,6 +24,7 @@
 #include "gpu_server/cache_folder.h"
 #include "gpu_server/containment.h"
 #include "gpu_server/control_socket.h"
+#include "gpu_server/detail_watch.h"
 #include "gpu_server/lane_desk.h"
 #include "gpu_server/ledger_book.h"
 #include "gpu_server/live_sessions.h"
@@ -113,6 +114,8 @@ class Supervisor {
     const AuditedSession& audited;
     const std::vector<Fd>& lanes;  // of TCP or shared memory, to cut them
     std::optional<ContainmentWatch> contained;
+    std::optional<DetailWatch> detail;  // where it is contained
+    std::uint32_t told = 0;             // the last call that was written down
   };
   struct Threads {
     std::uint64_t next = 0;
@@ -158,6 +161,10 @@ class Supervisor {
   std::optional<ContainmentWatch> contain(const security::PeerIdentity& who,
                                           const Admitted& lease) const;
   Status look_at(Running& session, bool* ends);
+  // --- one that is suspicious: supervisor_detail.cpp
+  void look_closer(Running& session);
+  // Its last calls, one by one into the log.
+  static std::vector<CallNote> tell_calls(Running& session);
   // Until it is released, or over.
   Status hold(Running& session, const ContainmentHit& hit, const Tallies& evidence, bool* ends);
   static void cut_off(const Running& session);

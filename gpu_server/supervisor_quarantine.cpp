@@ -42,6 +42,8 @@ json json_of(const QuarantineCase& one) {
   for (std::size_t i = 0; i < kFeatures; ++i) {
     evidence[std::string(name_of(static_cast<Feature>(i)))] = all[i];
   }
+  json calls = json::array();
+  for (const CallNote& note : one.calls) calls.push_back(to_text(note));
   evidence["calls"] = one.evidence[Tally::kCalls];
   evidence["bytes_in"] = one.evidence[Tally::kBytesIn];
   evidence["memory_peak"] = one.evidence[Tally::kMemoryPeak];
@@ -59,7 +61,8 @@ json json_of(const QuarantineCase& one) {
           {"since", one.since_unix_s},
           {"why", one.hit.to_text()},
           {"feature", std::string(name_of(one.hit.feature))},
-          {"evidence", evidence}};
+          {"evidence", evidence},
+          {"calls", calls}};
 }
 
 std::string words_of(const json& answer) {
@@ -81,6 +84,7 @@ Status Supervisor::look_at(Running& session, bool* ends) {
   if (!session.contained) return ok();
   const Tallies evidence = session.facts.tallies();
   const auto hit = session.contained->look(evidence, now_ms());
+  look_closer(session);
   if (!hit) return ok();
   if (hit->action == ContainmentAction::kFreeze && control_) {
     return hold(session, *hit, evidence, ends);
@@ -112,7 +116,8 @@ Status Supervisor::hold(Running& session, const ContainmentHit& hit, const Talli
                                       .worker = session.audited.worker,
                                       .since_unix_s = std::time(nullptr),
                                       .hit = hit,
-                                      .evidence = evidence});
+                                      .evidence = evidence,
+                                      .calls = tell_calls(session)});
   AuditRecord record = record_of_hit(session.audited, audit::kQuarantineFreeze, hit, evidence);
   record.details.push_back({"frozen_ms", std::to_string(took_ms)});
   post(record);

@@ -279,8 +279,11 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
                    peer.tenant.c_str(), peer.user.c_str(), from.c_str(), link::name_of(offer.kind),
                    static_cast<int>(worker.value().pid()), lease.token() == nullptr ? "" : ", ",
                    lease.token() == nullptr ? "" : lease.name().c_str());
-  Running session{control,        worker.value(), lease, place,
-                  *facts.value(), audited,        lanes, contain(peer, lease)};
+  Running session{control, worker.value(),       lease,        place, *facts.value(), audited,
+                  lanes,   contain(peer, lease), std::nullopt, 0};
+  if (session.contained) {
+    session.detail.emplace(session.contained->rule(), options_.containment->detail_s);
+  }
   const Status why = watch(session);
   workers_.lock()->erase(session_id.bytes);
   see_out(session, why);

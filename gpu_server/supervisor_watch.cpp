@@ -90,8 +90,9 @@ void Supervisor::record_totals(const AuditedSession& audited, SessionFacts& fact
     if (log != nullptr) log->post(record_of_module(audited, fact));
   });
   if (log == nullptr) return;
+  const std::int64_t ran_ms = now_ms() - audited.began_ns / 1'000'000;
   for (const security::AuditRecord& each :
-       records_of_totals(audited, facts.tallies(), facts.lost())) {
+       records_of_totals(audited, facts.tallies(), {.lost = facts.lost(), .ran_ms = ran_ms})) {
     log->post(each);
   }
 }

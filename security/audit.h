@@ -40,6 +40,7 @@ inline constexpr std::string_view kSessionStart = "session.start";
 inline constexpr std::string_view kSessionRefused = "session.refused";
 inline constexpr std::string_view kSessionEnd = "session.end";
 inline constexpr std::string_view kSessionTotals = "session.totals";  // as its worker counted
+inline constexpr std::string_view kSessionCost = "session.cost";      // what its encryption took
 inline constexpr std::string_view kRefusedMore = "refused.more";      // a count, instead of a flood
 inline constexpr std::string_view kConfigChange = "config.change";
 inline constexpr std::string_view kCertificateLoad = "certificate.load";
@@ -59,6 +60,8 @@ inline constexpr std::string_view kQuotaExceeded = "quota.exceeded";
 inline constexpr std::string_view kScrub = "scrub";  // how much was wiped, and read back
 inline constexpr std::string_view kViolation = "violation";
 inline constexpr std::string_view kContainmentHit = "containment.hit";  // told of, nothing done
+// A session is written down in detail, or not any more.
+inline constexpr std::string_view kSessionDetail = "session.detail";
 inline constexpr std::string_view kQuarantineFreeze = "quarantine.freeze";
 inline constexpr std::string_view kQuarantineRelease = "quarantine.release";
 inline constexpr std::string_view kQuarantineEnd = "quarantine.end";

@@ -46,6 +46,10 @@ def same_as_alone(build, path, run_through, folder):
         figures = json.loads(stats.read_text())
         expect(figures["round_trips"] > 0 and figures["wire_bytes_out"] > 0,
                f"nothing went through Farcall: {figures}")
+        cost = figures["security"]
+        expect(cost["sealed"]["records"] == figures["records_out"] and
+               cost["opened"]["processor_seconds"] > 0 and cost["percent_of_time"] > 0,
+               f"the cost of encryption is not told, or wrong: {cost}")
     expect(expected.returncode == 0, f"both alike, but wrong: {describe(expected)}")
 
 

@@ -11,6 +11,7 @@ from pool import Pool, clean_environment, expect, main, run
 
 FAILED = 125
 RULES = """window_s = 3600
+detail_s = 1
 [[rule]]
 unknown_handles = 300
 """
@@ -70,7 +71,9 @@ def released(build):
         expect(beside.stdout.readline() == "probed\n", "the neighbour did not get that far")
         probing, case = pool.frozen()
         expect(int(case["evidence"]["unknown_handles"]) > 300, str(case))
-        expect("security/runbooks/unknown_handles.md" in pool.quarantine("show", case["case"]), "show")
+        shown = pool.quarantine("show", case["case"])
+        expect("security/runbooks/unknown_handles.md" in shown, shown)
+        expect("cuEventQuery, 8 bytes: CUDA_ERROR_INVALID_HANDLE" in shown, shown)
         expect(refused(pool), "its client is let in")
         done = pool.run([pool.program("step_loop"), "5"], client=neighbour)
         expect(done.returncode == 0, f"the neighbour: {done.stdout}{done.stderr}")
@@ -119,6 +122,35 @@ def stopped(build):
         expect(not pool.control.exists(), "the control socket is left")
 
 
+def detailed(build):
+    """Half of a threshold, and a session's calls are written down; a pause, and they are not; no
+    other session's ever are."""
+    with WatchedPool(build) as pool:
+        beside = pool.start([pool.program("probe_handles"), "20"],
+                            client=pool.authority.client("neighbour"))
+        expect(beside.stdout.readline() == "probed\n", "the neighbour did not get that far")
+        probing = pool.start([pool.program("probe_handles"), "200"])
+        pool.await_log("its calls are not written down any more")
+        for each in (beside, probing):
+            out, error = each.communicate()
+            expect(each.returncode == 0, f"{each.returncode} {out}{error}")
+        pool.await_sessions_end()
+        expect(pool.cases() == [], "somebody was frozen")
+        records = pool.records("session.detail")
+        expect([each["details"]["turn"] for each in records] == ["rises", "falls"], str(records))
+        session = records[0]["details"]["session"]
+        expect(records[0]["principal"].endswith("/user/client"), str(records[0]))
+        expect("cuEventQuery: CUDA_ERROR_INVALID_HANDLE" in records[0]["details"]["last_calls"],
+               str(records[0]))
+        written = [line for line in pool.log if ": call " in line or ": calls up to " in line]
+        expect(len(written) >= 32, f"{len(written)} lines of detail")
+        expect(all(f"session {session}: " in line for line in written), "another's calls")
+        costs = {each["principal"]: each["details"] for each in pool.records("session.cost")}
+        expect(len(costs) == 2 and all(int(each["seal_us"]) > 0 and int(each["opened_records"]) > 20
+                                       for each in costs.values()),
+               str(costs))
+
+
 def refused_files(build):
     """A file with a mistake, and a control socket that cannot be had, stop the start by name."""
     with WatchedPool(build) as pool:
@@ -138,4 +170,4 @@ def refused_files(build):
 
 
 if __name__ == "__main__":
-    main({case.__name__: case for case in (released, ended, stopped, refused_files)})
+    main({case.__name__: case for case in (released, ended, stopped, detailed, refused_files)})

@@ -79,6 +79,7 @@ TEST_CASE("a worker that tells the largest number there is wraps nothing") {
 TEST_CASE("thresholds go by zone and role, the first rule that fits, else the defaults") {
   auto rules = parse_containment(R"(
 window_s = 10
+detail_s = 3
 [[rule]]
 zone = "lab"
 role = "guest"
@@ -92,6 +93,7 @@ action = "tell"
                                  "some.toml");
   REQUIRE_MESSAGE(rules.ok(), rules.status().text());
   CHECK(rules->window_s == 10);
+  CHECK(rules->detail_s == 3);
   const ContainmentRule& guest = rules->rule_for("lab", "guest");
   CHECK(guest.most == FeatureValues{5, 10'000, std::uint64_t{2} << 30, 0, 0, 0});
   CHECK(guest.action == ContainmentAction::kFreeze);
@@ -106,6 +108,7 @@ TEST_CASE("a file with a mistake is refused, with its line") {
   const std::pair<const char*, const char*> wrong[] = {
       {"window = 3", "line 1: there is no 'window'"},
       {"window_s = 0", "1 to 86400"},
+      {"detail_s = 90000", "detail_s is a number of seconds"},
       {"\n[[rule]]\nunknown_handels = 5", "line 3: a rule has no 'unknown_handels'"},
       {"[[rule]]\nbytes_out = -1", "line 2: a threshold"},
       {"[[rule]]\nbytes_out = \"much\"", "line 2: a threshold"},

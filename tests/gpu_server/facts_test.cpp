@@ -76,6 +76,10 @@ TEST_CASE("what a client does is counted, and what it loads is told by its diges
   CHECK(told[Tally::kUnknownHandles] == 5);
   CHECK(told[Tally::kBytesIn] > packed->size());
   CHECK(told[Tally::kBytesOut] >= 7 * sizeof(std::uint32_t));
+  CHECK(told[Tally::kSealedRecords] >= 8);  // with two to confirm the lanes
+  CHECK(told[Tally::kOpenedBytes] > packed->size());
+  CHECK(told[Tally::kSealNs] > 0);
+  CHECK(told[Tally::kOpenNs] > 0);
   const auto modules = ends.take(1'000);
   REQUIRE(modules.size() == 1);
   CHECK(modules[0] == ModuleFact{.form = ImageFact::kPtx,
@@ -138,8 +142,9 @@ TEST_CASE("totals name lease and numbers, and a worker that could not tell has n
   facts.give_back_memory(1 << 20);
   facts.take_memory(100);
   facts.count(Tally::kRefusedMemory, 3);
-  auto records = records_of_totals(session, facts.read(), 7);
-  REQUIRE(records.size() == 4);
+  facts.set(Tally::kSealNs, 1'234'567);
+  auto records = records_of_totals(session, facts.read(), {.lost = 7, .ran_ms = 2'000});
+  REQUIRE(records.size() == 5);
   CHECK(records[0].kind == security::audit::kQuotaExceeded);
   CHECK(security::detail(records[1], "bytes") == "5120");
   CHECK(security::detail(records[1], "allocations") == "3");
@@ -147,6 +152,9 @@ TEST_CASE("totals name lease and numbers, and a worker that could not tell has n
   CHECK(records[2].outcome == security::AuditOutcome::kFailed);
   CHECK(records[3].kind == security::audit::kSessionTotals);
   CHECK(security::detail(records[3], "modules_lost") == "7");
+  CHECK(records[4].kind == security::audit::kSessionCost);
+  CHECK(security::detail(records[4], "ran_ms") == "2000");
+  CHECK(security::detail(records[4], "seal_us") == "1234");
   for (const security::AuditRecord& each : records) {
     CHECK(each.lease == "lease 12");
     CHECK(each.tenant == "acme");
@@ -154,9 +162,9 @@ TEST_CASE("totals name lease and numbers, and a worker that could not tell has n
     CHECK(security::encode_fields(each).ok());
   }
   facts.set(Tally::kScrubTold, 1);
-  CHECK(records_of_totals(session, facts.read(), 0)[2].outcome == security::AuditOutcome::kOk);
+  CHECK(records_of_totals(session, facts.read(), {})[2].outcome == security::AuditOutcome::kOk);
   facts.set(Tally::kScrubFailures, 1);
-  CHECK(records_of_totals(session, facts.read(), 0)[2].outcome == security::AuditOutcome::kFailed);
+  CHECK(records_of_totals(session, facts.read(), {})[2].outcome == security::AuditOutcome::kFailed);
 }
 
 TEST_CASE("a digest is SHA-256's") {

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "tests/security/audit_folder.h"
+#include "tools/cli/audit_cost.h"
 
 namespace farcall::cli {
 namespace {
@@ -83,6 +84,41 @@ TEST_CASE("a log is read in order, and what is no record is counted") {
   CHECK(read->damaged == 1);
   CHECK(read->damaged_at == "audit-000001.log, line 1");
   CHECK(read_audit(folder.base("none"), {}, visit).status().code() == Code::kNotFound);
+}
+
+AuditLine cost_line(const std::string& user, const std::string& lease, const char* seal_us) {
+  AuditLine line = some_line();
+  line.record = AuditFolder::session(user);
+  line.record.kind = security::audit::kSessionCost;
+  line.record.lease = lease;
+  line.record.details = {{"ran_ms", "2000"},
+                         {"sealed_bytes", "1024"},
+                         {"opened_bytes", "2048"},
+                         {"seal_us", seal_us},
+                         {"open_us", "100"}};
+  return line;
+}
+
+TEST_CASE("what encryption cost is summed up by whom, the dearest first") {
+  CostTable table(CostTable::By::kLease);
+  table.add(some_line());  // another kind
+  table.add(cost_line("ann", "l1", "900"));
+  table.add(cost_line("ann", "l1", "900"));
+  table.add(cost_line("bob", "", "5000"));
+  table.add(cost_line("eve", "l3", "18446744073709551615"));
+  table.add(cost_line("eve", "l3", "18446744073709551615"));
+  table.add(cost_line("eve", "l3", "many"));
+  const auto rows = table.rows();
+  REQUIRE(rows.size() == 3);
+  CHECK(rows[0].name == "l3");
+  CHECK(rows[0].seal_us == UINT64_MAX);  // no sum that wraps
+  CHECK(rows[0].open_us == 300);
+  CHECK(rows[1].name == cost_line("bob", "", "0").record.principal);
+  CHECK(rows[2].sessions == 2);
+  CHECK(rows[2].percent() == doctest::Approx(0.05));
+  CHECK(to_text(rows).find("0.050 %  l1\n") != std::string::npos);
+  CHECK(to_json(rows).find("\"seal_us\": 1800") != std::string::npos);
+  CHECK_FALSE(CostTable::parse("leases"));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "security/audit_key.h"
 #include "security/audit_reader.h"
 #include "security/audit_verify.h"
+#include "tools/cli/audit_cost.h"
 #include "tools/cli/audit_query.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/families.h"
@@ -28,6 +29,7 @@ struct AuditCommands {
   std::string folder = security::default_audit_folder();
   AuditQuery query;
   std::string form = "text";
+  std::string by = "lease";
   std::size_t lines = 20;
   bool follow = false;
   std::vector<std::string> keys;
@@ -86,6 +88,20 @@ int audit_search(AuditCommands& o) {
   if (o.form == "csv" && is_first) std::printf("%s", csv_header().c_str());
   warn_of_damage(read.value());
   return read->found == 0 ? kExitNothing : 0;
+}
+
+int audit_cost(AuditCommands& o) {
+  if (Status times = settle_times(&o.query); !times.ok()) {
+    fail(times);
+    return kExitUsage;
+  }
+  CostTable table(CostTable::parse(o.by).value_or(CostTable::By::kLease));
+  auto read = read_audit(o.folder, o.query, [&](const Found& found) { table.add(found.line); });
+  if (!read.ok()) return no_log(o, read.status());
+  const std::vector<CostRow> rows = table.rows();
+  std::printf("%s", o.form == "json" ? to_json(rows).c_str() : to_text(rows).c_str());
+  warn_of_damage(read.value());
+  return rows.empty() ? kExitNothing : 0;
 }
 
 // Records after `last`, as they come, until the command is ended.
@@ -308,6 +324,27 @@ void add_readers(CLI::App* audit, const std::shared_ptr<AuditCommands>& o, Act* 
   out->callback([o, act] { *act = [o] { return audit_search(*o); }; });
 }
 
+void add_cost(CLI::App* audit, const std::shared_ptr<AuditCommands>& o, Act* act) {
+  auto* cost = audit->add_subcommand("cost", "What encryption cost, by lease");
+  add_folder(cost, o.get());
+  add_query(cost, o.get());
+  cost->add_option("--by", o->by, "lease (who has none: by user), user, tenant or server")
+      ->check(CLI::IsMember({"lease", "user", "tenant", "server"}))
+      ->capture_default_str();
+  cost->add_option("-o,--output", o->form, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  cost->footer(
+      "Sums up the records session.cost: processor time of the sessions' workers for sealing and\n"
+      "opening records, measured by samples, and what part of the time they ran it is. Several\n"
+      "threads seal at a time: it can be more than 100 %. The client's half is in FARCALL_STATS.\n"
+      "Examples:\n"
+      "  farcall audit cost --since 7d\n"
+      "  farcall audit cost --by tenant -o json\n"
+      "Exit status: 0 done; 1 no session has ended; 2 wrong usage; 125 there is no log.");
+  cost->callback([o, act] { *act = [o] { return audit_cost(*o); }; });
+}
+
 }  // namespace
 
 void add_audit(CLI::App& app, Act* act) {
@@ -320,6 +357,7 @@ void add_audit(CLI::App& app, Act* act) {
   audit->require_subcommand(1);
   add_readers(audit, o, act);
   add_verify(audit, o, act);
+  add_cost(audit, o, act);
   auto* anchor = audit->add_subcommand("anchor", "Print the latest checkpoint, to keep elsewhere");
   add_folder(anchor, o.get());
   anchor->footer(

@@ -17,21 +17,6 @@ using security::AuditRecord;
 
 constexpr std::string_view kMomentShape = "dddd-dd-ddTdd:dd:dd.ddddddddd";
 
-std::string printable(std::string_view value) {
-  std::string text;
-  for (char c : value) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte < 0x7f) {
-      text += c;
-    } else {
-      char escaped[8];
-      std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
-      text += escaped;
-    }
-  }
-  return text;
-}
-
 bool is_moment(std::string_view text) {
   if (text.size() > kMomentShape.size() || text.size() < 4) return false;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -96,6 +81,21 @@ std::string csv_field(std::string_view value) {
 }
 
 }  // namespace
+
+std::string printable(std::string_view value) {
+  std::string text;
+  for (char c : value) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte < 0x7f) {
+      text += c;
+    } else {
+      char escaped[8];
+      std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
+      text += escaped;
+    }
+  }
+  return text;
+}
 
 Result<std::string> parse_moment(const std::string& text, std::int64_t now_s) {
   if (const std::int64_t ago = seconds_of(text); ago >= 0) {

@@ -48,6 +48,8 @@ struct AuditRead {
 Result<AuditRead> read_audit(const std::string& folder, const AuditQuery& query,
                              FunctionRef<void(const Found&)> visit);
 
+// What is not printable ASCII as \xNN.
+std::string printable(std::string_view value);
 // One line for a person; what a peer made up cannot break it, nor move a terminal's cursor.
 std::string as_text(const security::AuditLine& line);
 // RFC 4180; values that a spreadsheet would take for a formula are quoted for it as text.

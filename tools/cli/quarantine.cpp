@@ -110,6 +110,11 @@ void print(const json& one) {
   for (const auto& [name, value] : evidence.items()) {
     std::printf("    %-16s %s\n", name.c_str(), value.dump().c_str());
   }
+  const json calls = one.value("calls", json::array());
+  if (!calls.empty()) std::printf("  its last calls:\n");
+  for (const json& call : calls) {
+    if (call.is_string()) std::printf("    %s\n", call.get<std::string>().c_str());
+  }
   std::printf("What to do: security/runbooks/%s.md\n", text(one, "feature").c_str());
 }
 

@@ -37,7 +37,9 @@ Result<std::unique_ptr<Lane>> Lane::make(std::unique_ptr<Carrier> carrier, const
 Status Lane::send(RecordType type, std::span<const std::byte> plain) {
   const std::size_t bytes = sealed_bytes(plain.size());
   std::span<std::byte> slot = carrier_->tx_reserve(bytes);
+  const CostSample cost = seal_cost_.begin(plain.size());
   FARCALL_TRY(sealer_.seal(type, plain, slot));
+  seal_cost_.end(cost);
   FARCALL_TRY(carrier_->tx_commit(bytes));
   add(records_out_, 1);
   add(bytes_out_, bytes);
@@ -57,7 +59,7 @@ std::size_t Lane::slots_ahead() {
       add(bytes_out_, record.size());
       return ok();
     };
-    seal_ahead_ = std::make_unique<SealAhead>(sealer_, CryptoPool::here(), send);
+    seal_ahead_ = std::make_unique<SealAhead>(sealer_, CryptoPool::here(), send, &seal_cost_);
   }
   return seal_ahead_->slots();
 }
@@ -102,7 +104,9 @@ RecordType Lane::next_type() const {
 
 Result<RecordType> Lane::open(std::span<std::byte> out) {
   const std::size_t bytes = next_.size();
+  const CostSample cost = open_cost_.begin(bytes - kRecordOverheadBytes);
   Result<RecordType> type = opener_.open(next_, out);
+  open_cost_.end(cost);
   next_ = {};
   carrier_->rx_release();
   add(records_in_, 1);
@@ -112,7 +116,7 @@ Result<RecordType> Lane::open(std::span<std::byte> out) {
 
 Status Lane::open_ahead(std::span<std::byte> out) {
   if (open_ahead_ == nullptr) {
-    open_ahead_ = std::make_unique<OpenAhead>(opener_, CryptoPool::here());
+    open_ahead_ = std::make_unique<OpenAhead>(opener_, CryptoPool::here(), &open_cost_);
   }
   const std::size_t bytes = next_.size();
   Status taken = open_ahead_->add(next_, out);

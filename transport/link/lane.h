@@ -5,7 +5,7 @@
 //   Result<std::size_t> bytes = lane.value()->wait_next(deadline);   // then open(destination)
 //
 // Owner: a Session.  Threads: send() one at a time, wait_next()/open() one at a time, both at once;
-// close() and counts() any.
+// close(), counts() and costs any.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -13,6 +13,7 @@
 
 #include "transport/base/clock.h"
 #include "transport/link/carrier.h"
+#include "transport/link/cost_meter.h"
 #include "transport/link/record.h"
 #include "transport/link/session.h"
 #include "transport/link/work_ahead.h"
@@ -70,6 +71,8 @@ class Lane {
   void close() { carrier_->close(); }
   void abandon();
   Counts counts() const;
+  RecordCost seal_cost() const { return seal_cost_.read(); }
+  RecordCost open_cost() const { return open_cost_.read(); }
   std::string describe() const;  // "tcp 10.0.0.2:7717, AES-256-GCM (ipsec-mb)"
 
  private:
@@ -78,6 +81,8 @@ class Lane {
   const std::size_t connections_;
   RecordSealer sealer_;
   RecordOpener opener_;
+  CostMeter seal_cost_;                    // of who sends
+  CostMeter open_cost_;                    // of who receives
   std::unique_ptr<SealAhead> seal_ahead_;  // made when first used
   std::unique_ptr<OpenAhead> open_ahead_;
   std::span<const std::byte> next_;  // as peeked

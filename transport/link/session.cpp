@@ -24,6 +24,10 @@ namespace {
 // Text of the first record each way on each connection. That it opens is what proves the keys.
 constexpr std::string_view kConfirmText = "farcall lane up";
 
+RecordCost sum(const RecordCost& one, const RecordCost& other) {
+  return {one.records + other.records, one.bytes + other.bytes, one.ns + other.ns};
+}
+
 }  // namespace
 
 // Lock order: BulkSender::turn, then CallSender's state, then `why`. None is held while another
@@ -153,6 +157,14 @@ Status SessionParts::confirm(Session& session, Deadline deadline) {
   }
   return ok();
 }
+
+SecurityCost SessionParts::cost(const Session& session) {
+  const Session::State& state = *session.state_;
+  return {sum(state.calls->seal_cost(), state.bulk->seal_cost()),
+          sum(state.calls->open_cost(), state.bulk->open_cost())};
+}
+
+SecurityCost security_cost(const Session& session) { return SessionParts::cost(session); }
 
 Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
 

@@ -12,6 +12,7 @@
 #include "transport/link/carrier.h"
 #include "transport/link/compress.h"
 #include "transport/link/keys.h"
+#include "transport/link/security_cost.h"
 #include "transport/link/session.h"
 
 namespace farcall::security {
@@ -39,6 +40,8 @@ struct SessionParts {
   static Result<std::unique_ptr<Session>> start(SessionParts parts);
   // Waits for the peer's. Nothing but close() may be called on the session before this is ok.
   static Status confirm(Session& session, Deadline deadline);
+  // See security_cost().
+  static SecurityCost cost(const Session& session);
 };
 
 }  // namespace farcall::link

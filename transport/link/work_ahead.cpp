@@ -7,18 +7,22 @@ namespace farcall::link {
 
 struct SealAhead::Slot final : CryptoPool::Job {
   void work() override {
+    CostMeter::start(cost);
     good = RecordSealer::seal_at(std::move(place), *key.aead, plain,
                                  std::span(sealed).first(sealed_bytes(plain.size())));
+    took_ns = CostMeter::stop(cost);
   }
   HelperKey key;
   RecordPlace place;
   std::span<const std::byte> plain;
   std::vector<std::byte> sealed = std::vector<std::byte>(kSealedBytesMax);  // ciphertext
+  CostSample cost;
+  std::int64_t took_ns = -1;
   bool good = false;
 };
 
-SealAhead::SealAhead(RecordSealer& sealer, CryptoPool& pool, Send send)
-    : sealer_(sealer), pool_(pool), send_(std::move(send)) {
+SealAhead::SealAhead(RecordSealer& sealer, CryptoPool& pool, Send send, CostMeter* cost)
+    : sealer_(sealer), pool_(pool), cost_(cost), send_(std::move(send)) {
   for (unsigned i = 0; i <= pool.threads(); ++i) slots_.push_back(std::make_unique<Slot>());
 }
 
@@ -35,6 +39,7 @@ Status SealAhead::add(RecordType type, std::span<const std::byte> plain) {
   if (!broken_.ok()) return broken_;
   slot.place = std::move(place).value();
   slot.plain = plain;
+  if (cost_ != nullptr) slot.cost = cost_->count(plain.size());
   ++under_way_;
   pool_.submit(slot);
   if (under_way_ == slots_.size()) broken_ = send_oldest();
@@ -44,6 +49,7 @@ Status SealAhead::add(RecordType type, std::span<const std::byte> plain) {
 Status SealAhead::send_oldest() {
   Slot& slot = *slots_[oldest_];
   pool_.finish(slot);
+  if (cost_ != nullptr) cost_->take(slot.cost, slot.took_ns);
   oldest_ = (oldest_ + 1) % slots_.size();
   --under_way_;
   if (!broken_.ok()) return broken_;
@@ -65,17 +71,22 @@ void SealAhead::wipe_in_child() {
 
 struct OpenAhead::Slot final : CryptoPool::Job {
   void work() override {
+    CostMeter::start(cost);
     good = RecordOpener::open_at(std::move(place), *key.aead,
                                  std::span(record).first(sealed_bytes(out.size())), out);
+    took_ns = CostMeter::stop(cost);
   }
   HelperKey key;
   RecordPlace place;
   std::vector<std::byte> record = std::vector<std::byte>(kSealedBytesMax);  // ciphertext
   std::span<std::byte> out;
+  CostSample cost;
+  std::int64_t took_ns = -1;
   bool good = false;
 };
 
-OpenAhead::OpenAhead(RecordOpener& opener, CryptoPool& pool) : opener_(opener), pool_(pool) {
+OpenAhead::OpenAhead(RecordOpener& opener, CryptoPool& pool, CostMeter* cost)
+    : opener_(opener), pool_(pool), cost_(cost) {
   for (unsigned i = 0; i <= pool.threads(); ++i) slots_.push_back(std::make_unique<Slot>());
 }
 
@@ -98,6 +109,7 @@ Status OpenAhead::add(std::span<const std::byte> record, std::span<std::byte> ou
   if (!broken_.ok()) return broken_;
   slot.place = std::move(place).value();
   slot.out = out;
+  if (cost_ != nullptr) slot.cost = cost_->count(out.size());
   ++under_way_;
   pool_.submit(slot);
   if (under_way_ == slots_.size()) take_oldest();
@@ -107,6 +119,7 @@ Status OpenAhead::add(std::span<const std::byte> record, std::span<std::byte> ou
 void OpenAhead::take_oldest() {
   Slot& slot = *slots_[oldest_];
   pool_.finish(slot);
+  if (cost_ != nullptr) cost_->take(slot.cost, slot.took_ns);
   oldest_ = (oldest_ + 1) % slots_.size();
   --under_way_;
   if (!slot.good && broken_.ok()) broken_ = RecordOpener::does_not_open();

@@ -14,6 +14,7 @@
 #include <span>
 #include <vector>
 
+#include "transport/link/cost_meter.h"
 #include "transport/link/crypto_pool.h"
 #include "transport/link/record.h"
 
@@ -22,7 +23,8 @@ namespace farcall::link {
 class SealAhead {
  public:
   using Send = std::function<Status(std::span<const std::byte> record)>;
-  SealAhead(RecordSealer& sealer, CryptoPool& pool, Send send);
+  // cost: counts there what sealing takes; null: nobody asks.
+  SealAhead(RecordSealer& sealer, CryptoPool& pool, Send send, CostMeter* cost = nullptr);
   ~SealAhead();
 
   // Records that can be under way between two calls of add(), and one more.
@@ -39,6 +41,7 @@ class SealAhead {
   Status send_oldest();
   RecordSealer& sealer_;
   CryptoPool& pool_;
+  CostMeter* const cost_;
   const Send send_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::size_t oldest_ = 0;
@@ -48,7 +51,7 @@ class SealAhead {
 
 class OpenAhead {
  public:
-  OpenAhead(RecordOpener& opener, CryptoPool& pool);
+  OpenAhead(RecordOpener& opener, CryptoPool& pool, CostMeter* cost = nullptr);
   ~OpenAhead();
 
   // Takes a copy of the record, which must be of payload.
@@ -64,6 +67,7 @@ class OpenAhead {
   void take_oldest();
   RecordOpener& opener_;
   CryptoPool& pool_;
+  CostMeter* const cost_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::size_t oldest_ = 0;
   std::size_t under_way_ = 0;
