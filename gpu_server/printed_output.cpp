@@ -10,6 +10,7 @@
 #include <iterator>
 #include <utility>
 
+#include "gpu_server/wiped_end.h"
 #include "transport/api/hand.h"
 #include "transport/api/rows.h"
 #include "transport/base/limits.h"
@@ -32,6 +33,9 @@ Result<std::unique_ptr<PrintedOutput>> PrintedOutput::capture(int descriptor,
   if (::pipe2(ends, O_CLOEXEC) != 0) return Status::system("make a pipe for printed output");
   output->pipe_ = Fd(ends[0]);
   Fd writing(ends[1]);
+  if (::fcntl(writing.get(), F_SETPIPE_SZ, ::sysconf(_SC_PAGESIZE)) < 0) {
+    return Status::system("make the pipe for printed output small");
+  }
   output->stop_ = Fd(::eventfd(0, EFD_CLOEXEC));
   if (!output->stop_) return Status::system("make an eventfd");
   int flags = ::fcntl(output->pipe_.get(), F_GETFL);
@@ -46,6 +50,9 @@ Result<std::unique_ptr<PrintedOutput>> PrintedOutput::capture(int descriptor,
     *buffer = std::move(made).value();
   }
   if (::dup2(writing.get(), descriptor) < 0) return Status::system("redirect printed output");
+  Fd reading(::fcntl(output->pipe_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!reading) return Status::system("keep the pipe for printed output");
+  FARCALL_TRY(overwrite_pipe_at_end(std::move(reading), std::move(writing)));
   output->thread_ = std::thread([raw = output.get()] { raw->serve(); });
   return output;
 }

@@ -4,11 +4,12 @@
 //   printed.value()->forward();                   // all that was printed so far is on the link now
 //
 // A driver writes a kernel's printf to the standard output of its process, which here is a worker
-// that has no terminal and must have no log of tenants' bytes. So the descriptor becomes a pipe,
-// which a thread empties into a ring of limits::kPrintedBytesMax; when it is full, the oldest goes,
-// as in CUDA's own buffer. forward() sends what is there as device_output frames
-// (transport/api/hand.h). The executor calls it only ahead of an answer that the client waits for,
-// when CUDA would flush: a client that never receives can thus never hold up the thread that leads.
+// that has no terminal and must have no log of tenants' bytes. So the descriptor becomes a pipe of
+// one page (which wiped_end.h overwrites), and a thread empties it into a ring of
+// limits::kPrintedBytesMax; when it is full, the oldest goes, as in CUDA's own buffer. forward()
+// sends what is there as device_output frames (transport/api/hand.h). The executor calls it only
+// ahead of an answer that the client waits for, when CUDA would flush: a client that never receives
+// can thus never hold up the thread that leads.
 //
 // Owner: the worker; one per descriptor.  Threads: any.
 #pragma once

@@ -48,6 +48,8 @@ struct Plan {
   std::atomic<int> parked{0};
   int never = 0;         // what parked threads wait for
   bool own_ids = false;  // thread ids are not those that /proc lists
+  std::atomic<std::size_t> pipes{0};
+  int pipe_ends[limits::kWipedPipesMax][2] = {};
   std::size_t count = 0;
   unsigned char resident[kPagesAtOnce];
   char text[kTextBytes];
@@ -174,6 +176,22 @@ inline void clear(std::uintptr_t first, std::uintptr_t end) {
   asm volatile("cld; rep stosb" : "+D"(first), "+c"(bytes) : "a"(0) : "memory");
 }
 
+// What is left in it goes to nobody; then its page is filled. Threads that could not be parked may
+// still write: nothing here waits for them.
+void clear_pipes(Plan& plan) {
+  for (std::size_t i = 0; i < plan.pipes; ++i) {
+    const auto [reading, writing] = plan.pipe_ends[i];
+    for (int end : {reading, writing}) {
+      (void)::fcntl(end, F_SETFL, ::fcntl(end, F_GETFL) | O_NONBLOCK);
+    }
+    while (raw(SYS_read, reading, reinterpret_cast<long>(plan.text), kPage) > 0) {
+    }
+    clear(reinterpret_cast<std::uintptr_t>(plan.text),
+          reinterpret_cast<std::uintptr_t>(plan.text) + kPage);
+    raw(SYS_write, writing, reinterpret_cast<long>(plan.text), kPage);
+  }
+}
+
 // Only pages that are there: to write to others would fill a large reservation.
 inline void clear_present(Plan& plan, std::uintptr_t first, std::uintptr_t end) {
   while (first < end) {
@@ -238,6 +256,17 @@ Status prepare_wiped_end() {
   return ok();
 }
 
+Status overwrite_pipe_at_end(Fd reading, Fd writing) {
+  if (g_plan == nullptr) return ok();
+  if (g_plan->pipes == limits::kWipedPipesMax) {
+    return {Code::kOverQuota, "more pipes than can be overwritten at the end"};
+  }
+  g_plan->pipe_ends[g_plan->pipes][0] = reading.release();
+  g_plan->pipe_ends[g_plan->pipes][1] = writing.release();
+  ++g_plan->pipes;
+  return ok();
+}
+
 void end_wiped(int status) {
 #ifdef FARCALL_CAN_WIPE
   if (g_plan != nullptr) {
@@ -246,6 +275,7 @@ void end_wiped(int status) {
     ::sigfillset(&all);
     ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
     park_others(*g_plan);
+    clear_pipes(*g_plan);
     // Threads that stand still may hold the locks of malloc and of the log.
     if (list_memory(*g_plan)) wipe_and_end(*g_plan, status);
     constexpr char kWhy[] = "farcall-worker: cannot list its memory: it ends unwiped\n";

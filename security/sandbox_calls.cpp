@@ -94,6 +94,7 @@ Status deny_list() {
 #define NVIDIA(name, reason)
 #define NVIDIA_IF(name, reason, ...)
 #define NEVER(name) filter.rule(SCMP_ACT_KILL_PROCESS, SCMP_SYS(name), {});
+#define RDMA_ANSWER(name, error, reason) filter.rule(SCMP_ACT_ERRNO(error), SCMP_SYS(name), {});
 #include "security/worker_syscalls.def"
 #undef CALL
 #undef CALL_IF
@@ -101,6 +102,7 @@ Status deny_list() {
 #undef NVIDIA
 #undef NVIDIA_IF
 #undef NEVER
+#undef RDMA_ANSWER
   return filter.load();
 }
 
@@ -116,6 +118,7 @@ Status allow_list(bool nvidia) {
   if (nvidia) filter.rule(SCMP_ACT_ALLOW, SCMP_SYS(name), {__VA_ARGS__});
 #define NEVER(name) \
   if (nvidia) filter.rule(SCMP_ACT_KILL_PROCESS, SCMP_SYS(name), {});
+#define RDMA_ANSWER(name, error, reason) NEVER(name)
 #include "security/worker_syscalls.def"
 #undef CALL
 #undef CALL_IF
@@ -123,6 +126,7 @@ Status allow_list(bool nvidia) {
 #undef NVIDIA
 #undef NVIDIA_IF
 #undef NEVER
+#undef RDMA_ANSWER
   return filter.load();
 }
 

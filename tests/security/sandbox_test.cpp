@@ -3,7 +3,10 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/ipc.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <array>
@@ -11,6 +14,7 @@
 #include <filesystem>
 
 #include "security/sandbox_kills.h"
+#include "security/sandbox_layers.h"
 #include "security/sandbox_spawn.h"
 
 namespace farcall::security {
@@ -119,6 +123,30 @@ TEST_CASE("started by root, a program is a user of its own; by anybody else, the
   REQUIRE_MESSAGE(said.ok(), said.status().to_string());
   const std::uint32_t expected = ::geteuid() == 0 ? kWorkerUidFirst + 5 : ::geteuid();
   CHECK(said->find(std::to_string(expected)) != std::string::npos);
+}
+
+// How a process ends that has RDMA's filter and makes a call: its errno, or minus the signal.
+int ends_with_rdma_filter(long number) {
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) ::_exit(250);
+    if (!take_calls(SandboxProfile::kRdma).ok()) ::_exit(251);
+    ::_exit(::syscall(number, IPC_PRIVATE, 1, IPC_CREAT | 0600) < 0 ? errno : 0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+TEST_CASE("under RDMA shared memory of System V is refused, and other such calls are the end") {
+  const int asked = ends_with_rdma_filter(SYS_shmget);
+  if (asked == 251) {
+    MESSAGE("skipped: no filter here (a sanitizer, or a kernel without seccomp)");
+    return;
+  }
+  CHECK(asked == EPERM);  // UCX asks for huge pages, and has to live on without
+  CHECK(ends_with_rdma_filter(SYS_semget) == -SIGSYS);
 }
 
 TEST_CASE("a program that cannot be started is an error with its path, and no process") {

@@ -7,6 +7,8 @@ namespace farcall::limits {
 
 // Mappings of a process that are overwritten at its end; the kernel allows 65,530 by default.
 inline constexpr std::size_t kWipedRangesMax = 65'536;
+// Pipes that are overwritten: what kernels print, and what they complain.
+inline constexpr std::size_t kWipedPipesMax = 2;
 // How long a worker's end waits for its other threads to stop. They do at once, unless a driver's
 // thread has signals blocked: then it sleeps in the kernel and touches nothing.
 inline constexpr int kParkMs = 100;
