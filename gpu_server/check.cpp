@@ -6,6 +6,7 @@
 #include <climits>
 #include <cstdio>
 
+#include "gpu_server/check_host.h"
 #include "gpu_server/check_memory.h"
 #include "gpu_server/check_sandbox.h"
 #include "gpu_server/driver_library.h"
@@ -112,6 +113,7 @@ bool check(const SupervisorOptions& options) {
   if (listener.ok()) address += std::to_string(link::bound_port(listener.value()));
   fine = say("address", listener.status(), address + " is free") && fine;
   print_memory();
+  print_host();
   return fine;
 }
 

@@ -12,6 +12,7 @@
 #include "gpu_server/check_sandbox.h"
 #include "gpu_server/containment_file.h"
 #include "gpu_server/supervisor.h"
+#include "security/tpm.h"
 #include "transport/api/dispatch.h"
 #include "transport/base/key_memory.h"
 #include "transport/base/limits_direct.h"
@@ -40,6 +41,8 @@ struct Arguments {
   std::string memory_per_user;
   std::string user_limits;
   std::string renew_from;  // empty: nobody renews by himself
+  std::string tpm;         // TCTI; empty: certificates are renewed without a quote
+  std::string tpm_manifest;
   SupervisorOptions server;
   bool check = false;
 };
@@ -127,6 +130,12 @@ void declare(CLI::App& app, Arguments& a) {
   app.add_option("--renew-from", a.renew_from,
                  "host:port of the pool's authority (farcall ca serve): certificate and key are "
                  "renewed there, in their files, when half of the certificate's life is over");
+  app.add_option(
+      "--tpm", a.tpm,
+      "this machine's TPM, as tpm2-tss names it (device:/dev/tpmrm0): each renewal brings "
+      "its quote of how the machine was started (farcall ca serve --attest)");
+  app.add_option("--tpm-manifest", a.tpm_manifest,
+                 "a file whose SHA-256 the quotes are to say, too, such as a manifest of binaries");
   declare_admission(app, a);
   app.add_option("--driver", a.server.worker.driver_path,
                  "the CUDA driver to offer: NVIDIA's or the software GPU's libcuda.so.1")
@@ -280,19 +289,29 @@ Status choose_peers(Arguments& a) {
   return ok();
 }
 
+Status choose_tpm(const Arguments& a) {
+  if (a.tpm.empty() && !a.tpm_manifest.empty()) {
+    return {Code::kUnsupported, "--tpm-manifest needs --tpm, the TPM that is to sign it"};
+  }
+  if (a.tpm.empty() || !a.renew_from.empty()) return ok();
+  return {Code::kUnsupported, "--tpm needs --renew-from, the authority that its quotes are for"};
+}
+
 // Null where nobody is to.  Errors: kUnsupported.
 Result<std::unique_ptr<link::CertificateKeeper>> keep_certificate(const Arguments& a) {
   if (a.renew_from.empty()) return std::unique_ptr<link::CertificateKeeper>();
   Result<link::AuthorityPlace> place = link::parse_authority(a.renew_from);
   if (!place.ok()) return Status(place.status().code(), "--renew-from: " + place.status().text());
-  return link::CertificateKeeper::start(
-      place.value(), {.files = a.server.identity, .side = security::TlsContext::Side::kPeer});
+  link::Member member{.files = a.server.identity, .side = security::TlsContext::Side::kPeer};
+  if (!a.tpm.empty()) member.attester = security::attester_of(a.tpm, a.tpm_manifest);
+  return link::CertificateKeeper::start(place.value(), std::move(member));
 }
 
 int run(Arguments& a) {
   Status done = parse_address(a.listen, &a.server);
   if (done.ok()) done = choose_carriers(a);
   if (done.ok()) done = choose_peers(a);
+  if (done.ok()) done = choose_tpm(a);
   if (done.ok()) done = choose_sandbox(a);
   if (done.ok()) done = choose_limits(a);
   if (done.ok()) done = choose_cache(a);

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "security/attestation.h"
 #include "security/ca_parts.h"
 #include "security/file.h"
 #include "security/key_request.h"
@@ -29,14 +30,34 @@ Result<std::vector<std::byte>> receive_message(TlsChannel& channel, Rest bytes_o
   return all;
 }
 
+Result<std::vector<std::byte>> quote_for(TlsChannel& channel, const AuthorityRequest& request,
+                                         const Attester& attester) {
+  Result<Sha256> nonce = quote_nonce(channel);
+  if (!nonce.ok()) return nonce.status();
+  Result<Sha256> key = hash_of_requested_key(request.key_request);
+  if (!key.ok()) return key.status();
+  return attester({.nonce = nonce.value(), .tls_key = key.value()});
+}
+
 }  // namespace
 
-Result<AuthorityReply> ask_authority(TlsChannel& channel, const AuthorityRequest& request,
-                                     Deadline deadline) {
+Result<Sha256> quote_nonce(TlsChannel& channel) {
+  Sha256 nonce{};
+  FARCALL_TRY(channel.export_key(kQuoteNonceLabel, {}, nonce));
+  return nonce;
+}
+
+Result<AuthorityReply> ask_authority(TlsChannel& channel, AuthorityRequest request,
+                                     Deadline deadline, const Attester& attester) {
   if (channel.peer().role != kAuthorityRole) {
     return Status(Code::kDenied,
                   "there is a member of the pool, " + identity_uri(channel.peer()) +
                       ", and not the authority's service: 'farcall ca serve' says its port");
+  }
+  if (attester) {
+    Result<std::vector<std::byte>> quote = quote_for(channel, request, attester);
+    if (!quote.ok()) return quote.status();
+    request.quote = std::move(quote).value();
   }
   Status sent = channel.send(encode(request), deadline);
   // Who was refused in the handshake finds out below why.

@@ -12,6 +12,7 @@
 #include "security/authority_message.h"
 #include "security/identity.h"
 #include "security/join_token.h"
+#include "security/quote.h"
 #include "security/tls_channel.h"
 #include "transport/base/clock.h"
 #include "transport/base/secure_arena.h"
@@ -20,11 +21,15 @@
 namespace farcall::security {
 
 // One question, one answer. Errors: those of TlsChannel, kMalformed, kDenied where the other end is
-// no authority's service. A refusal is no error of this: see AuthorityReply.
-Result<AuthorityReply> ask_authority(TlsChannel& channel, const AuthorityRequest& request,
-                                     Deadline deadline);
+// no authority's service, those of the attester. A refusal is no error of this: see AuthorityReply.
+//   attester  makes the quote for this connection and the key asked for; empty: none is sent
+Result<AuthorityReply> ask_authority(TlsChannel& channel, AuthorityRequest request,
+                                     Deadline deadline, const Attester& attester = {});
 // The service's side of it.
 Result<std::vector<std::byte>> receive_request(TlsChannel& channel, Deadline deadline);
+// What a quote that comes over this connection must be for: the same at both ends, and at no other
+// connection's.  Errors: kSystem.
+Result<Sha256> quote_nonce(TlsChannel& channel);
 
 struct RenewalAsk {
   AuthorityRequest request;

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "transport/base/limits_authority.h"
+#include "transport/base/limits_quote.h"
 
 namespace farcall::security {
 namespace {
@@ -71,6 +72,7 @@ class Reader {
     return take(bytes);
   }
   bool is_done() const { return !bad_ && left_.empty(); }
+  bool has_more() const { return !bad_ && !left_.empty(); }
 
  private:
   std::span<const std::byte> take(std::size_t bytes) {
@@ -130,6 +132,7 @@ std::vector<std::byte> encode(const AuthorityRequest& request) {
   writer.field(request.name);
   writer.field(request.certificate);
   writer.field(request.key_request);
+  if (!request.quote.empty()) writer.field(request.quote);
   return writer.message(kRequestMagic, static_cast<std::uint8_t>(request.kind));
 }
 
@@ -170,6 +173,10 @@ Result<AuthorityRequest> parse_request(std::span<const std::byte> bytes) {
   request.name = text_of(reader.field(limits::kAuthorityRefusalBytesMax));
   request.certificate = text_of(reader.field(limits::kLeafCertificateBytesMax));
   request.key_request = copy_of(reader.field(limits::kKeyRequestBytesMax));
+  if (reader.has_more()) {
+    request.quote = copy_of(reader.field(limits::kQuoteBytesMax));
+    if (request.quote.empty()) return malformed("has fields that do not fit");
+  }
   if (!reader.is_done()) return malformed("has fields that do not fit");
   const bool is_renewal = request.kind == AuthorityAsk::kRenew;
   if (request.certificate.empty() == is_renewal || request.key_request.empty() ||

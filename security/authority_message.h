@@ -6,10 +6,11 @@
 // Over TLS 1.3 and in no other way; one request, one reply, then the connection ends. No protocol
 // library, because both are a handful of bounded fields that are as they are: Cap'n Proto would
 // bring a larger parser to the one program that holds the issuing key. Little endian:
-//   request  "FCCA", u8 version 1, u8 kind, u16 0, u32 length of the rest ≤ 8 KiB, then
+//   request  "FCCA", u8 version 1, u8 kind, u16 0, u32 length of the rest ≤ 10 KiB, then
 //            u32 life in seconds (0: what the service gives), then three fields, each u16 n, n
 //            bytes: renewal (kind 1): identity URI, certificate (PEM), signing request (DER,
 //            key_request.h) joining (kind 2): token, nothing, signing request
+//            and, of a server that has one, a fourth: its TPM's quote (quote.h)
 //   reply    "FCCR", u8 version 1, u8 code (0: granted), u16 0, u32 length of the rest ≤ 32 KiB,
 //   then
 //            two fields, each u16 n, n bytes:
@@ -37,6 +38,7 @@ struct AuthorityRequest {
   std::string name;                // identity URI, or token
   std::string certificate{};       // PEM, of a renewal
   std::vector<std::byte> key_request;
+  std::vector<std::byte> quote{};  // empty: none
   bool operator==(const AuthorityRequest&) const = default;
 };
 

@@ -7,6 +7,7 @@
 
 #include "security/ca_parts.h"
 #include "security/file.h"
+#include "security/key_request.h"
 #include "transport/base/limits_authority.h"
 
 namespace farcall::security {
@@ -21,6 +22,13 @@ bool knows(const std::vector<Issued>& all, const PeerIdentity& who) {
   });
 }
 
+Attestation::Settings with_paths(Attestation::Settings settings, const CaFolder& folder,
+                                 const std::string& path) {
+  settings.attested_path = folder.attested_path();
+  if (settings.golden_path.empty()) settings.golden_path = path + "/golden.toml";
+  return settings;
+}
+
 Status denied(std::string why) { return {Code::kDenied, std::move(why)}; }
 
 }  // namespace
@@ -28,6 +36,7 @@ Status denied(std::string why) { return {Code::kDenied, std::move(why)}; }
 AuthorityService::AuthorityService(Settings settings, CaFolder folder)
     : settings_(std::move(settings)),
       folder_(std::move(folder)),
+      attestation_(with_paths(settings_.attestation, folder_, settings_.folder)),
       asks_(std::make_unique<AskLimit>(limits::kAuthorityAsksAMinute)),
       records_(std::make_unique<AskLimit>(limits::kAuthorityRecordsAMinute)) {}
 
@@ -38,6 +47,7 @@ Result<AuthorityService> AuthorityService::open(Settings settings) {
   AuthorityService service(std::move(settings), std::move(folder).value());
   Result<TlsContext> context = service.context();
   if (!context.ok()) return context.status();
+  if (Status there = service.attestation_.check(); !there.ok()) return there;
   return service;
 }
 
@@ -105,18 +115,39 @@ AuthorityReply AuthorityService::answer(const Asker& asker, std::span<const std:
 Result<IssuedIdentity> AuthorityService::grant(const Asker& asker, const AuthorityRequest& request,
                                                std::int64_t now) {
   if (request.kind == AuthorityAsk::kJoin) {
+    const auto check = [&](const JoinGrant& grant) {
+      return attest(asker, grant.who.host, request, now);
+    };
     return folder_.acting_for({.role = "stranger", .from = asker.from})
-        .join(request.name, request.key_request, settings_.life_seconds);
+        .join(request.name, request.key_request, check);
   }
   if (asker.who == nullptr) {
     return denied("a certificate is renewed for who shows it; this connection shows none");
   }
-  return renewal(*asker.who, asker.from, request, now);
+  return renewal(asker, request, now);
 }
 
-Result<IssuedIdentity> AuthorityService::renewal(const PeerIdentity& who, const std::string& from,
+Result<Attested> AuthorityService::attest(const Asker& asker, const std::string& host,
+                                          const AuthorityRequest& request, std::int64_t now) const {
+  Result<Sha256> key = hash_of_requested_key(request.key_request);
+  if (!key.ok()) return key.status();
+  Result<Attested> attested = attestation_.look({.host = host,
+                                                 .quote = request.quote,
+                                                 .tls_key = key.value(),
+                                                 .nonce = asker.nonce,
+                                                 .joins = request.kind == AuthorityAsk::kJoin,
+                                                 .now = now});
+  if (!attested.ok()) return attested;
+  const bool is_bounded = attested->seconds_max != 0;
+  attested->seconds_max =
+      is_bounded ? std::min(attested->seconds_max, settings_.life_seconds) : settings_.life_seconds;
+  return attested;
+}
+
+Result<IssuedIdentity> AuthorityService::renewal(const Asker& asker,
                                                  const AuthorityRequest& request,
                                                  std::int64_t now) {
+  const PeerIdentity& who = *asker.who;
   const std::string name = identity_uri(who);
   if (request.name != name) {
     return denied("a certificate is renewed for its own name, which is " + name);
@@ -137,15 +168,25 @@ Result<IssuedIdentity> AuthorityService::renewal(const PeerIdentity& who, const 
         "this authority has not written down that it issued your certificate: ask for a "
         "new one");
   }
+  const bool is_server = who.kind == IdentityKind::kServer;
+  Attested attested{.seconds_max = settings_.life_seconds};
+  if (is_server) {
+    Result<Attested> looked = attest(asker, who.host, request, now);
+    if (!looked.ok()) return looked.status();
+    attested = std::move(looked).value();
+  }
   RenewOptions how{.certificate_pem = request.certificate, .signers = {}};
-  how.seconds = settings_.life_seconds;
+  how.seconds = attested.seconds_max;
   if (request.life_seconds != 0) {
     how.seconds = std::clamp<std::int64_t>(request.life_seconds, kLeafSecondsMin, how.seconds);
   }
   how.request = request.key_request;
-  const bool is_server = who.kind == IdentityKind::kServer;
+  if (attested.server) FARCALL_TRY(folder_.note_attested(*attested.server));
   return folder_
-      .acting_for({.role = is_server ? "server" : "user", .principal = name, .from = from})
+      .acting_for({.role = is_server ? "server" : "user",
+                   .principal = name,
+                   .from = asker.from,
+                   .tpm = attested.note})
       .renew(std::move(how), "your certificate");
 }
 

@@ -8,7 +8,8 @@
 // A member that shows a good certificate gets its successor: the same name, zone, role, purpose and
 // names, for the key it asks for, and a life of at most `life_seconds`. Refused: what the index
 // does not know or has revoked, what has expired, another's name. A server without a certificate
-// joins with a one-time token. Everything is recorded, refusals up to a number a minute.
+// joins with a one-time token. Servers may have to bring a quote of their TPM (attestation.h).
+// Everything is recorded, refusals up to a number a minute.
 // Owner: whoever listens.  Threads: any; CaFolder's lock orders what changes the folder.
 #pragma once
 #include <cstddef>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "security/ask_limit.h"
+#include "security/attestation.h"
 #include "security/authority_message.h"
 #include "security/ca_folder.h"
 #include "security/tls.h"
@@ -32,10 +34,13 @@ class AuthorityService {
     std::int64_t life_seconds = std::int64_t{kLeafDays} * 86'400;  // of leaves, at most
     std::vector<std::string> names{};  // DNS names and addresses it is dialled by
     std::shared_ptr<KeyStore> keys{};  // for an issuing key that lies in no file
+    // Its attested_path is the folder's; without a golden_path golden.toml there is taken.
+    Attestation::Settings attestation{};
   };
   struct Asker {
     const PeerIdentity* who = nullptr;  // borrowed; null: one without a certificate
     std::string from;                   // "10.0.0.7:51234"
+    Sha256 nonce{};                     // quote_nonce of the connection
   };
   // Errors: those of CaFolder::open, kUnsupported (life), kNotFound (the issuing key is not here),
   // those of the key store.
@@ -60,12 +65,16 @@ class AuthorityService {
   AuthorityService(Settings settings, CaFolder folder);
   Result<IssuedIdentity> grant(const Asker& asker, const AuthorityRequest& request,
                                std::int64_t now);
-  Result<IssuedIdentity> renewal(const PeerIdentity& who, const std::string& from,
-                                 const AuthorityRequest& request, std::int64_t now);
+  Result<IssuedIdentity> renewal(const Asker& asker, const AuthorityRequest& request,
+                                 std::int64_t now);
+  // Of a server; seconds_max is at most what leaves live.
+  Result<Attested> attest(const Asker& asker, const std::string& host,
+                          const AuthorityRequest& request, std::int64_t now) const;
   void note(const Asker& asker, const char* asked, const Status& why, std::int64_t now);
 
   Settings settings_;
   CaFolder folder_;
+  Attestation attestation_;
   // Behind pointers, so that a service can be moved to where it is used.
   std::unique_ptr<AskLimit> asks_;
   std::unique_ptr<AskLimit> records_;

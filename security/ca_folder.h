@@ -14,6 +14,7 @@
 //   index                     what was issued, renewed and revoked (ca_index.h)
 //   ca-audit                  the same and what was refused, chained and signed (audit.h)
 //   tokens                    who may join (join_token.h)
+//   attested                  the TPMs of servers (attested.h)
 //   lock                      held while one of these changes
 // A folder of an earlier version has the first two only, and goes on as it is.
 //
@@ -26,6 +27,7 @@
 #include <string_view>
 #include <vector>
 
+#include "security/attestation.h"
 #include "security/audit.h"
 #include "security/ca.h"
 #include "security/ca_index.h"
@@ -33,6 +35,7 @@
 #include "security/identity.h"
 #include "security/join_token.h"
 #include "security/key_store.h"
+#include "transport/base/function_ref.h"
 #include "transport/base/status.h"
 #include "transport/base/unique.h"
 
@@ -53,6 +56,7 @@ class CaFolder {
     std::string role = "operator";
     std::string principal{};  // identity URI
     std::string from{};       // address and port
+    std::string tpm{};        // what its TPM's quote was; empty: none came
   };
   using KeyStorePtr = std::shared_ptr<KeyStore>;
   struct Plan {
@@ -79,6 +83,7 @@ class CaFolder {
 
   std::string root_path() const { return folder_ + "/ca.crt"; }
   std::string deny_list_path() const { return folder_ + "/deny.crl"; }
+  std::string attested_path() const { return folder_ + "/attested"; }
 
   // Both are in the index and the audit log when they return. The certificate is not in the folder:
   // the caller saves it where it belongs.
@@ -103,10 +108,13 @@ class CaFolder {
   // Errors: those of check_leaf and JoinTokens::make.
   Result<std::string> make_token(JoinGrant grant, std::int64_t valid_seconds) const;
   // The certificate that the token grants, for the key of a signing request.
-  //   life_max  seconds
-  // Errors: those of JoinTokens::spend and issue.
+  //   attest    says whether that server may have it, and for how long; before the token is spent
+  // Errors: those of JoinTokens::spend, attest and issue.
+  using JoinCheck = FunctionRef<Result<Attested>(const JoinGrant&)>;
   Result<IssuedIdentity> join(std::string_view token, const std::vector<std::byte>& request,
-                              std::int64_t life_max) const;
+                              JoinCheck attest) const;
+  // Puts down what a server's TPM has counted.  Errors: those of AttestedServers::put.
+  Status note_attested(const AttestedServer& server) const;
   // Records what was asked for and not granted.
   Status record_refusal(const std::string& asked, const Status& why) const;
   // The root's certificate, PEM.

@@ -127,19 +127,35 @@ Result<std::string> CaFolder::make_token(JoinGrant grant, std::int64_t valid_sec
 }
 
 Result<IssuedIdentity> CaFolder::join(std::string_view token, const std::vector<std::byte>& request,
-                                      std::int64_t life_max) const {
+                                      JoinCheck attest) const {
   // Before the token is spent for it.
   if (Status sound = check_key_request(request); !sound.ok()) return sound;
   Result<Fd> held = lock();
   if (!held.ok()) return held.status();
-  Result<JoinGrant> grant = JoinTokens(folder_ + "/tokens").spend(token, std::time(nullptr));
+  const JoinTokens tokens(folder_ + "/tokens");
+  Result<JoinGrant> grant = tokens.look(token, std::time(nullptr));
   if (!grant.ok()) return grant.status();
-  LeafOptions options = leaf_of(grant.value(), std::min(grant->life_seconds, life_max));
+  Result<Attested> attested = attest(grant.value());
+  if (!attested.ok()) return attested.status();
+  grant = tokens.spend(token, std::time(nullptr));
+  if (!grant.ok()) return grant.status();
+  if (attested->server) {
+    FARCALL_TRY(AttestedServers(attested_path()).put(*attested->server));
+  }
+  LeafOptions options =
+      leaf_of(grant.value(), std::min(grant->life_seconds, attested->seconds_max));
   options.request = request;
   return acting_for({.role = "server",
                      .principal = identity_uri(grant->who),
-                     .from = actor_.from + ", token " + grant->id})
+                     .from = actor_.from + ", token " + grant->id,
+                     .tpm = attested->note})
       .issue_now(options);
+}
+
+Status CaFolder::note_attested(const AttestedServer& server) const {
+  Result<Fd> held = lock();
+  if (!held.ok()) return held.status();
+  return AttestedServers(attested_path()).put(server);
 }
 
 Status CaFolder::record_refusal(const std::string& asked, const Status& why) const {
@@ -160,6 +176,7 @@ Status CaFolder::record(const Event& event) const {
       .kind = std::string(event.kind), .outcome = event.outcome, .role = actor_.role};
   record.principal = actor_.principal;
   if (!actor_.from.empty()) record.details.push_back({"from", actor_.from});
+  if (!actor_.tpm.empty()) record.details.push_back({"tpm", actor_.tpm});
   if (event.who != nullptr) {
     const PeerIdentity& who = *event.who;
     record.tenant = who.tenant;

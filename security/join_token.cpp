@@ -206,14 +206,13 @@ Result<std::string> JoinTokens::make(JoinGrant grant, const CertificateHash& roo
   return token;
 }
 
-Result<JoinGrant> JoinTokens::spend(std::string_view token, std::int64_t now) const {
+Result<JoinLine*> JoinTokens::find(std::vector<JoinLine>& lines, std::string_view token,
+                                   std::int64_t now) {
   Result<JoinTokenText> text = parse_join_token(token);
   if (!text.ok()) return text.status();
-  Result<std::vector<JoinLine>> lines = read();
-  if (!lines.ok()) return lines.status();
   const std::string hash = hash_of(token);
   JoinLine* found = nullptr;
-  for (JoinLine& line : lines.value()) {
+  for (JoinLine& line : lines) {
     if (CRYPTO_memcmp(line.hash.data(), hash.data(), hash.size()) == 0) found = &line;
   }
   if (found == nullptr) {
@@ -221,9 +220,25 @@ Result<JoinGrant> JoinTokens::spend(std::string_view token, std::int64_t now) co
   }
   if (found->spent) return no_good("was used before");
   if (found->grant.expires <= now) return no_good("has expired");
-  found->spent = true;
+  return found;
+}
+
+Result<JoinGrant> JoinTokens::look(std::string_view token, std::int64_t now) const {
+  Result<std::vector<JoinLine>> lines = read();
+  if (!lines.ok()) return lines.status();
+  Result<JoinLine*> found = find(lines.value(), token, now);
+  if (!found.ok()) return found.status();
+  return found.value()->grant;
+}
+
+Result<JoinGrant> JoinTokens::spend(std::string_view token, std::int64_t now) const {
+  Result<std::vector<JoinLine>> lines = read();
+  if (!lines.ok()) return lines.status();
+  Result<JoinLine*> found = find(lines.value(), token, now);
+  if (!found.ok()) return found.status();
+  found.value()->spent = true;
   if (Status written = write(lines.value()); !written.ok()) return written;
-  return found->grant;
+  return found.value()->grant;
 }
 
 }  // namespace farcall::security

@@ -60,11 +60,16 @@ class JoinTokens {
 
   // Errors: kUnsupported (whom, names, life, expiry), kOverQuota (too many wait), kDenied, kSystem.
   Result<std::string> make(JoinGrant grant, const CertificateHash& root, std::int64_t now) const;
+  // What it would grant; it stays as it is.  Errors: as spend.
+  Result<JoinGrant> look(std::string_view token, std::int64_t now) const;
   // On the disk as spent when this returns ok.
   // Errors: kDenied (unknown or changed, spent, expired), kSystem.
   Result<JoinGrant> spend(std::string_view token, std::int64_t now) const;
 
  private:
+  // A line of `lines`, unspent.
+  static Result<JoinLine*> find(std::vector<JoinLine>& lines, std::string_view token,
+                                std::int64_t now);
   Result<std::vector<JoinLine>> read() const;
   Status write(const std::vector<JoinLine>& lines) const;
   std::string path_;

@@ -5,6 +5,7 @@
 
 #include "security/ca_parts.h"
 #include "security/crypto.h"
+#include "security/digest.h"
 #include "transport/base/limits_authority.h"
 
 namespace farcall::security {
@@ -80,6 +81,23 @@ Result<KeyPtr> requested_key(std::span<const std::byte> request) {
 
 Status check_key_request(std::span<const std::byte> request) {
   return requested_key(request).status();
+}
+
+Result<std::array<std::byte, 32>> hash_of_requested_key(std::span<const std::byte> request) {
+  Result<KeyPtr> key = requested_key(request);
+  if (!key.ok()) return key.status();
+  unsigned char* der = nullptr;
+  const int bytes = i2d_PUBKEY(key->get(), &der);
+  if (bytes <= 0) return library_failure("write a public key");
+  const auto hash = sha256(std::as_bytes(std::span(der, static_cast<std::size_t>(bytes))));
+  OPENSSL_free(der);
+  return hash;
+}
+
+Result<std::array<std::byte, 32>> hash_of_certified_key(const std::string& certificate_path) {
+  Result<std::vector<X509Ptr>> chain = read_certificates(certificate_path);
+  if (!chain.ok()) return chain.status();
+  return hash_of_key(chain.value()[0].get());
 }
 
 }  // namespace farcall::security

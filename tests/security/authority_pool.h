@@ -65,6 +65,12 @@ class AuthorityPool {
   std::string path(const std::string& file) const { return folder_ + "/" + file; }
   security::CaFolder& ca() { return *ca_; }
   security::AuthorityService& service() { return *service_; }
+  // Another service for the same folder.
+  void serve_with(security::AuthorityService::Settings settings) {
+    auto service = security::AuthorityService::open(std::move(settings));
+    REQUIRE_MESSAGE(service.ok(), service.status().to_string());
+    service_.emplace(std::move(service).value());
+  }
 
   Member issue(const std::string& name, const security::LeafOptions& options) {
     auto issued = ca_->issue(options);
@@ -98,14 +104,15 @@ class AuthorityPool {
 
   // What the service answers, or why it came to no answer.
   Result<security::AuthorityReply> ask(const security::TlsContext& tls,
-                                       const security::AuthorityRequest& request) {
+                                       const security::AuthorityRequest& request,
+                                       const security::Attester& attester = {}) {
     std::array<int, 2> ends{};
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
     std::thread serving([this, end = ends[1]] { serve(Fd(end)); });
     Result<security::AuthorityReply> reply = Status(Code::kClosed, "no answer");
     auto channel = security::TlsChannel::connect(Fd(ends[0]), tls, "ca.lab", patience());
     if (channel.ok()) {
-      reply = security::ask_authority(*channel.value(), request, patience());
+      reply = security::ask_authority(*channel.value(), request, patience(), attester);
       channel.value()->close();
     } else {
       reply = channel.status();
@@ -114,15 +121,17 @@ class AuthorityPool {
     return reply;
   }
   Result<security::AuthorityReply> ask(const Member& member,
-                                       const security::AuthorityRequest& request) {
+                                       const security::AuthorityRequest& request,
+                                       const security::Attester& attester = {}) {
     auto tls = security::TlsContext::load(member.files, member.side);
     if (!tls.ok()) return tls.status();
-    return ask(tls.value(), request);
+    return ask(tls.value(), request, attester);
   }
-  Status renew(const Member& member, bool keep_key = false) {
+  Status renew(const Member& member, bool keep_key = false,
+               const security::Attester& attester = {}) {
     auto asked = security::make_renewal(member.files, keep_key);
     if (!asked.ok()) return asked.status();
-    auto reply = ask(member, asked->request);
+    auto reply = ask(member, asked->request, attester);
     if (!reply.ok()) return reply.status();
     return security::take_renewal(member.files, asked.value(), reply.value());
   }
@@ -137,7 +146,8 @@ class AuthorityPool {
     return made.value();
   }
   // The path of the new certificate, in `folder`.
-  Result<std::string> join(const std::string& token, const std::string& folder) {
+  Result<std::string> join(const std::string& token, const std::string& folder,
+                           const security::Attester& attester = {}) {
     auto text = security::parse_join_token(token);
     if (!text.ok()) return text.status();
     auto tls = security::TlsContext::for_joining(text->root);
@@ -146,7 +156,8 @@ class AuthorityPool {
     REQUIRE(key.ok());
     auto reply =
         ask(tls.value(),
-            {.kind = security::AuthorityAsk::kJoin, .name = token, .key_request = key->request});
+            {.kind = security::AuthorityAsk::kJoin, .name = token, .key_request = key->request},
+            attester);
     if (!reply.ok()) return reply.status();
     std::filesystem::create_directories(path(folder));
     return security::take_joining(path(folder), text.value(), key->key_pem, reply.value());
@@ -163,8 +174,10 @@ class AuthorityPool {
     if (!request.ok()) return;
     ++served_;
     const bool is_member = channel.value()->has_peer();
+    const auto nonce = security::quote_nonce(*channel.value());
     const auto reply =
-        service_->answer({is_member ? &channel.value()->peer() : nullptr, "10.0.0.7:1"},
+        service_->answer({is_member ? &channel.value()->peer() : nullptr, "10.0.0.7:1",
+                          nonce.ok() ? nonce.value() : security::Sha256{}},
                          request.value(), std::time(nullptr));
     static_cast<void>(channel.value()->send(encode(reply), patience()));
   }

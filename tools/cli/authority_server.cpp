@@ -146,8 +146,13 @@ void AuthorityServer::serve(Fd socket, const Tls& tls) {
   }
   const bool is_member = channel.value()->has_peer();
   const security::PeerIdentity& peer = channel.value()->peer();
-  const security::AuthorityReply reply =
-      service_.answer({is_member ? &peer : nullptr, from}, request.value(), std::time(nullptr));
+  const Result<security::Sha256> nonce = security::quote_nonce(*channel.value());
+  if (!nonce.ok()) {
+    FARCALL_LOG_ERROR("%s", nonce.status().text().c_str());
+    return;
+  }
+  const security::AuthorityReply reply = service_.answer(
+      {is_member ? &peer : nullptr, from, nonce.value()}, request.value(), std::time(nullptr));
   const std::string who = is_member ? security::identity_uri(peer) : "no member";
   if (reply.refusal.ok()) {
     FARCALL_LOG_INFO("%s at %s: granted", who.c_str(), from.c_str());

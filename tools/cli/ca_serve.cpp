@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "security/ca_folder.h"
+#include "security/tpm.h"
 #include "tools/cli/authority_keys.h"
 #include "tools/cli/authority_server.h"
 #include "tools/cli/ca_commands.h"
@@ -27,6 +28,9 @@ struct ServeOptions {
   std::string listen = "0.0.0.0:7718";
   std::vector<std::string> names;
   std::string life = "7d";
+  std::string attest = "off";
+  std::string golden;
+  std::string attested_life = "15m";
   std::string port_file;
 };
 
@@ -44,6 +48,8 @@ struct JoinOptions {
   std::string token;
   std::string authority;
   std::string out = ".";
+  std::string tpm;       // TCTI; empty: no quote
+  std::string manifest;  // whose SHA-256 the quote is to say
 };
 
 // Signals are read from a descriptor, so that nothing of ours runs in a handler.
@@ -73,18 +79,35 @@ Status parse_listen(const std::string& text, AuthorityServerOptions* options) {
   return ok();
 }
 
-int ca_serve(const ServeOptions& options) {
+// What of the service's settings has to be parsed.
+Result<security::AuthorityService::Settings> settings_of(const ServeOptions& options) {
   auto life = parse_duration(options.life);
-  if (!life.ok()) return fail(life.status());
+  if (!life.ok()) return life.status();
+  auto attested_life = parse_duration(options.attested_life);
+  if (!attested_life.ok()) return attested_life.status();
+  auto need = security::parse_attest_need(options.attest);
+  if (!need.ok()) return need.status();
+  if (attested_life.value() < security::kLeafSecondsMin) {
+    return Status(Code::kUnsupported, "--attested-life is 10s at least");
+  }
+  return security::AuthorityService::Settings{
+      .folder = options.folder,
+      .life_seconds = life.value(),
+      .names = options.names,
+      .attestation = {.need = need.value(),
+                      .golden_path = options.golden,
+                      .life_seconds = attested_life.value()}};
+}
+
+int ca_serve(const ServeOptions& options) {
+  auto settings = settings_of(options);
+  if (!settings.ok()) return fail(settings.status());
   AuthorityServerOptions server_options;
   if (Status sound = parse_listen(options.listen, &server_options); !sound.ok()) {
     fail(sound);
     return kExitUsage;
   }
-  server_options.service = {.folder = options.folder,
-                            .life_seconds = life.value(),
-                            .names = options.names,
-                            .keys = authority_keys()};
+  server_options.service = std::move(settings).value();
   log_from_environment(LogLevel::kInfo);
   auto signals = take_signals();
   if (!signals.ok()) return fail(signals.status());
@@ -131,7 +154,9 @@ int ca_join(const JoinOptions& options) {
   std::error_code error;
   std::filesystem::create_directories(options.out, error);
   if (error) return fail("cannot make " + options.out + ": " + error.message());
-  auto certificate = link::join_pool(place.value(), token, options.out);
+  security::Attester attester;
+  if (!options.tpm.empty()) attester = security::attester_of(options.tpm, options.manifest);
+  auto certificate = link::join_pool(place.value(), token, options.out, attester);
   if (!certificate.ok()) return fail(certificate.status());
   auto facts = security::describe_certificate(certificate.value());
   if (!facts.ok()) return fail(facts.status());
@@ -153,6 +178,19 @@ void add_serve(CLI::App& ca, Act* act) {
   serve
       ->add_option("--life", options->life,
                    "what leaves live for, 10s to 30d; members renew when half of it is over")
+      ->capture_default_str();
+  serve
+      ->add_option("--attest", options->attest,
+                   "give servers certificates only against quotes of their TPMs: require (all "
+                   "servers), known (those that joined with one) or off")
+      ->check(CLI::IsMember({"off", "known", "require"}))
+      ->capture_default_str();
+  serve->add_option("--golden", options->golden,
+                    "what their PCRs may be (farcall attest golden), read again for each quote; "
+                    "default: DIR/golden.toml");
+  serve
+      ->add_option("--attested-life", options->attested_life,
+                   "what such certificates live for: a server that was altered is out after this")
       ->capture_default_str();
   serve->add_option("--port-file", options->port_file, "write the port here");
   serve->footer(
@@ -198,6 +236,11 @@ void add_join(CLI::App& ca, Act* act) {
       ->required();
   join->add_option("--out", options->out, "folder for NAME.crt, NAME.key and ca.crt")
       ->capture_default_str();
+  join->add_option("--tpm", options->tpm,
+                   "this machine's TPM, as tpm2-tss names it (device:/dev/tpmrm0): its key is "
+                   "registered for the server, which needs it from then on (farcall-server --tpm)");
+  join->add_option("--tpm-manifest", options->manifest,
+                   "a file whose SHA-256 the TPM is to sign, too, such as a manifest of binaries");
   join->footer(
       "The key is made here and stays here. The authority proves itself by the hash in the token\n"
       "before that is shown to it. Exit status: 0 joined, 2 wrong usage, 125 not.\n"

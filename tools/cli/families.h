@@ -18,6 +18,7 @@ namespace farcall::cli {
 
 using Act = std::function<int()>;
 
+void add_attest(CLI::App& app, Act* act);
 void add_audit(CLI::App& app, Act* act);
 void add_ca(CLI::App& app, Act* act);
 void add_lease(CLI::App& app, Act* act);

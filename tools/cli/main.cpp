@@ -242,6 +242,7 @@ int run(int argc, char** argv) {
   add_smi(app, &smi_options);
   add_netperf(app, &netperf_options);
   Act act;
+  add_attest(app, &act);
   add_audit(app, &act);
   add_ca(app, &act);
   add_lease(app, &act);

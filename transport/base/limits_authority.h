@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "transport/base/limits_quote.h"
+
 namespace farcall::limits {
 
 // A signing request for a P-256 key without a name has 200 bytes; others' tools add names.
@@ -10,8 +12,9 @@ inline constexpr std::size_t kKeyRequestBytesMax = 2048;
 // A leaf certificate with 32 names.
 inline constexpr std::size_t kLeafCertificateBytesMax = 4096;
 // What one message to the authority may have: read before it is known to be any good.
-inline constexpr std::size_t kAuthorityRequestBytesMax = 8 * 1024;
-static_assert(kKeyRequestBytesMax + kLeafCertificateBytesMax + 1024 <= kAuthorityRequestBytesMax);
+inline constexpr std::size_t kAuthorityRequestBytesMax = 10 * 1024;
+static_assert(kKeyRequestBytesMax + kLeafCertificateBytesMax + kQuoteBytesMax + 1024 <=
+              kAuthorityRequestBytesMax);
 // The answer: a leaf, its authority and the root, PEM.
 inline constexpr std::size_t kAuthorityReplyBytesMax = 32 * 1024;
 inline constexpr std::size_t kAuthorityRefusalBytesMax = 1024;

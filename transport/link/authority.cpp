@@ -29,14 +29,15 @@ std::string place_text(const AuthorityPlace& place) {
 
 Result<security::AuthorityReply> ask_at(const AuthorityPlace& place,
                                         const security::TlsContext& tls,
-                                        const security::AuthorityRequest& request) {
+                                        security::AuthorityRequest request,
+                                        const security::Attester& attester) {
   const Deadline deadline = Deadline::after(system_clock(), limits::kAuthorityConnectionMs);
   Result<Fd> socket = connect_tcp(place.host, place.port, deadline);
   if (!socket.ok()) return socket.status();
   auto channel =
       security::TlsChannel::connect(std::move(socket).value(), tls, place.name, deadline);
   if (!channel.ok()) return channel.status();
-  return security::ask_authority(*channel.value(), request, deadline);
+  return security::ask_authority(*channel.value(), std::move(request), deadline, attester);
 }
 
 Status at(const AuthorityPlace& place, const Status& why) {
@@ -90,14 +91,15 @@ Status renew_certificate(const AuthorityPlace& place, const Member& member) {
   if (!ask.ok()) return ask.status();
   Result<security::TlsContext> tls = security::TlsContext::load(member.files, member.side);
   if (!tls.ok()) return tls.status();
-  Result<security::AuthorityReply> reply = ask_at(place, tls.value(), ask->request);
+  Result<security::AuthorityReply> reply =
+      ask_at(place, tls.value(), ask->request, member.attester);
   if (!reply.ok()) return at(place, reply.status());
   if (!reply->refusal.ok()) return at(place, reply->refusal);
   return security::take_renewal(member.files, ask.value(), reply.value());
 }
 
 Result<std::string> join_pool(const AuthorityPlace& place, const std::string& token,
-                              const std::string& folder) {
+                              const std::string& folder, const security::Attester& attester) {
   Result<security::JoinTokenText> text = security::parse_join_token(token);
   if (!text.ok()) return text.status();
   if (text->expires <= std::time(nullptr)) {
@@ -110,7 +112,7 @@ Result<std::string> join_pool(const AuthorityPlace& place, const std::string& to
   if (!key.ok()) return key.status();
   const security::AuthorityRequest request{
       .kind = security::AuthorityAsk::kJoin, .name = token, .key_request = key->request};
-  Result<security::AuthorityReply> reply = ask_at(place, tls.value(), request);
+  Result<security::AuthorityReply> reply = ask_at(place, tls.value(), request, attester);
   if (!reply.ok()) return at(place, reply.status());
   if (!reply->refusal.ok()) return at(place, reply->refusal);
   return security::take_joining(folder, text.value(), key->key_pem, reply.value());

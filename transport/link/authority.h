@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "security/identity.h"
+#include "security/quote.h"
 #include "security/renewal_schedule.h"
 #include "security/tls.h"
 #include "transport/base/status.h"
@@ -38,6 +39,7 @@ struct Member {
   security::IdentityFiles files;
   security::TlsContext::Side side = security::TlsContext::Side::kClient;  // or kPeer: a server
   bool keep_key = false;  // renew the certificate of the key that is there, and make no new one
+  security::Attester attester{};  // of a server with a TPM; empty: none
 };
 
 // The files hold another certificate when this returns ok.
@@ -49,7 +51,7 @@ Status renew_certificate(const AuthorityPlace& place, const Member& member);
 // Returns the path of the certificate.  Errors: as renew_certificate; kDenied also where a file is
 // there already.
 Result<std::string> join_pool(const AuthorityPlace& place, const std::string& token,
-                              const std::string& folder);
+                              const std::string& folder, const security::Attester& attester = {});
 
 class CertificateKeeper {
  public:
