@@ -10,6 +10,7 @@
 #include "gpu_server/check_memory.h"
 #include "gpu_server/check_sandbox.h"
 #include "gpu_server/driver_library.h"
+#include "gpu_server/worker_group.h"
 
 namespace farcall::server {
 namespace {
@@ -50,6 +51,16 @@ bool check_driver(const std::string& path) {
   if (index == 0) {
     return say("devices", Status(Code::kNotFound, "the driver has no device to offer"), "");
   }
+  return true;
+}
+
+// Tried in earnest: this process goes to a group of its own and comes back.
+bool check_worker_limits(const SupervisorOptions& options) {
+  if (options.worker_limits.none()) return true;
+  const Status kept = WorkerGroups::open_here(options.worker_limits).status();
+  const bool strict = options.worker.sandbox == security::SandboxMode::kStrict;
+  if (kept.ok() || strict) return say("limits", kept, to_string(options.worker_limits));
+  std::printf("%-12s %s  workers go without: %s\n", "limits", "missing", kept.text().c_str());
   return true;
 }
 
@@ -112,6 +123,7 @@ bool check(const SupervisorOptions& options) {
   std::string address = options.host + ":";
   if (listener.ok()) address += std::to_string(link::bound_port(listener.value()));
   fine = say("address", listener.status(), address + " is free") && fine;
+  fine = check_worker_limits(options) && fine;
   print_memory();
   print_host();
   return fine;

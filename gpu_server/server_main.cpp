@@ -40,6 +40,7 @@ struct Arguments {
   std::string sandbox = "best";
   std::string memory_per_user;
   std::string user_limits;
+  std::string worker_limits;
   std::string renew_from;  // empty: nobody renews by himself
   std::string tpm;         // TCTI; empty: certificates are renewed without a quote
   std::string tpm_manifest;
@@ -71,7 +72,7 @@ std::string footer() {
       "three then, too; sessions go on over that.\n"
       "FARCALL_LOG=debug says more. Exit status: 0 fine, 1 failed, 2 wrong usage.\n\n"
       "What --limits-per-user knows, each NAME=VALUE:\n" +
-      lease_limits_help() +
+      lease_limits_help() + "\nWhat --limits-per-worker knows:\n" + worker_limits_help() +
       "\nWhat --containment counts in a window of 60 s, and its default thresholds (a file says "
       "window_s,\n[[rule]], zone, role, these, and action = \"freeze\" or \"tell\"; 0: none):\n" +
       containment_help() +
@@ -86,6 +87,10 @@ void declare_limits(CLI::App& app, Arguments& a) {
                  "20GiB; they see a device of this size, and cannot take more");
   app.add_option("--limits-per-user", a.user_limits,
                  "more limits of one user's programs together, such as sessions=4,compute=30");
+  app.add_option("--limits-per-worker", a.worker_limits,
+                 "what each worker may have of this host, kept by the kernel (cgroup v2), such as "
+                 "memory=8GiB,threads=512,cpu=400; --sandbox strict refuses to serve where it "
+                 "cannot be kept");
 }
 
 // What happens to who is in and does what none should.
@@ -237,6 +242,11 @@ Status choose_limits(Arguments& a) {
   Result<LeaseLimits> limits = parse_lease_limits(a.user_limits);
   if (!limits.ok()) return {limits.status().code(), "--limits-per-user: " + limits.status().text()};
   a.server.user_limits = limits.value();
+  Result<WorkerLimits> of_workers = parse_worker_limits(a.worker_limits);
+  if (!of_workers.ok()) {
+    return {of_workers.status().code(), "--limits-per-worker: " + of_workers.status().text()};
+  }
+  a.server.worker_limits = of_workers.value();
   if (a.memory_per_user.empty()) return ok();
   if (limits->memory_bytes != kNoLimit) {
     return {Code::kUnsupported,

@@ -33,6 +33,22 @@ Status do_not_block(const Fd& listener) {
 
 Supervisor::Supervisor(SupervisorOptions options) : options_(std::move(options)) {}
 
+Status Supervisor::open_groups() {
+  const WorkerLimits& limits = options_.worker_limits;
+  if (limits.none()) return ok();
+  auto groups = WorkerGroups::open_here(limits);
+  if (groups.ok()) {
+    groups_ = std::move(groups).value();
+    FARCALL_LOG_INFO("each worker has %s at most", to_string(limits).c_str());
+    return ok();
+  }
+  if (options_.worker.sandbox == security::SandboxMode::kStrict) {
+    return {groups.status().code(), "--sandbox strict: " + groups.status().text()};
+  }
+  FARCALL_LOG_WARN("workers go without limits: %s", groups.status().text().c_str());
+  return ok();
+}
+
 Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options) {
   std::unique_ptr<Supervisor> server(new Supervisor(std::move(options)));
   const SupervisorOptions& o = server->options_;
@@ -45,6 +61,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options) 
   server->admission_ = std::move(admission).value();
   server->stop_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!server->stop_) return Status::system("make an eventfd");
+  if (Status limited = server->open_groups(); !limited.ok()) return limited;
   Result<Fd> listener = link::listen_tcp(o.host, o.port);
   if (!listener.ok()) return listener.status();
   server->listener_ = std::move(listener).value();

@@ -31,6 +31,7 @@
 #include "gpu_server/quarantine.h"
 #include "gpu_server/session_facts.h"
 #include "gpu_server/watched_files.h"
+#include "gpu_server/worker_group.h"
 #include "gpu_server/worker_process.h"
 #include "security/identity.h"
 #include "security/tls.h"
@@ -64,7 +65,8 @@ struct SupervisorOptions {
   // Other servers whose sessions may exchange bytes with sessions here; none by default.
   std::vector<link::PeerPlace> peers;
   std::size_t sessions_max = limits::kSessionsMax;
-  LeaseLimits user_limits;  // of each user's sessions together; none by default
+  LeaseLimits user_limits;     // of each user's sessions together; none by default
+  WorkerLimits worker_limits;  // of each worker, kept by the kernel; none by default
   std::size_t strangers_max = limits::kUnauthenticatedConnectionsMax;
   int handshake_ms = limits::kHandshakeMs;
 };
@@ -124,6 +126,9 @@ class Supervisor {
     std::vector<std::uint64_t> ended;
   };
 
+  // So that workers can be kept to their limits. Where they cannot, that is an error for
+  // --sandbox strict only.
+  Status open_groups();
   // Records what this server offers: supervisor_audit.cpp.
   Status record_start();
   bool handle_signal(int signal_fd);  // true: shut down
@@ -205,6 +210,7 @@ class Supervisor {
   std::string local_name_;  // "@farcall-…", a name nobody can guess
   Fd stop_;                 // eventfd; readable for ever once stop() was called
   std::optional<CacheRoot> module_cache_;
+  std::unique_ptr<WorkerGroups> groups_;  // null: workers have no limits
   std::unique_ptr<Admission> admission_;
   Quarantine quarantine_;
   std::unique_ptr<AuditEvents> audit_;  // always there; records nothing where it is not to

@@ -18,6 +18,7 @@ Status Supervisor::record_start() {
                                 {"sessions", std::to_string(o.sessions_max)},
                                 {"peers", peers},
                                 {"sandbox", std::string(security::name_of(o.worker.sandbox))},
+                                {"worker_limits", to_string(o.worker_limits)},
                                 {"compress", o.compress ? "yes" : "no"},
                                 {"module_cache", o.module_cache.path},
                                 {"certificate", own.serial}});

@@ -134,7 +134,13 @@ Result<WorkerProcess> Supervisor::spawn_worker(WorkerProcess::Command command,
   }
   command.cache_folder = folder.get();
   command.cache_bytes = folder ? module_cache_->bytes_max() : 0;
-  return WorkerProcess::spawn(command);
+  if (!groups_) return WorkerProcess::spawn(command);
+  Result<WorkerGroup> group = groups_->make();
+  if (!group.ok()) return group.status();
+  command.group = group->folder();
+  Result<WorkerProcess> worker = WorkerProcess::spawn(command);
+  if (worker.ok()) worker->keep(std::move(group).value());
+  return worker;
 }
 
 link::CarrierOffer Supervisor::offer_of(link::CarrierKind kind, const link::ClientHello& client,

@@ -78,6 +78,7 @@ security::SpawnOrder order_of(const WorkerProcess::Command& command, int socket)
   }
   if (command.doorbell >= 0) order.descriptors.push_back({command.doorbell, kDoorbellInWorker});
   order.uid = command.uid;
+  order.group = command.group;
   return order;
 }
 
@@ -145,7 +146,8 @@ WorkerProcess::WorkerProcess(WorkerProcess&& other) noexcept
       broke_rules_(other.broke_rules_),
       frozen_(other.frozen_),
       pid_fd_(std::move(other.pid_fd_)),
-      socket_(std::move(other.socket_)) {}
+      socket_(std::move(other.socket_)),
+      group_(std::move(other.group_)) {}
 
 WorkerProcess::~WorkerProcess() { (void)end(); }
 
@@ -190,8 +192,11 @@ std::string WorkerProcess::end() {
     return "killed by its sandbox: it asked for " +
            (call.empty() ? "what workers may not (the kernel's log may say what)" : call);
   }
-  if (WIFSIGNALED(status)) return "signal " + std::to_string(WTERMSIG(status));
-  return "exit " + std::to_string(WEXITSTATUS(status));
+  const std::string excess = group_ ? group_->excess() : "";
+  group_.reset();
+  const std::string how = WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status))
+                                              : "exit " + std::to_string(WEXITSTATUS(status));
+  return excess.empty() ? how : how + ": " + excess;
 }
 
 }  // namespace farcall::server

@@ -16,9 +16,12 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "gpu_server/worker_group.h"
 #include "security/sandbox.h"
 #include "transport/base/status.h"
 #include "transport/base/unique.h"
@@ -45,6 +48,7 @@ class WorkerProcess {
     std::string visible_devices{};               // for its driver; empty: as the server's own
     security::SandboxMode sandbox = security::SandboxMode::kBest;
     std::uint32_t uid = 0;     // whom the worker is to run as; 0: the server's own user
+    std::string group{};       // folder of its control group; empty: the server's own
     bool only_report = false;  // confine itself, write the report to its socket, and end
   };
   // Errors: kSystem, with the path; kUnsupported where there are no namespaces and the sandbox is
@@ -70,6 +74,8 @@ class WorkerProcess {
   // Ends the process if it still runs, frozen or not, and says how it ended: "exit 0", "signal 9",
   // "killed by its sandbox: it asked for ptrace".
   std::string end();
+  // To remove once the process has ended; end() says what it wanted beyond its limits.
+  void keep(WorkerGroup group) { group_.emplace(std::move(group)); }
   // After end(): it asked the kernel for what no worker needs, so it was not itself any more.
   bool broke_rules() const { return broke_rules_; }
 
@@ -80,6 +86,7 @@ class WorkerProcess {
   bool frozen_ = false;
   Fd pid_fd_;
   Fd socket_;
+  std::optional<WorkerGroup> group_;
 };
 
 // What a worker may know of the supervisor's environment: "NAME=value", for the driver and the log.

@@ -221,6 +221,9 @@ Result<SpawnedProcess> spawn_isolated(const SpawnOrder& order) {
   if (!child.ok()) return child;
   moved.clear();
   Status done = order.own_namespaces ? map_users(child->pid, order.uid) : ok();
+  if (done.ok() && !order.group.empty()) {
+    done = write_file(order.group + "/cgroup.procs", std::to_string(child->pid));
+  }
   if (done.ok()) {
     let_it_lock_memory(child->pid);
     done = let_go_on(ours.get(), order.path);

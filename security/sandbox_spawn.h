@@ -39,6 +39,9 @@ struct SpawnOrder {
   bool own_namespaces = true;
   // Whom of this system the program is, where we are root and there are namespaces; 0: who we are.
   std::uint32_t uid = 0;
+  // Folder of the control group (cgroup v2) the program is in from its first instruction on; empty:
+  // ours.
+  std::string group{};
 };
 
 struct SpawnedProcess {
