@@ -42,6 +42,7 @@
 #include "transport/cuda/direct_memory.h"
 #include "transport/link/handover.h"
 #include "transport/link/lanes.h"
+#include "transport/link/rdma_plugin.h"
 
 namespace farcall::server {
 namespace {
@@ -246,13 +247,23 @@ int fail(const char* doing, const Status& why) {
   return 1;
 }
 
-// For an RDMA session the client comes to us: the supervisor is told where before it grants.
-Result<std::unique_ptr<link::RdmaListener>> listen_for_client(const char* rdma_address) {
-  auto listener = link::RdmaListener::open(rdma_address);
+// For an RDMA session the client comes to us: the supervisor is told where before it grants, or why
+// not, and decides then: the client may be content with another carrier.
+//
+// Only once we are confined: the kernel takes no commands for RDMA from who has given up rights
+// since it opened the device, and a thread of UCX's that was there before would keep them.
+std::unique_ptr<link::RdmaListener> listen_for_client(const char* rdma_address,
+                                                      const Status& loaded) {
+  if (rdma_address == nullptr) return nullptr;
+  Result<std::unique_ptr<link::RdmaListener>> listener = loaded;
+  if (loaded.ok()) listener = link::RdmaListener::open(rdma_address);
   Result<std::string> place =
       listener.ok() ? Result<std::string>(listener.value()->place()) : listener.status();
-  if (Status told = link::send_place(kSupervisorSocket, place); !told.ok()) return told;
-  return listener;
+  const Status told = link::send_place(kSupervisorSocket, place);
+  if (listener.ok() && told.ok()) return std::move(listener).value();
+  const Status& why = listener.ok() ? told : listener.status();
+  FARCALL_LOG_WARN("rdma: %s", why.to_string().c_str());
+  return nullptr;
 }
 
 Result<std::unique_ptr<link::Session>> take_session(link::RdmaListener* listener,
@@ -301,13 +312,8 @@ std::unique_ptr<ModuleCache> cache_of(const Arguments& arguments) {
 }
 
 int serve(const Arguments& arguments) {
-  std::unique_ptr<link::RdmaListener> listener;
-  if (arguments.rdma_address != nullptr) {
-    auto opened = listen_for_client(arguments.rdma_address);
-    // The client may be content with another carrier; the supervisor decides.
-    if (!opened.ok()) FARCALL_LOG_WARN("rdma: %s", opened.status().to_string().c_str());
-    if (opened.ok()) listener = std::move(opened).value();
-  }
+  const Status rdma_loaded =
+      arguments.rdma_address != nullptr ? link::RdmaPlugin::load_libraries() : ok();
   auto library = DriverLibrary::open(arguments.driver);
   if (!library.ok()) return fail("load the driver", library.status());
   auto ledger = ledger_of(arguments);
@@ -318,6 +324,7 @@ int serve(const Arguments& arguments) {
   if (Status confined = confine(arguments, library.value()->driver()); !confined.ok()) {
     return fail("confine itself, as --sandbox strict demands", confined);
   }
+  auto listener = listen_for_client(arguments.rdma_address, rdma_loaded);
   link::SessionId session_id;
   auto session = take_session(listener.get(), &session_id);
   // A client that never opened its lanes is no failure of ours.

@@ -187,6 +187,7 @@ subjectAltName = critical, URI:spiffe://test/tenant/acme/user/late
 
 class Pool:
     unaudited = False  # a server without an audit log, if a subclass says so
+    patience_s = PATIENCE_S
 
     def __init__(self, build, driver=None, module_cache_size="1G", server_words=(),
                  server_environment=None, beside=None, name="localhost", port=0, server_user=None,
@@ -312,7 +313,7 @@ class Pool:
         """Returns when the server's log holds these words; fails when that takes too long."""
         with self._log_grew:
             told = self._log_grew.wait_for(lambda: any(words in line for line in self.log),
-                                           PATIENCE_S)
+                                           self.patience_s)
         expect(told, f"the server's log does not tell of {words!r}: {''.join(self.log)}")
 
     def await_sessions_end(self):
@@ -321,7 +322,7 @@ class Pool:
             told = "".join(self.log)
             return told.count(": tenant ") - told.count(": ended, worker ")
         with self._log_grew:
-            over = self._log_grew.wait_for(lambda: open_ones() == 0, PATIENCE_S)
+            over = self._log_grew.wait_for(lambda: open_ones() == 0, self.patience_s)
         expect(over, f"{open_ones()} sessions never end: {''.join(self.log)}")
 
     def workers(self):

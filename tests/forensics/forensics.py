@@ -56,7 +56,7 @@ class Lease:
             with Recorder(pool.port) as self.wire:
                 self.program = pool.start([routes(pool.build)], port=self.wire.port)
                 try:
-                    self._begin(self.program, self.canary)
+                    self.begin(self.program, self.canary)
                     self._look("live", Promise.SOMETHING)
                     if self.ending == "freed":
                         say(self.program, "free")
@@ -69,7 +69,7 @@ class Lease:
             self._look_afterwards()
 
     @staticmethod
-    def _begin(program, canary):
+    def begin(program, canary):
         say(program, f"{canary.seed:x}")
         printed = hear(program, "live")
         expect(len(printed) == 1 and canary.count(printed[0].encode())["printed"] == 1,
@@ -147,7 +147,7 @@ class Lease:
         """The next client's worker: nothing of the last one is in it."""
         program = self.pool.start([routes(self.pool.build)])
         try:
-            self._begin(program, Canary())
+            self.begin(program, Canary())
             found = Found()
             for pid in family(self.pool.server.pid)[1:]:
                 found.merge(scan_process(pid, self.canary))

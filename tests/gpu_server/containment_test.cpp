@@ -9,6 +9,7 @@
 #include "gpu_server/containment_file.h"
 #include "gpu_server/control_socket.h"
 #include "gpu_server/quarantine.h"
+#include "tests/support/temporary_folder.h"
 
 namespace farcall::server {
 namespace {
@@ -186,8 +187,8 @@ TEST_CASE("a full book forgets what is over, never what stands") {
 }
 
 TEST_CASE("a control socket answers its own user, takes a dead server's place and no live one's") {
-  std::string folder = (std::filesystem::temp_directory_path() / "farcall-control-XXXXXX").string();
-  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  const testing::TemporaryFolder own;
+  const std::string& folder = own.path();
   const std::string path = folder + "/below/server.sock";
   const auto echo = [](const std::string& request, uid_t uid) {
     return request + " " + std::to_string(uid);
@@ -210,7 +211,6 @@ TEST_CASE("a control socket answers its own user, takes a dead server's place an
   CHECK(ask_server(path, "list").status().code() == Code::kNotFound);
   CHECK(ControlSocket::open(path, echo).ok());
   CHECK_FALSE(ControlSocket::open(folder + std::string(200, 'x'), echo).ok());
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

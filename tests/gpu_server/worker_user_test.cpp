@@ -6,13 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <set>
 
 #include "security/sandbox.h"
+#include "tests/support/temporary_folder.h"
 #include "transport/base/unique.h"
 
 namespace farcall::server {
@@ -43,9 +41,8 @@ TEST_CASE("a tenant's workers are one user, others' are others, and none is a pe
 }
 
 TEST_CASE("a tenant's folder goes to its workers with what is in it, and comes back") {
-  std::array<char, 64> pattern{"/tmp/farcall-test-XXXXXX"};
-  REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-  const std::string path = pattern.data();
+  const testing::TemporaryFolder own;
+  const std::string& path = own.path();
   std::ofstream(path + "/image") << "x";
   Fd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   auto owner = [&path](const char* name) {
@@ -63,7 +60,6 @@ TEST_CASE("a tenant's folder goes to its workers with what is in it, and comes b
   } else {
     CHECK_FALSE(give_folder(folder.get(), security::kWorkerUidFirst).ok());
   }
-  std::filesystem::remove_all(path);
 }
 
 }  // namespace

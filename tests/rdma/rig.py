@@ -22,25 +22,42 @@ import tempfile
 HERE = pathlib.Path(__file__).parent
 LIBRARIES = pathlib.Path("/usr/lib/x86_64-linux-gnu")
 # crc32_generic: rxe computes its checksums with it, and no module dependency says so.
-MODULES = ["crc32_generic", "virtio_pci", "virtio_net", "rdma_rxe", "ib_uverbs", "rdma_ucm",
-           "dummy"]
+# virtio_blk: a disk to swap to.
+MODULES = ["crc32_generic", "virtio_pci", "virtio_net", "virtio_blk", "rdma_rxe", "ib_uverbs",
+           "rdma_ucm", "dummy"]
 # What every guest has, beside busybox: programs with the libraries they name, and those they load
 # by dlopen.
 TOOLS = ["/usr/bin/rdma", "/bin/ip"]
 LOADED = [LIBRARIES / "libgcc_s.so.1", LIBRARIES / "ucx/libuct_ib.so.0",
           LIBRARIES / "ucx/libuct_rdmacm.so.0", LIBRARIES / "libibverbs/librxe-rdmav34.so"]
-GUEST_MEMORY_MB = 2048
 KERNEL_ARGUMENTS = ("console=ttyS0 quiet panic=-1 mitigations=off nokaslr random.trust_cpu=on "
                     "tsc=reliable no_timer_check")
+
+
+GUEST_MEMORY_MB = 2048
+# Its time goes by the instructions it executes, 2 ns each: however long it waits for its turn on a
+# busy host, nothing in it runs out of time. (By the host's clock it would, and it measures its own
+# clock at its start: one that had to wait then runs up to ten times too fast.)
+EMULATION = ["-accel", "tcg,thread=single", "-icount", "shift=1", "-cpu", "max", "-smp", "1"]
 
 
 class Missing(Exception):
     """What this machine lacks for an emulated guest; says how to get it."""
 
 
+def cache_of(build):
+    """Where the guests' kernel lies."""
+    return pathlib.Path(os.environ.get("FARCALL_RDMA_CACHE", build / "rdma-guest"))
+
+
+def is_fetched(cache):
+    listed = cache / "modules"
+    return listed.is_file() and listed.read_text().split() == MODULES
+
+
 def fetch_kernel(cache):
     """Unpacks vmlinux and the modules of Debian's kernel into `cache`. Downloads 70 MB, once."""
-    if (cache / "vmlinux").is_file():
+    if is_fetched(cache):
         return
     cache.parent.mkdir(parents=True, exist_ok=True)
     shown = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], check=True, text=True,
@@ -62,6 +79,7 @@ def fetch_kernel(cache):
         (kept / "vmlinux").write_bytes(
             decompressed(next((folder / "root/boot").glob("vmlinuz-*")).read_bytes()))
         (kept / "version").write_text(version + "\n")
+        (kept / "modules").write_text("\n".join(MODULES) + "\n")
         shutil.rmtree(cache, ignore_errors=True)
         kept.rename(cache)
 
@@ -147,7 +165,7 @@ class Rig:
     def __init__(self, cache):
         self.kernel = cache / "vmlinux"
         self.modules = sorted(cache.glob("*.ko"))
-        if not self.kernel.is_file():
+        if not is_fetched(cache):
             raise Missing("no kernel for the guest: tools/test --rdma fetches it")
         for part in ["/bin/busybox", "/usr/bin/qemu-system-x86_64", *TOOLS, *LOADED]:
             if not pathlib.Path(part).exists():
@@ -180,17 +198,16 @@ class Rig:
         archive.close()
         return path
 
-    def command(self, image, processors, arguments="", cable=()):
-        return ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp",
-                str(processors), "-m", str(GUEST_MEMORY_MB), "-nodefaults", "-nographic",
-                "-no-reboot", "-serial", "stdio",
-                "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", *cable,
+    def command(self, image, arguments="", devices=(), memory_mb=GUEST_MEMORY_MB):
+        return ["qemu-system-x86_64", *EMULATION, "-m", str(memory_mb), "-nodefaults",
+                "-nographic", "-no-reboot", "-serial", "stdio",
+                "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", *devices,
                 "-kernel", str(self.kernel), "-initrd", str(image),
                 "-append", f"{KERNEL_ARGUMENTS} {arguments}"]
 
     def boot(self, image, patience_s):
-        """One guest, two processors, RoCE on a dummy interface: 10.99.0.1. (status, log)"""
-        guest = Guest(self.command(image, 2))
+        """One guest, RoCE on a dummy interface: 10.99.0.1. (status, log)"""
+        guest = Guest(self.command(image))
         return guest.end(patience_s), guest.log()
 
     def boot_two(self, image, patience_s):
@@ -199,13 +216,13 @@ class Rig:
         with tempfile.TemporaryDirectory() as folder:
             cable = f"stream,id=cable,addr.type=unix,addr.path={folder}/cable"
             server = Guest(self.command(
-                image, 1, "role=server ip4=10.98.0.1",
+                image, "role=server ip4=10.98.0.1",
                 ["-netdev", cable + ",server=on", "-device",
                  "virtio-net-pci,netdev=cable,mac=52:54:00:00:00:01,romfile="]))
             while not os.path.exists(f"{folder}/cable") and server.running():
                 server.wait(0.05)
             client = Guest(self.command(
-                image, 1, "role=client ip4=10.98.0.2",
+                image, "role=client ip4=10.98.0.2",
                 ["-netdev", cable + ",server=off", "-device",
                  "virtio-net-pci,netdev=cable,mac=52:54:00:00:00:02,romfile="]))
             status = client.end(patience_s)

@@ -4,14 +4,13 @@
 #include <doctest/doctest.h>
 
 #include <array>
-#include <cstdlib>
-#include <filesystem>
 
 #include "security/attested.h"
 #include "security/digest.h"
 #include "security/file.h"
 #include "security/golden.h"
 #include "tests/security/recorded_quote.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace farcall;
 using namespace farcall::security;
@@ -120,9 +119,8 @@ TEST_CASE("a golden set is read as it was written, and mistakes are told by line
 }
 
 TEST_CASE("an authority keeps one attestation key for each server") {
-  std::array<char, 64> folder{"/tmp/farcall-test-XXXXXX"};
-  REQUIRE(::mkdtemp(folder.data()) != nullptr);
-  const AttestedServers known(std::string(folder.data()) + "/attested");
+  const testing::TemporaryFolder folder;
+  const AttestedServers known(folder.path() + "/attested");
   CHECK_FALSE(known.find("gpu1").value().has_value());
   const AttestedServer gpu2{
       .host = "gpu2", .key = std::string(64, 'a'), .clock = {5, 1, 0}, .at = 9};
@@ -139,5 +137,4 @@ TEST_CASE("an authority keeps one attestation key for each server") {
   CHECK(since_then({5, 1, 0}, {6, 1, 1}) == "it was suspended once since its last quote");
   CHECK(since_then({5, 1, 0}, {1, 0, 0}) == "its TPM was cleared since its last quote");
   CHECK(says(parse_attested("farcall-attested 1\ngpu1 aa 1 0 5 9\n").status(), "line 2"));
-  std::filesystem::remove_all(folder.data());
 }

@@ -90,6 +90,18 @@ Result<const FarcallUcxPlugin*> load_library() {
   return entry();
 }
 
+Result<const FarcallUcxPlugin*> loaded_library() {
+  static std::mutex mutex;
+  static const FarcallUcxPlugin* plugin = nullptr;
+  std::lock_guard lock(mutex);
+  if (plugin == nullptr) {
+    Result<const FarcallUcxPlugin*> loaded = load_library();
+    if (!loaded.ok()) return loaded.status();
+    plugin = loaded.value();
+  }
+  return plugin;
+}
+
 }  // namespace
 
 std::span<const FarcallUcxSetting> RdmaPlugin::settings_for_rdma() { return kRdma; }
@@ -107,19 +119,15 @@ std::string RdmaPlugin::find() {
   return {};
 }
 
+Status RdmaPlugin::load_libraries() { return loaded_library().status(); }
+
 Result<RdmaPlugin> RdmaPlugin::load(std::span<const FarcallUcxSetting> settings) {
-  static std::mutex mutex;
-  static const FarcallUcxPlugin* plugin = nullptr;
-  std::lock_guard lock(mutex);
-  if (plugin == nullptr) {
-    Result<const FarcallUcxPlugin*> loaded = load_library();
-    if (!loaded.ok()) return loaded.status();
-    plugin = loaded.value();
-  }
+  Result<const FarcallUcxPlugin*> plugin = loaded_library();
+  if (!plugin.ok()) return plugin.status();
   FarcallUcxError error{};
-  FarcallUcxContext* context = plugin->open(settings.data(), settings.size(), &error);
+  FarcallUcxContext* context = plugin.value()->open(settings.data(), settings.size(), &error);
   if (context == nullptr) return Status(Code::kUnsupported, error.text);
-  return RdmaPlugin(plugin, context);
+  return RdmaPlugin(plugin.value(), context);
 }
 
 Status status_of(const FarcallUcxError& error) {

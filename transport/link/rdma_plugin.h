@@ -23,6 +23,10 @@ class RdmaPlugin {
   // make abort the process.
   static std::span<const FarcallUcxSetting> settings_for_rdma();
 
+  // What load() does first: maps the libraries, opens and starts nothing. For a process that is
+  // about to lose its paths. Errors: kUnsupported, with what to do.
+  static Status load_libraries();
+
   // The plugin of this process. `settings` count for the first call only; tests pass others.
   // Errors: kUnsupported (no plugin, no UCX, no device), with what to do.
   static Result<RdmaPlugin> load(std::span<const FarcallUcxSetting> settings);
