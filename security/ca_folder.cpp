@@ -10,6 +10,7 @@
 #include <ctime>
 #include <filesystem>
 
+#include "security/ca_index_archive.h"
 #include "security/ca_parts.h"
 #include "security/deny_list.h"
 #include "security/file.h"
@@ -246,7 +247,10 @@ Status CaFolder::revoke(std::span<const PeerIdentity> who, const std::string& re
                         int days) const {
   Result<Fd> held = lock();
   if (!held.ok()) return held.status();
-  return sign_deny_list(who, reason, days);
+  FARCALL_TRY(sign_deny_list(who, reason, days));
+  // With nobody to revoke this is what is done once a day.
+  return who.empty() ? archive_index(index_path(), index_path() + "-over", std::time(nullptr))
+                     : ok();
 }
 
 Status CaFolder::sign_deny_list(std::span<const PeerIdentity> who, const std::string& reason,

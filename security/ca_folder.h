@@ -11,7 +11,7 @@
 //   ca.key-uri, issuing.key-uri  in the place of such a key: a line that says where it lies
 //   former/KEYID.crt, .key    its predecessors: what they issued is renewed and revoked as before
 //   deny.crl                  what was revoked (deny_list.h), for servers and clients
-//   index                     what was issued, renewed and revoked (ca_index.h)
+//   index, index-over         what was issued, renewed and revoked; what of it is over
 //   ca-audit                  the same and what was refused, chained and signed (audit.h)
 //   tokens                    who may join (join_token.h)
 //   attested                  the TPMs of servers (attested.h)
@@ -96,7 +96,7 @@ class CaFolder {
   Result<IssuedIdentity> renew(RenewOptions how, const std::string& name) const;
 
   // Puts certificates on the deny list, and whatever the index has revoked and the list lacks; with
-  // none, dates it anew.
+  // none, dates it anew, and tidies the index (ca_index_archive.h).
   //   who     serial, and issuer where it is known; else who issues here now is taken for it
   //   reason  one of revocation_reasons(), or empty
   // Errors: kNotFound (the authority or its key is not here), and those of add_to_deny_list. What

@@ -1,6 +1,7 @@
 // A server's certificate against its TPM's quote: who joins and renews, and who does not.
 #include "security/attestation.h"
 
+#include <array>
 #include <fstream>
 
 #include "security/golden.h"
@@ -35,7 +36,8 @@ class AttestedPool {
   }
   void set_golden(const SoftwareTpm& as) {
     GoldenClass one{.name = "lab", .servers = {"*"}, .manifests = {}, .pcrs = {}};
-    for (std::size_t i : {0, 7, 8}) one.pcrs[i] = {as.pcrs.values[i]};
+    for (const std::size_t i : std::array<std::size_t, 3>{0, 7, 8})
+      one.pcrs[i] = {as.pcrs.values[i]};
     std::ofstream(pool.path("golden.toml")) << golden_text(one);
   }
   // With what `by` answers.

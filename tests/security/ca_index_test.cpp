@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "security/ca_folder.h"
+#include "security/ca_index_archive.h"
 #include "security/file.h"
 #include "security/tls.h"
 #include "tests/security/test_pool.h"
@@ -249,4 +250,30 @@ TEST_CASE("a folder without an issuing authority and without an index goes on as
   CHECK(ca->differences()->front().find("not on the deny list") != std::string::npos);
   REQUIRE(ca->revoke({}, "").ok());
   CHECK(ca->differences()->empty());
+}
+
+TEST_CASE("lines of certificates that are over move out of the index, others stay") {
+  const TestPool pool;
+  const std::string index = pool.path("index"), over = pool.path("index-over");
+  constexpr std::int64_t kDay = 86'400, kNow = 100 * kDay;
+  const auto add = [&](IndexEvent event, const std::string& serial, std::int64_t at,
+                       std::int64_t until, const std::string& note = "") {
+    REQUIRE(append_to_index(index, line(at, event, serial, until, note)).ok());
+  };
+  add(IndexEvent::kIssued, "aa", kNow - 2 * kDay, kNow - 2 * kDay + 900);
+  add(IndexEvent::kRenewed, "ab", kNow - kDay, kNow - kDay + 900, "aa");  // for less than a day
+  add(IndexEvent::kIssued, "ac", kNow - 10 * kDay, kNow - 3 * kDay);      // lived a week
+  add(IndexEvent::kIssued, "ad", kNow - 3 * kDay, kNow - 2 * kDay - 900);
+  add(IndexEvent::kRevoked, "ad", kNow - 3 * kDay, kNow - 2 * kDay - 900, "superseded");
+  const auto serials = [](const std::string& path) {
+    std::string all;
+    for (const IndexLine& one : read_index(path).value()) all += one.who.serial + " ";
+    return all;
+  };
+  REQUIRE(archive_index(index, over, kNow).ok());
+  CHECK(serials(index) == "ab ac ad ad ");
+  CHECK(serials(over) == "aa ");
+  REQUIRE(archive_index(index, over, kNow + 5 * kDay).ok());
+  CHECK(serials(index) == "ad ad ");
+  CHECK(serials(over) == "aa ab ac ");
 }
