@@ -35,6 +35,7 @@ struct Arguments {
   std::string module_cache;  // empty: the usual place
   std::string audit;         // empty: the usual place
   std::string audit_key;
+  std::string traffic;      // a file, or empty: everything with the strongest cipher
   std::string containment;  // a file, "off", or empty: the defaults
   std::vector<std::string> peers;
   std::string sandbox = "best";
@@ -91,6 +92,13 @@ void declare_limits(CLI::App& app, Arguments& a) {
                  "what each worker may have of this host, kept by the kernel (cgroup v2), such as "
                  "memory=8GiB,threads=512,cpu=400; --sandbox strict refuses to serve where it "
                  "cannot be kept");
+}
+
+void declare_traffic(CLI::App& app, Arguments& a) {
+  app.add_option("--traffic", a.traffic,
+                 "FILE (TOML) of floors: [control], [parameters], [activations], [bulk], each with "
+                 "cipher = \"aes-128-gcm\" or \"aes-256-gcm\" (the default), and rekey = "
+                 "\"16GiB\", the most under one key; client and lease must allow less, too");
 }
 
 // What happens to who is in and does what none should.
@@ -165,6 +173,7 @@ void declare(CLI::App& app, Arguments& a) {
                "let clients that ask for it compress payloads; how well data packs shows in the "
                "sizes on the wire");
   declare_folders(app, a);
+  declare_traffic(app, a);
   declare_containment(app, a);
   app.add_option("--scrub", a.server.worker.scrub,
                  "device memory given back: off, free (overwrite it), verify (and read leftovers)")
@@ -326,6 +335,9 @@ int run(Arguments& a) {
   if (done.ok()) done = choose_limits(a);
   if (done.ok()) done = choose_cache(a);
   if (done.ok()) done = choose_audit(a);
+  Result<TrafficPolicy> traffic = a.traffic.empty() ? TrafficPolicy{} : load_traffic(a.traffic);
+  if (done.ok()) done = traffic.status();
+  if (done.ok()) a.server.traffic = traffic.value();
   if (done.ok()) done = choose_containment(a);
   if (done.ok()) done = turn_off(a.off);
   if (!done.ok()) {

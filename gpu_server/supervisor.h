@@ -30,6 +30,7 @@
 #include "gpu_server/live_sessions.h"
 #include "gpu_server/quarantine.h"
 #include "gpu_server/session_facts.h"
+#include "gpu_server/traffic_policy.h"
 #include "gpu_server/watched_files.h"
 #include "gpu_server/worker_group.h"
 #include "gpu_server/worker_process.h"
@@ -58,6 +59,7 @@ struct SupervisorOptions {
   bool compress = false;         // let clients that want it compress payloads
   Admission::Options admission;  // whether clients need a lease; they do not by default
   CacheSettings module_cache;  // where images are kept from session to session; nowhere by default
+  TrafficPolicy traffic;       // what records are sealed with at least
   std::optional<ContainmentRules> containment;  // whose sessions are frozen; none's by default
   // Where an operator asks: a path, kUsualControl, or nowhere. Without it nobody is frozen.
   std::string control;

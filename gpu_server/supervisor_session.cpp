@@ -147,6 +147,7 @@ link::CarrierOffer Supervisor::offer_of(link::CarrierKind kind, const link::Clie
                                         const Admitted& lease) const {
   link::CarrierOffer offer;
   offer.kind = kind;
+  offer.floors = stricter(client.floors, floors_of(options_.traffic, lease.token()));
   const bool sizes_may_show =
       lease.token() == nullptr || lease.token()->data_class < security::DataClass::kConfidential;
   offer.compress = sizes_may_show && options_.compress && client.compress != link::Compress::kOff;

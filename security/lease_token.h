@@ -44,8 +44,8 @@ std::string to_string(const LeaseId& id);  // 32 hexadecimal digits
 // Errors: kUnsupported for anything else.
 Result<LeaseId> parse_lease_id(std::string_view text);
 
-// What the records of a session must be sealed with at least. Every session of this version is
-// sealed with the strongest.
+// What the records of a session must be sealed with at least. Server and client choose above it,
+// and each has a floor of its own: gpu_server/traffic_policy.h.
 enum class CipherFloor : std::uint8_t { kAes128Gcm = 1, kAes256Gcm = 2 };
 // From kConfidential on, payloads are not compressed: sizes would tell how well they pack.
 enum class DataClass : std::uint8_t { kPublic = 1, kInternal, kConfidential, kRestricted };

@@ -35,7 +35,8 @@ void client(std::span<const std::byte> bytes) {
           back->table_fingerprint == hello->table_fingerprint && back->pid == hello->pid);
   require(hello->protocol != kProtocolVersion ||
           (back->carriers == hello->carriers && back->stripes == hello->stripes &&
-           back->compress == hello->compress && back->lease == hello->lease));
+           back->compress == hello->compress && back->lease == hello->lease &&
+           back->floors == hello->floors));
 }
 
 void server(std::span<const std::byte> bytes) {
@@ -49,7 +50,8 @@ void server(std::span<const std::byte> bytes) {
           back->refusal.text() == hello->refusal.text());
   require(back->offer.kind == hello->offer.kind && back->offer.place == hello->offer.place &&
           back->offer.stripes == hello->offer.stripes &&
-          back->offer.compress == hello->offer.compress);
+          back->offer.compress == hello->offer.compress &&
+          back->offer.floors == hello->offer.floors);
 }
 
 void peer(std::span<const std::byte> bytes) {

@@ -41,6 +41,9 @@ std::unique_ptr<Session> server_over(Wire& attacker) {
   SessionParts parts;
   parts.role = Role::kServer;
   parts.compress = Compress::kOn;  // the decompressor is behind the tag, too
+  for (std::uint8_t lane = 0; lane < kLanes; ++lane) {
+    parts.keys.at(lane, Direction::kToServer).floor = kLowestFloor;
+  }
   for (Fd* end : {&attacker.calls, &attacker.bulk}) {
     int ends[2];
     require(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
@@ -81,7 +84,8 @@ void drain(Session& session) {
 void with_keys(Input input) {
   Wire attacker;
   std::unique_ptr<Session> session = server_over(attacker);
-  const TrafficKey zero;
+  TrafficKey zero;
+  zero.floor = kLowestFloor;
   Result<RecordSealer> calls = RecordSealer::make(zero, kLaneCalls, RekeyLimits::standard());
   Result<RecordSealer> bulk = RecordSealer::make(zero, kLaneBulk, RekeyLimits::standard());
   require(calls.ok() && bulk.ok());
@@ -90,7 +94,7 @@ void with_keys(Input input) {
   seal_and_send(calls.value(), attacker.calls, RecordType::kConfirm, confirm);
   seal_and_send(bulk.value(), attacker.bulk, RecordType::kConfirm, confirm);
   require(SessionParts::confirm(*session, Deadline::never()).ok());
-  // {u8 lane, type, whether packed, u16 length, text} …
+  // {u8 lane, type, cipher, whether packed, u16 length, text} …
   while (input.size() >= 3) {
     const auto how = std::to_integer<unsigned>(input[0]);
     std::uint16_t length = 0;
@@ -99,6 +103,9 @@ void with_keys(Input input) {
     const Input text = input.first(std::min<std::size_t>(length, input.size()));
     input = input.subspan(text.size());
     const bool call_lane = (how & 1) == 0;
+    if ((how & 0x40) != 0) {  // by another key, perhaps with the other cipher
+      (call_lane ? calls : bulk)->use(static_cast<Cipher>(how >> 5 & 1), how >> 4 & 1);
+    }
     seal_and_send(
         call_lane ? calls.value() : bulk.value(), call_lane ? attacker.calls : attacker.bulk,
         (how & 0x80) != 0 ? RecordType::kPacked : static_cast<RecordType>(1 + (how >> 1) % 4),

@@ -27,6 +27,7 @@ struct IssueOptions {
   std::string memory, time = "1h", starts_in;
   std::string calls, not_calls;
   std::string data_class = "internal";
+  std::string cipher = "aes-256-gcm";
   int compute = 100;
   int sessions = 8;
   std::string out;
@@ -124,6 +125,9 @@ Status complete_lease(const IssueOptions& options, security::LeaseToken* lease) 
   Result<security::DataClass> data_class = parse_data_class(options.data_class);
   if (!data_class.ok()) return data_class.status();
   lease->data_class = data_class.value();
+  if (options.cipher == security::name_of(security::CipherFloor::kAes128Gcm)) {
+    lease->cipher_floor = security::CipherFloor::kAes128Gcm;
+  }
   FARCALL_TRY(set_calls(options, lease));
   return set_times(options.time, options.starts_in, lease);
 }
@@ -310,6 +314,12 @@ void declare_issue(CLI::App* issue, IssueOptions* o) {
   issue->add_option("--calls", o->calls, "grant these families of calls only");
   issue->add_option("--not-calls", o->not_calls, "grant all but these");
   issue->add_option("--data", o->data_class, "public, internal, confidential or restricted")
+      ->capture_default_str();
+  issue
+      ->add_option("--cipher", o->cipher,
+                   "what is to be sealed with at least; aes-128-gcm leaves the choice to server "
+                   "and client, below 'confidential'")
+      ->check(CLI::IsMember({"aes-256-gcm", "aes-128-gcm"}))
       ->capture_default_str();
   issue->add_option("--zone", o->lease.zone, "where the server must be");
   issue->add_option("--role", o->lease.role, "the holder's role");

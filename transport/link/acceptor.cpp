@@ -55,7 +55,7 @@ Status ControlConnection::refuse(const Status& why) {
 }
 
 Result<SessionKeys> ControlConnection::grant(const SessionId& id, const CarrierOffer& offer) {
-  Result<SessionKeys> keys = derive_session_keys(*channel_, id);
+  Result<SessionKeys> keys = derive_session_keys(*channel_, id, offer.floors);
   if (!keys.ok()) return keys;
   ServerHello hello;
   hello.granted = true;

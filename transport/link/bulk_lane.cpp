@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "transport/base/log.h"
+
 namespace farcall::link {
 namespace {
 
@@ -21,6 +23,30 @@ Status make_once(SecureBuffer& buffer, std::size_t records = 1) {
 }
 
 }  // namespace
+
+BulkSender::Begun BulkSender::begin_payload() const {
+  return {system_clock().now_ns(), lane_.seal_cost().ns};
+}
+
+void BulkSender::end_payload(const Begun& begun, std::uint64_t bytes) {
+  // Short payloads say nothing about sealing: their time is that of a wake-up.
+  if (bytes < limits::kHelpedBytesMin) return;
+  const std::int64_t now_ns = system_clock().now_ns();
+  const std::uint64_t sealing_ns = lane_.seal_cost().ns;
+  // An estimate, which may become smaller.
+  if (sealing_ns < begun.sealing_ns) return;
+  const Cipher before = strength_.now().cipher;
+  const Strength& next =
+      strength_.after({.sealing_ns = static_cast<double>(sealing_ns - begun.sealing_ns),
+                       .took_ns = static_cast<double>(now_ns - begun.at_ns),
+                       .bytes = bytes},
+                      now_ns);
+  if (next.cipher != before) {
+    FARCALL_LOG_INFO("payloads are sealed with %s from now on: sealing takes %.0f %% of their time",
+                     to_string(next.cipher), 100 * strength_.share());
+  }
+  lane_.use(next);
+}
 
 Status BulkSender::send_packed(std::span<const std::byte> piece) {
   const std::span<const std::byte> packed = compressor_.pack(piece);
@@ -43,7 +69,10 @@ Status BulkSender::send_piece(std::span<const std::byte> piece, bool helped) {
 
 Status BulkSender::send(std::span<const std::byte> payload) {
   compressor_.start(payload.size());
-  const bool helped = helps(payload.size());
+  const std::size_t whole = payload.size();
+  const bool helped = helps(whole);
+  if (helped) (void)lane_.slots_ahead();
+  const Begun begun = begin_payload();
   Status sent;
   for (bool first = true; sent.ok() && !payload.empty(); first = false) {
     const std::size_t bytes = piece(payload.size(), first, lane_.payload_record_bytes());
@@ -51,7 +80,9 @@ Status BulkSender::send(std::span<const std::byte> payload) {
     payload = payload.subspan(bytes);
   }
   // Also after an error: helpers may still be reading the payload.
-  return helped ? lane_.finish_sending() : sent;
+  if (helped) sent = lane_.finish_sending();
+  if (sent.ok()) end_payload(begun, whole);
+  return sent;
 }
 
 Status BulkSender::call_off(const Status& why, bool helped) {
@@ -66,6 +97,7 @@ Status BulkSender::send_from(std::uint64_t bytes, Session::Fill fill, bool* fill
   const bool helped = helps(bytes);
   const std::size_t slots = helped ? lane_.slots_ahead() : 1;
   FARCALL_TRY(make_once(staging_, slots));
+  const Begun begun = begin_payload();
   Status sent;
   std::size_t slot = 0;
   for (std::uint64_t at = 0; sent.ok() && at < bytes; slot = (slot + 1) % slots) {
@@ -79,7 +111,9 @@ Status BulkSender::send_from(std::uint64_t bytes, Session::Fill fill, bool* fill
     sent = send_piece(room, helped);
     at += next;
   }
-  return helped ? lane_.finish_sending() : sent;
+  if (helped) sent = lane_.finish_sending();
+  if (sent.ok()) end_payload(begun, bytes);
+  return sent;
 }
 
 std::size_t BulkReceiver::take_spare(std::span<std::byte> destination) {

@@ -21,7 +21,8 @@ namespace farcall::link {
 
 class BulkSender {
  public:
-  BulkSender(Lane& lane, Compress compress) : lane_(lane), compressor_(compress) {}
+  BulkSender(Lane& lane, Compress compress)
+      : lane_(lane), compressor_(compress), strength_(lane.floor()) {}
 
   // Held from before a payload's frame is posted until its last byte is sealed: this is what keeps
   // payloads in the order of their frames. The one lock that is held over sending.
@@ -44,9 +45,17 @@ class BulkSender {
   // Sends one piece, or hands it to a helper. Its bytes are borrowed as by Lane::send_ahead.
   Status send_piece(std::span<const std::byte> piece, bool helped) FARCALL_REQUIRES(turn_);
   Status call_off(const Status& why, bool helped) FARCALL_REQUIRES(turn_);
+  // Around a payload: what sealing it took decides how the next is sealed.
+  struct Begun {
+    std::int64_t at_ns;
+    std::uint64_t sealing_ns;
+  };
+  Begun begin_payload() const;
+  void end_payload(const Begun& begun, std::uint64_t bytes) FARCALL_REQUIRES(turn_);
   Mutex turn_;
   Lane& lane_;
   Compressor compressor_;
+  StrengthControl strength_;
   SecureBuffer staging_;  // of records; made when send_from is first used
   std::atomic<std::uint64_t> bytes_{0};
 };

@@ -8,61 +8,86 @@
 #include <cstdlib>
 #include <memory>
 #include <system_error>
+#include <utility>
 
+#include "transport/base/clock.h"
 #include "transport/base/limits.h"
 #include "transport/base/log.h"
 
 namespace farcall::link {
 namespace {
 
-unsigned threads_for_this_machine() {
+struct Threads {
+  unsigned first;
+  unsigned most;
+};
+
+Threads threads_for_this_machine() {
   if (const char* asked = ::secure_getenv("FARCALL_CRYPTO_THREADS"); asked && *asked != 0) {
     char* end = nullptr;
     const long threads = std::strtol(asked, &end, 10);
     if (*end == 0) {
-      return static_cast<unsigned>(std::clamp(threads, 0L, long{limits::kCryptoThreadsMax}));
+      const auto fixed =
+          static_cast<unsigned>(std::clamp(threads, 0L, long{limits::kCryptoThreadsMax}));
+      return {fixed, fixed};
     }
     FARCALL_LOG_WARN("FARCALL_CRYPTO_THREADS=%s is no number; using this machine's", asked);
   }
   const unsigned cores = std::thread::hardware_concurrency();
-  return cores >= 8 ? 2 : cores >= 3 ? 1 : 0;
+  if (cores < 3) return {0, 0};
+  return {cores >= 8 ? 2u : 1u, std::clamp(cores / 2, 1u, limits::kCryptoThreadsMax)};
 }
 
 // Never destroyed: a program's last copies may come after its static objects are gone, and in the
 // child of a fork the parent's pool has neither threads nor a lock to be trusted. No lock here,
 // because a fork could catch another thread inside it.
 struct Place {
-  CryptoPool pool{threads_for_this_machine()};
+  explicit Place(Threads threads) : pool(threads.first, threads.most) {}
+  CryptoPool pool;
   pid_t process = ::getpid();
 };
 std::atomic<Place*> g_place{nullptr};
 
 }  // namespace
 
-CryptoPool::CryptoPool(unsigned threads) {
+bool CryptoPool::start_one(State& state) {
   // A program's signals are for its own threads.
   sigset_t all, before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  bool started = true;
   try {
-    while (helpers_.size() < threads) helpers_.emplace_back([this] { serve(); });
+    state.helpers.emplace_back([this] { serve(); });
   } catch (const std::system_error&) {
-    // Fewer helpers than asked for: callers do more themselves.
+    started = false;  // fewer helpers than asked for: callers do more themselves
   }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  threads_ = static_cast<unsigned>(helpers_.size());
+  threads_.store(static_cast<unsigned>(state.helpers.size()), std::memory_order_relaxed);
+  return started;
+}
+
+CryptoPool::CryptoPool(unsigned threads, unsigned most) {
+  auto state = state_.lock();
+  state->load = CryptoLoad(std::max(threads, most));
+  while (state->helpers.size() < threads && start_one(*state)) {
+  }
 }
 
 CryptoPool::~CryptoPool() {
-  state_.lock()->stop = true;
+  std::vector<std::thread> helpers;
+  {
+    auto state = state_.lock();
+    state->stop = true;
+    helpers = std::move(state->helpers);
+  }
   work_.notify_all();
-  for (std::thread& helper : helpers_) helper.join();
+  for (std::thread& helper : helpers) helper.join();
 }
 
 CryptoPool& CryptoPool::here() {
   Place* place = g_place.load(std::memory_order_acquire);
   while (place == nullptr || place->process != ::getpid()) {
-    auto made = std::make_unique<Place>();
+    auto made = std::make_unique<Place>(threads_for_this_machine());
     if (g_place.compare_exchange_strong(place, made.get(), std::memory_order_acq_rel)) {
       place = made.release();
     }
@@ -77,17 +102,33 @@ CryptoPool::Counts CryptoPool::counts_here() {
 
 CryptoPool::Counts CryptoPool::counts() {
   auto state = state_.lock();
-  return {threads_, state->by_helpers, state->by_callers};
+  return {threads(), state->by_helpers, state->by_callers, state->load.mean(),
+          state->load.alerts()};
 }
 
 void CryptoPool::submit(Job& job) {
-  if (threads_ == 0) return;
+  if (threads() == 0) return;
+  CryptoNeed need = CryptoNeed::kNone;
   {
+    const std::int64_t now_ns = system_clock().now_ns();
     auto state = state_.lock();
     job.state_ = Job::State::kWaiting;
     state->waiting.push_back(&job);
+    need = state->load.look(state->busy_ns, threads(), now_ns);
+    if (need == CryptoNeed::kMore) start_one(*state);
   }
   work_.notify_one();
+  if (need == CryptoNeed::kMore) {
+    FARCALL_LOG_INFO("crypto threads are busy for more than 70 %% of the time: there are %u now",
+                     threads());
+  } else if (need == CryptoNeed::kAlert) {
+    FARCALL_LOG_WARN(
+        "all %u crypto threads are busy for more than 70 %% of the time, and there are no more for "
+        "this machine: sealing may hold payloads up (FARCALL_CRYPTO_THREADS, more cores, or "
+        "another "
+        "server)",
+        threads());
+  }
 }
 
 void CryptoPool::finish(Job& job) {
@@ -117,9 +158,12 @@ void CryptoPool::serve() {
       job->state_ = Job::State::kRunning;
       ++state->by_helpers;
     }
+    const std::int64_t begun_ns = system_clock().now_ns();
     job->work();
+    const std::int64_t worked_ns = system_clock().now_ns() - begun_ns;
     {
       auto state = state_.lock();
+      state->busy_ns += static_cast<std::uint64_t>(worked_ns);
       job->state_ = Job::State::kDone;
     }
     done_.notify_all();

@@ -87,6 +87,7 @@ Result<ServerHello> exchange_hellos(const DialOptions& options, CarrierSet carri
   mine.pid = static_cast<std::uint32_t>(::getpid());
   mine.version = options.version;
   mine.carriers = carriers;
+  mine.floors = options.floors.value_or(floors_from_environment());
   Result<ChosenLease> lease = choose_lease(options.lease_path, control.peer().host);
   if (!lease.ok()) return lease.status();
   mine.lease = std::move(lease->token);
@@ -121,14 +122,17 @@ Result<ServerHello> exchange_hellos(const DialOptions& options, CarrierSet carri
   if (hello->offer.stripes > mine.stripes) {
     return Status(Code::kMalformed, "the server chose more connections than this client offered");
   }
+  if (!holds(hello->offer.floors, mine.floors)) {
+    return Status(Code::kDenied, "the server wants less encryption than this client's policy asks");
+  }
   return hello;
 }
 
 Result<std::unique_ptr<Session>> open_session(std::unique_ptr<security::TlsChannel> control,
-                                              const SessionId& id, LaneCarriers lanes,
+                                              const ServerHello& hello, LaneCarriers lanes,
                                               Deadline deadline) {
   SessionParts parts;
-  Result<SessionKeys> keys = derive_session_keys(*control, id);
+  Result<SessionKeys> keys = derive_session_keys(*control, hello.session_id, hello.offer.floors);
   if (!keys.ok()) return keys.status();
   parts.keys = std::move(keys).value();
   parts.role = Role::kClient;
@@ -185,7 +189,7 @@ Result<std::unique_ptr<Session>> dial_once(const DialOptions& options, CarrierSe
     return lanes.status();
   }
   if (info->compress) lanes->compress = options.compress;
-  return open_session(std::move(control).value(), hello->session_id, std::move(lanes).value(),
+  return open_session(std::move(control).value(), hello.value(), std::move(lanes).value(),
                       deadline);
 }
 

@@ -43,6 +43,8 @@ struct DialOptions {
   std::size_t stripes = 0;
   // Payloads: only where the server allows it too. Sizes leak, see compress.h.
   Compress compress = Compress::kOff;
+  // What records are to be sealed with at least; without it as floors_from_environment() says.
+  std::optional<LaneFloors> floors{};
   // A file of lease tokens, of which the one for the server dialled is shown; empty: none is.
   std::string lease_path{};
   std::int64_t timeout_ms = limits::kHandshakeMs;

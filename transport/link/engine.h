@@ -1,4 +1,4 @@
-// Engine: who computes AES-256-GCM. OpenSSL everywhere; on x86 also Intel's ipsec-mb, several times
+// Engine: who computes AES-GCM. OpenSSL everywhere; on x86 also Intel's ipsec-mb, several times
 // faster where the processor has vector AES. Both give the same bytes.
 //
 //   Result<std::unique_ptr<Aead>> aead = make_aead(chosen_engine(), key, Aead::Use::kSeal);
@@ -17,6 +17,7 @@
 
 #include "transport/base/limits.h"
 #include "transport/base/status.h"
+#include "transport/link/cipher.h"
 
 namespace farcall::link {
 
@@ -45,9 +46,11 @@ enum class Engine { kEvp, kIpsecMb };
 // "EVP", "ipsec-mb".
 std::string_view to_string(Engine engine);
 
+// key: AES-128-GCM uses its first half.
 // Errors: kUnsupported when this build or this processor has no such engine, or it failed its
 // known-answer test; kSystem.
-Result<std::unique_ptr<Aead>> make_aead(Engine engine, AeadKey key, Aead::Use use);
+Result<std::unique_ptr<Aead>> make_aead(Engine engine, AeadKey key, Aead::Use use,
+                                        Cipher cipher = Cipher::kAes256Gcm);
 
 // What it costs here, in nanoseconds: the fastest of a few tries.
 struct EngineCost {

@@ -2,6 +2,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <string>
 
 #include "security/crypto.h"
 #include "transport/link/engine_makers.h"
@@ -56,10 +57,10 @@ class EvpAead final : public Aead {
 
 }  // namespace
 
-Result<std::unique_ptr<Aead>> make_evp_aead(AeadKey key, Aead::Use use) {
+Result<std::unique_ptr<Aead>> make_evp_aead(AeadKey key, Aead::Use use, Cipher cipher_wanted) {
   security::init_crypto();
   // Fetched by name each time: an Aead lives for 64 GiB, so this is not worth keeping.
-  EVP_CIPHER* cipher = EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr);
+  EVP_CIPHER* cipher = EVP_CIPHER_fetch(nullptr, to_string(cipher_wanted), nullptr);
   EVP_CIPHER_CTX* context = EVP_CIPHER_CTX_new();
   const int loaded = cipher == nullptr || context == nullptr
                          ? 0
@@ -67,7 +68,9 @@ Result<std::unique_ptr<Aead>> make_evp_aead(AeadKey key, Aead::Use use) {
                                               use == Aead::Use::kSeal ? 1 : 0, nullptr);
   EVP_CIPHER_free(cipher);
   auto aead = std::make_unique<EvpAead>(context);
-  if (loaded != 1) return Status(Code::kSystem, "AES-256-GCM: " + security::take_crypto_error());
+  if (loaded != 1)
+    return Status(Code::kSystem,
+                  std::string(to_string(cipher_wanted)) + ": " + security::take_crypto_error());
   return std::unique_ptr<Aead>(std::move(aead));
 }
 

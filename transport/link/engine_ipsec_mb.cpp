@@ -18,18 +18,20 @@
 
 // intel-ipsec-mb.h declares those for processors without AVX-512; the others have the same shape.
 extern "C" {
-#  define FARCALL_DIRECT(kind)                                                             \
-    void aes_gcm_pre_256_##kind(const void* key, gcm_key_data* prepared);                  \
-    void aes_gcm_enc_256_##kind(                                                           \
+#  define FARCALL_DIRECT(bits, kind)                                                       \
+    void aes_gcm_pre_##bits##_##kind(const void* key, gcm_key_data* prepared);             \
+    void aes_gcm_enc_##bits##_##kind(                                                      \
         const gcm_key_data*, gcm_context_data*, std::uint8_t* out, const std::uint8_t* in, \
         std::uint64_t bytes, const std::uint8_t* nonce, const std::uint8_t* associated,    \
         std::uint64_t associated_bytes, std::uint8_t* tag, std::uint64_t tag_bytes);       \
-    void aes_gcm_dec_256_##kind(                                                           \
+    void aes_gcm_dec_##bits##_##kind(                                                      \
         const gcm_key_data*, gcm_context_data*, std::uint8_t* out, const std::uint8_t* in, \
         std::uint64_t bytes, const std::uint8_t* nonce, const std::uint8_t* associated,    \
         std::uint64_t associated_bytes, std::uint8_t* tag, std::uint64_t tag_bytes)
-FARCALL_DIRECT(avx512);
-FARCALL_DIRECT(vaes_avx512);
+FARCALL_DIRECT(128, avx512);
+FARCALL_DIRECT(128, vaes_avx512);
+FARCALL_DIRECT(256, avx512);
+FARCALL_DIRECT(256, vaes_avx512);
 #  undef FARCALL_DIRECT
 }
 
@@ -73,27 +75,30 @@ struct Processor {
   }
 };
 
+using Kinds = std::array<Functions, 5>;
+
 // Fastest first.
-const std::array<Functions, 5>& kinds() {
-  static const std::array<Functions, 5> all = [] {
-    const Processor has = Processor::look();
-    return std::array<Functions, 5>{{
-#  define FARCALL_KIND(fits, kind) \
-    {fits, aes_gcm_pre_256_##kind, aes_gcm_enc_256_##kind, aes_gcm_dec_256_##kind}
-        FARCALL_KIND(has.avx512 && has.vaes, vaes_avx512),
-        FARCALL_KIND(has.avx512, avx512),
-        FARCALL_KIND(has.avx2, avx_gen4),
-        FARCALL_KIND(has.avx, avx_gen2),
-        FARCALL_KIND(has.aes, sse),
+const Kinds& kinds(Cipher cipher) {
+  static const Processor has = Processor::look();
+#  define FARCALL_KIND(fits, bits, kind) \
+    { fits, aes_gcm_pre_##bits##_##kind, aes_gcm_enc_##bits##_##kind, aes_gcm_dec_##bits##_##kind }
+#  define FARCALL_KINDS(bits)                                                               \
+    {                                                                                       \
+      {                                                                                     \
+        FARCALL_KIND(has.avx512&& has.vaes, bits, vaes_avx512),                             \
+            FARCALL_KIND(has.avx512, bits, avx512), FARCALL_KIND(has.avx2, bits, avx_gen4), \
+            FARCALL_KIND(has.avx, bits, avx_gen2), FARCALL_KIND(has.aes, bits, sse)         \
+      }                                                                                     \
+    }
+  static const std::array<Kinds, kCiphers> all = {{FARCALL_KINDS(256), FARCALL_KINDS(128)}};
+#  undef FARCALL_KINDS
 #  undef FARCALL_KIND
-    }};
-  }();
-  return all;
+  return all[static_cast<std::size_t>(cipher)];
 }
 
 // Null when there are no more.
-const Functions* functions(std::size_t slower) {
-  for (const Functions& each : kinds()) {
+const Functions* functions(Cipher cipher, std::size_t slower) {
+  for (const Functions& each : kinds(cipher)) {
     if (each.fits && slower-- == 0) return &each;
   }
   return nullptr;
@@ -151,8 +156,8 @@ class IpsecMbAead final : public Aead {
 
 }  // namespace
 
-Result<std::unique_ptr<Aead>> make_ipsec_mb_aead(AeadKey key, std::size_t slower) {
-  const Functions* direct = functions(slower);
+Result<std::unique_ptr<Aead>> make_ipsec_mb_aead(AeadKey key, Cipher cipher, std::size_t slower) {
+  const Functions* direct = functions(cipher, slower);
   if (direct == nullptr) {
     return Status(Code::kUnsupported, "ipsec-mb needs a processor with AES instructions");
   }
@@ -168,7 +173,7 @@ Result<std::unique_ptr<Aead>> make_ipsec_mb_aead(AeadKey key, std::size_t slower
 
 namespace farcall::link {
 
-Result<std::unique_ptr<Aead>> make_ipsec_mb_aead(AeadKey, std::size_t) {
+Result<std::unique_ptr<Aead>> make_ipsec_mb_aead(AeadKey, Cipher, std::size_t) {
   return Status(Code::kUnsupported, "this build has no ipsec-mb");
 }
 

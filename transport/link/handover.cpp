@@ -19,7 +19,7 @@ namespace {
 
 // Always this long, so that one receive takes exactly one message from any kind of Unix socket.
 constexpr std::size_t kMessageBytes = 384;
-constexpr std::uint32_t kMagic = 0x354f4846;  // "FHO5"
+constexpr std::uint32_t kMagic = 0x364f4846;  // "FHO6"
 static_assert(4 + sizeof(SessionId::bytes) + SessionKeys::kBytes + 3 + 5 + sizeof(Ticket) + 1 +
                   kPeerNameBytesMax <=
               kMessageBytes);

@@ -56,6 +56,24 @@ Compress compress_of(std::uint16_t flags) {
   return (flags & kCompressAuto) != 0 ? Compress::kAuto : Compress::kOff;
 }
 
+void put_floors(wire::Writer& out, const LaneFloors& floors) {
+  for (const LaneFloor& floor : floors) {
+    out.put(static_cast<std::uint8_t>(floor.cipher));
+    out.put(floor.rekey_log2);
+  }
+}
+
+// False for what is no floor.
+bool take_floors(wire::Reader& in, LaneFloors* floors) {
+  bool sound = true;
+  for (LaneFloor& floor : *floors) {
+    floor.cipher = static_cast<Cipher>(in.get<std::uint8_t>());
+    floor.rekey_log2 = in.get<std::uint8_t>();
+    sound = sound && floor.is_sound();
+  }
+  return sound;
+}
+
 }  // namespace
 
 Result<std::size_t> encode(const ClientHello& hello, std::span<std::byte> room) {
@@ -72,6 +90,7 @@ Result<std::size_t> encode(const ClientHello& hello, std::span<std::byte> room) 
   out.bytes(hello.version.data(), hello.version.size());
   out.put(hello.carriers);
   out.put(hello.stripes);
+  put_floors(out, hello.floors);
   if (hello.lease.size() > limits::kLeaseBytesMax) {
     return Status(Code::kOverQuota, "the lease is too long to be one");
   }
@@ -98,6 +117,7 @@ Result<ClientHello> parse_client_hello(std::span<const std::byte> bytes) {
   if (hello.protocol != kProtocolVersion) return hello;
   hello.carriers = in.get<CarrierSet>();
   hello.stripes = in.get<std::uint8_t>();
+  const bool floors_sound = take_floors(in, &hello.floors);
   const auto lease_bytes = in.get<std::uint16_t>();
   if (lease_bytes > limits::kLeaseBytesMax) return malformed("a lease that long");
   const std::span<const std::byte> lease = in.bytes(lease_bytes);
@@ -112,6 +132,7 @@ Result<ClientHello> parse_client_hello(std::span<const std::byte> bytes) {
   if (hello.stripes == 0 || hello.stripes > limits::kStripesMax) {
     return malformed("a client wants more connections than this protocol knows, or none");
   }
+  if (!floors_sound) return malformed("a client insists on ciphers this protocol does not know");
   return hello;
 }
 
@@ -138,6 +159,7 @@ Result<std::size_t> encode(const ServerHello& hello, std::span<std::byte> room) 
   out.put(static_cast<std::uint16_t>(hello.offer.place.size()));
   out.bytes(hello.offer.place.data(), hello.offer.place.size());
   out.put(hello.offer.stripes);
+  put_floors(out, hello.offer.floors);
   if (!out.ok()) return Status(Code::kOverQuota, "no room for the hello");
   return out.size();
 }
@@ -151,10 +173,12 @@ Status parse_offer(wire::Reader& in, bool granted, CarrierOffer* offer) {
   if (place_bytes > kPlaceBytesMax) return malformed("a place of the lanes that long");
   std::span<const std::byte> place = in.bytes(place_bytes);
   offer->stripes = in.get<std::uint8_t>();
+  const bool floors_sound = take_floors(in, &offer->floors);
   if (in.failed()) return malformed("a server's hello is cut short");
   offer->place.assign(reinterpret_cast<const char*>(place.data()), place.size());
   if (kind >= kCarrierKinds) return malformed("a server offers a carrier of an unknown kind");
   offer->kind = static_cast<CarrierKind>(kind);
+  if (!floors_sound) return malformed("a server offers ciphers this protocol does not know");
   const std::size_t stripes_max = offer->kind == CarrierKind::kTcp ? limits::kStripesMax : 1;
   if (offer->stripes == 0 || offer->stripes > stripes_max) {
     return malformed("a server offers more connections than its carrier has, or none");

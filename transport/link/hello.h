@@ -16,6 +16,7 @@
 #include "transport/base/status.h"
 #include "transport/base/ticket.h"
 #include "transport/link/carrier_kind.h"
+#include "transport/link/cipher.h"
 #include "transport/link/compress.h"
 #include "transport/link/keys.h"
 
@@ -23,7 +24,7 @@ namespace farcall::link {
 
 // Changes whenever hello, lanes, records or the messages of hand_direct.h change. The table of
 // calls has its own fingerprint.
-inline constexpr std::uint16_t kProtocolVersion = 5;
+inline constexpr std::uint16_t kProtocolVersion = 6;
 inline constexpr std::size_t kVersionBytesMax = 64;
 inline constexpr std::size_t kRefusalBytesMax = 1024;
 inline constexpr std::size_t kPlaceBytesMax = 256;
@@ -36,6 +37,7 @@ struct ClientHello {
   CarrierSet carriers = only(CarrierKind::kTcp);  // what the client can and wants; never empty
   std::uint8_t stripes = 1;  // connections for payloads it would like, 1 … limits::kStripesMax
   Compress compress = Compress::kOff;  // what it would like for payloads
+  LaneFloors floors{};                 // what its policy insists on
   // A lease token (security/lease_token.h), ≤ limits::kLeaseBytesMax; empty: it has none.
   std::vector<std::byte> lease{};
 };
@@ -48,6 +50,7 @@ struct CarrierOffer {
   std::string place;
   std::uint8_t stripes = 1;  // connections for payloads; more than 1 for tcp only
   bool compress = false;     // payloads, as the client would like it
+  LaneFloors floors{};       // the stricter of both policies: what the keys are made for
 };
 
 struct ServerHello {

@@ -45,6 +45,8 @@ void SessionKeys::save(std::span<std::byte, kBytes> out) const {
     std::memcpy(to, key.key.data(), key.key.size());
     std::memcpy(to + key.key.size(), key.iv.data(), key.iv.size());
     to += kTrafficKeyBytes;
+    *to++ = static_cast<std::byte>(key.floor.cipher);
+    *to++ = static_cast<std::byte>(key.floor.rekey_log2);
   }
 }
 
@@ -55,24 +57,31 @@ SessionKeys SessionKeys::load(std::span<const std::byte, kBytes> in) {
     std::memcpy(key.key.data(), from, key.key.size());
     std::memcpy(key.iv.data(), from + key.key.size(), key.iv.size());
     from += kTrafficKeyBytes;
+    key.floor.cipher = static_cast<Cipher>(*from++);
+    key.floor.rekey_log2 = std::to_integer<std::uint8_t>(*from++);
+    if (!key.floor.is_sound()) key.floor = LaneFloor{};  // the strictest of ciphers
   }
   return keys;
 }
 
-Result<SessionKeys> derive_session_keys(security::TlsChannel& control, const SessionId& id) {
+Result<SessionKeys> derive_session_keys(security::TlsChannel& control, const SessionId& id,
+                                        const LaneFloors& floors) {
   SessionKeys keys;
   std::array<std::byte, kTrafficKeyBytes> fresh;
   for (std::uint8_t lane = 0; lane < kLanes; ++lane) {
     for (std::uint8_t direction = 0; direction < 2; ++direction) {
-      std::array<std::byte, sizeof(id.bytes) + 4> context{};  // id, lane, direction, epoch 0 (u16)
+      std::array<std::byte, sizeof(id.bytes) + 4> context{};  // id, lane, direction, floor
       std::memcpy(context.data(), id.bytes.data(), id.bytes.size());
       context[id.bytes.size()] = std::byte{lane};
       context[id.bytes.size() + 1] = std::byte{direction};
+      context[id.bytes.size() + 2] = static_cast<std::byte>(floors[lane].cipher);
+      context[id.bytes.size() + 3] = std::byte{floors[lane].rekey_log2};
       Status derived = control.export_key("EXPERIMENTAL-farcall data v1", context, fresh);
       if (!derived.ok()) return derived;
       TrafficKey& key = keys.at(lane, static_cast<Direction>(direction));
       std::memcpy(key.key.data(), fresh.data(), key.key.size());
       std::memcpy(key.iv.data(), fresh.data() + key.key.size(), key.iv.size());
+      key.floor = floors[lane];
       wipe(fresh);
     }
   }

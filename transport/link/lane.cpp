@@ -65,7 +65,7 @@ std::size_t Lane::slots_ahead() {
 }
 
 Status Lane::send_ahead(std::span<const std::byte> plain) {
-  (void)slots_ahead();
+  if (seal_ahead_ == nullptr) (void)slots_ahead();
   return seal_ahead_->add(RecordType::kData, plain);
 }
 
@@ -148,7 +148,9 @@ void Lane::abandon() {
 }
 
 std::string Lane::describe() const {
-  return carrier_->describe() + ", AES-256-GCM (" + std::string(to_string(sealer_.engine())) + ")";
+  const bool may_be_less = floor().cipher != Cipher::kAes256Gcm;
+  return carrier_->describe() + (may_be_less ? ", AES-128-GCM or more (" : ", AES-256-GCM (") +
+         std::string(to_string(sealer_.engine())) + ")";
 }
 
 Lane::Counts Lane::counts() const {

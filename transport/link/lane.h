@@ -16,6 +16,7 @@
 #include "transport/link/cost_meter.h"
 #include "transport/link/record.h"
 #include "transport/link/session.h"
+#include "transport/link/strength.h"
 #include "transport/link/work_ahead.h"
 
 namespace farcall::link {
@@ -44,11 +45,18 @@ class Lane {
   // several, a payload should reach all of them soon.
   std::size_t connections() const { return connections_; }
   std::size_t payload_record_bytes() const {
-    return connections_ > 1 ? limits::kStripedRecordBytes : limits::kRecordBytesMax;
+    return connections_ > 1 ? limits::kStripedRecordBytes : record_bytes_;
   }
 
   // What a byte takes on the way to the peer, as far as the system knows; 0 where it does not.
   double link_ns_per_byte() const;
+
+  // For what is sent from now on; never below the lane's floor.  Threads: the sending one.
+  void use(const Strength& strength) {
+    sealer_.use(strength.cipher, strength.rekey_bytes);
+    record_bytes_ = strength.record_bytes;
+  }
+  const LaneFloor& floor() const { return sealer_.floor(); }
 
   bool can_send() { return carrier_->tx_ready(); }  // a short record, without blocking
 
@@ -79,6 +87,7 @@ class Lane {
   Lane(std::unique_ptr<Carrier> carrier, RecordSealer sealer, RecordOpener opener);
   std::unique_ptr<Carrier> carrier_;
   const std::size_t connections_;
+  std::size_t record_bytes_ = limits::kRecordBytesMax;
   RecordSealer sealer_;
   RecordOpener opener_;
   CostMeter seal_cost_;                    // of who sends

@@ -113,6 +113,9 @@ Result<ServerHello> exchange(security::TlsChannel& control, const PeerHello& hel
   if (answer->offer.kind != CarrierKind::kTcp || answer->offer.compress) {
     return malformed("another server offers what was not asked for");
   }
+  if (!holds(answer->offer.floors, LaneFloors{})) {
+    return malformed("another server offers a weaker cipher than servers use among each other");
+  }
   return answer;
 }
 
@@ -136,7 +139,8 @@ Result<Handover> dial_peer(const PeerPlace& place, const security::TlsContext& t
   gift.kind = HandoverKind::kPeerReached;
   gift.peer = place.name;
   gift.session_id = answer->session_id;
-  Result<SessionKeys> keys = derive_session_keys(*control.value(), gift.session_id);
+  Result<SessionKeys> keys =
+      derive_session_keys(*control.value(), gift.session_id, answer->offer.floors);
   if (!keys.ok()) return keys.status();
   gift.keys = std::move(keys).value();
   const LanesAt at{answer->offer, control.value()->fd()};

@@ -1,5 +1,6 @@
 #include "transport/link/record.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <new>
@@ -32,7 +33,8 @@ RecordCipher::RecordCipher(SecureBuffer secret, std::uint8_t lane, const RekeyLi
       lane_(lane),
       engine_(engine),
       use_(use),
-      rekey_bytes_(limits.bytes),
+      floor_(reinterpret_cast<const Secret*>(secret_.data())->traffic.floor),
+      rekey_bytes_(std::min(limits.bytes, floor_.rekey_bytes())),
       rekey_records_(limits.records) {}
 
 RecordCipher::~RecordCipher() { forget(); }
@@ -51,13 +53,13 @@ Result<SecureBuffer> RecordCipher::keep(const TrafficKey& key) {
 
 Status RecordCipher::load_key() {
   const auto* secret = reinterpret_cast<const Secret*>(secret_.data());
-  Result<std::unique_ptr<Aead>> aead = make_aead(engine_, secret->traffic.key, use_);
+  Result<std::unique_ptr<Aead>> aead = make_aead(engine_, secret->traffic.key, use_, cipher_);
   if (!aead.ok()) return aead.status();
   aead_ = std::move(aead).value();
   return ok();
 }
 
-Status RecordCipher::next_key() {
+Status RecordCipher::next_key(Cipher cipher) {
   auto* secret = reinterpret_cast<Secret*>(secret_.data());
   std::string info = "farcall rekey";
   info += static_cast<char>(lane_);
@@ -65,12 +67,15 @@ Status RecordCipher::next_key() {
   for (unsigned shift = 0; shift < 32; shift += 8) {
     info += static_cast<char>((epoch_ >> shift) & 0xff);
   }
+  info += static_cast<char>(cipher);
   TrafficKey next;
+  next.floor = floor_;
   std::array<std::byte, kTrafficKeyBytes> fresh{};
   Status derived = security::hkdf_expand(secret->traffic.key, info, fresh);
   std::memcpy(next.key.data(), fresh.data(), next.key.size());
   std::memcpy(next.iv.data(), fresh.data() + next.key.size(), next.iv.size());
   secret->traffic = next;
+  cipher_ = cipher;
   wipe(fresh);
   wipe(&next, sizeof(next));
   key_bytes_ = 0;
@@ -81,8 +86,6 @@ Status RecordCipher::next_key() {
 
 Status RecordCipher::prepare(std::size_t plain_bytes) {
   if (aead_ == nullptr) return {Code::kClosed, "the lane's keys are gone"};
-  // Both ends count the same records, so both change keys before the same one.
-  if (key_bytes_ >= rekey_bytes_ || key_records_ >= rekey_records_) FARCALL_TRY(next_key());
   if (sequence_ == UINT64_MAX) return {Code::kClosed, "the lane has used up its sequence numbers"};
   key_bytes_ += plain_bytes;
   ++key_records_;
@@ -106,7 +109,7 @@ Status RecordCipher::lend(HelperKey* key) {
   if (aead_ == nullptr) return {Code::kClosed, "the lane's keys are gone"};
   if (key->aead != nullptr && key->epoch == epoch_) return ok();
   const auto* secret = reinterpret_cast<const Secret*>(secret_.data());
-  Result<std::unique_ptr<Aead>> aead = make_aead(engine_, secret->traffic.key, use_);
+  Result<std::unique_ptr<Aead>> aead = make_aead(engine_, secret->traffic.key, use_, cipher_);
   if (!aead.ok()) return aead.status();
   *key = {std::move(aead).value(), epoch_};
   return ok();
@@ -121,12 +124,21 @@ Result<RecordSealer> RecordSealer::make(const TrafficKey& key, std::uint8_t lane
   return sealer;
 }
 
+void RecordSealer::use(Cipher cipher, std::uint64_t rekey_bytes) {
+  wanted_ = at_least(floor_.cipher, cipher);
+  wanted_bytes_ = rekey_bytes;
+}
+
 Result<RecordPlace> RecordSealer::take_place(RecordType type, std::size_t plain_bytes) {
   if (plain_bytes > limits::kRecordBytesMax) {
     return Status(Code::kOverQuota, "a record of " + std::to_string(plain_bytes) + " bytes");
   }
-  if (Status due = prepare(plain_bytes); !due.ok()) return due;
+  if (aead_ != nullptr && (is_due() || key_bytes_ >= wanted_bytes_ || wanted_ != cipher_)) {
+    if (Status changed = next_key(wanted_); !changed.ok()) return changed;
+  }
+  if (Status counted = prepare(plain_bytes); !counted.ok()) return counted;
   RecordHeader header;
+  header.flags = static_cast<std::uint8_t>(cipher_);
   header.length = static_cast<std::uint32_t>(plain_bytes + limits::kRecordTagBytes);
   header.type = static_cast<std::uint8_t>(type);
   header.epoch = static_cast<std::uint16_t>(epoch_);
@@ -170,11 +182,8 @@ Status RecordOpener::check_header(const RecordHeader& header, std::size_t record
   if (header.length + limits::kRecordHeaderBytes != record_bytes) {
     return {Code::kMalformed, "a record's length disagrees with its header"};
   }
-  if (header.lane != lane_ || header.flags != 0 || header.reserved != 0) {
+  if (header.lane != lane_ || header.flags >= kCiphers || header.reserved != 0) {
     return {Code::kMalformed, "a record header has bits this lane never sends"};
-  }
-  if (header.epoch != static_cast<std::uint16_t>(epoch_)) {
-    return {Code::kMalformed, "a record is of another key epoch"};
   }
   if (header.type < static_cast<std::uint8_t>(RecordType::kConfirm) ||
       header.type > static_cast<std::uint8_t>(RecordType::kPacked)) {
@@ -183,14 +192,33 @@ Status RecordOpener::check_header(const RecordHeader& header, std::size_t record
   return ok();
 }
 
+// Believes the header, which no key vouches for yet: if somebody made it up, the record does not
+// open, and nothing opens after it.
+Status RecordOpener::follow(const RecordHeader& header) {
+  const auto cipher = static_cast<Cipher>(header.flags);
+  if (at_least(floor_.cipher, cipher) != cipher) {
+    return {Code::kMalformed,
+            std::string("a record is sealed with ") + to_string(cipher) + ", less than was agreed"};
+  }
+  if (header.epoch == static_cast<std::uint16_t>(epoch_ + 1)) return next_key(cipher);
+  if (header.epoch != static_cast<std::uint16_t>(epoch_) || is_due()) {
+    return {Code::kMalformed, "a record is of another key epoch"};
+  }
+  if (cipher == cipher_) return ok();
+  return {Code::kMalformed, "a record is sealed with another cipher under the same key"};
+}
+
 Result<RecordPlace> RecordOpener::take_place(std::span<const std::byte> record) {
   if (record.size() < kRecordOverheadBytes) {
     return Status(Code::kMalformed, "a record is shorter than its header and tag");
   }
-  if (Status due = prepare(record.size() - kRecordOverheadBytes); !due.ok()) return due;
+  if (aead_ == nullptr) return Status(Code::kClosed, "the lane's keys are gone");
   RecordHeader header;
   std::memcpy(&header, record.data(), sizeof(header));
-  if (Status sound = check_header(header, record.size()); !sound.ok()) {
+  Status sound = check_header(header, record.size());
+  if (sound.ok()) sound = follow(header);
+  if (sound.ok()) sound = prepare(record.size() - kRecordOverheadBytes);
+  if (!sound.ok()) {
     forget();
     return sound;
   }

@@ -3,11 +3,14 @@
 //   Result<RecordSealer> sealer = RecordSealer::make(key, kLaneCalls, RekeyLimits::standard());
 //   FARCALL_TRY(sealer.value().seal(RecordType::kData, plain, slot));
 //
-// AES-256-GCM. Header and the record's sequence number are authenticated with the text; nonce = IV
-// xor sequence. The sequence is not sent and grows by exactly one per record for the life of the
-// lane, so a record that is replayed, dropped, reordered, reflected or moved to another lane does
-// not open. Keys change by HKDF after so many bytes or records, at both ends alike, without a word.
-// Owner: a lane.  Threads: one.  After a failed open nothing opens any more: the caller closes.
+// AES-256-GCM, or AES-128-GCM where both ends' policies allow it (cipher.h). Header and the
+// record's sequence number are authenticated with the text; nonce = IV xor sequence. The sequence
+// is not sent and grows by exactly one per record for the life of the lane, so a record that is
+// replayed, dropped, reordered, reflected or moved to another lane does not open. Keys change by
+// HKDF, with a record whose header says so: when the sender likes, and at the latest after so many
+// bytes or records. Only then may the cipher change. What is below the lane's floor is not opened,
+// whoever sealed it. Owner: a lane.  Threads: one.  After a failed open nothing opens any more: the
+// caller closes.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -37,7 +40,7 @@ enum class RecordType : std::uint8_t {
 struct RecordHeader {
   std::uint32_t length = 0;  // of what follows: ciphertext and tag
   std::uint8_t type = 0;
-  std::uint8_t flags = 0;   // none known yet; another value closes the link
+  std::uint8_t flags = 0;   // the cipher
   std::uint16_t epoch = 0;  // low bits of the number of key changes
   std::uint32_t lane = 0;
   std::uint32_t reserved = 0;  // 0
@@ -101,6 +104,7 @@ class RecordCipher {
   ~RecordCipher();
   void forget();  // wipes the keys; nothing seals or opens afterwards
   Engine engine() const { return engine_; }
+  const LaneFloor& floor() const { return floor_; }
   // Makes `key` the one of the place that was taken last.
   Status lend(HelperKey* key);
 
@@ -112,15 +116,18 @@ class RecordCipher {
                Aead::Use use);
   static Result<SecureBuffer> keep(const TrafficKey& key);
   Status load_key();
-  Status prepare(std::size_t plain_bytes);        // change keys when due, count this record
+  bool is_due() const { return key_bytes_ >= rekey_bytes_ || key_records_ >= rekey_records_; }
+  Status prepare(std::size_t plain_bytes);        // counts this record
   RecordPlace place(const RecordHeader& header);  // the next; it is nobody else's from here on
-  Status next_key();
+  Status next_key(Cipher cipher);
 
   SecureBuffer secret_;
   std::unique_ptr<Aead> aead_;  // of the present key; none once forgotten
   std::uint8_t lane_;
   Engine engine_;
   Aead::Use use_;
+  LaneFloor floor_;
+  Cipher cipher_ = Cipher::kAes256Gcm;  // of the present key
   std::uint64_t rekey_bytes_;
   std::uint64_t rekey_records_;
   std::uint64_t sequence_ = 0;
@@ -133,6 +140,10 @@ class RecordSealer : public RecordCipher {
  public:
   static Result<RecordSealer> make(const TrafficKey& key, std::uint8_t lane,
                                    const RekeyLimits& limits, Engine engine = chosen_engine());
+  // From the next record on, by a new key where the cipher is another. Never below the lane's
+  // floor, nor longer with one key than it allows.
+  void use(Cipher cipher, std::uint64_t rekey_bytes);
+
   // out: exactly sealed_bytes(plain.size()); must not overlap plain.  Errors: kSystem.
   Status seal(RecordType type, std::span<const std::byte> plain, std::span<std::byte> out);
 
@@ -145,6 +156,8 @@ class RecordSealer : public RecordCipher {
 
  private:
   using RecordCipher::RecordCipher;
+  Cipher wanted_ = Cipher::kAes256Gcm;
+  std::uint64_t wanted_bytes_ = UINT64_MAX;
 };
 
 class RecordOpener : public RecordCipher {
@@ -167,6 +180,8 @@ class RecordOpener : public RecordCipher {
  private:
   using RecordCipher::RecordCipher;
   Status check_header(const RecordHeader& header, std::size_t record_bytes) const;
+  // A new key, where the header says that this record has one, or must have.
+  Status follow(const RecordHeader& header);
 };
 
 }  // namespace farcall::link

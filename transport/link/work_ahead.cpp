@@ -23,7 +23,14 @@ struct SealAhead::Slot final : CryptoPool::Job {
 
 SealAhead::SealAhead(RecordSealer& sealer, CryptoPool& pool, Send send, CostMeter* cost)
     : sealer_(sealer), pool_(pool), cost_(cost), send_(std::move(send)) {
-  for (unsigned i = 0; i <= pool.threads(); ++i) slots_.push_back(std::make_unique<Slot>());
+  (void)slots();
+}
+
+std::size_t SealAhead::slots() {
+  while (under_way_ == 0 && slots_.size() <= pool_.threads()) {
+    slots_.push_back(std::make_unique<Slot>());
+  }
+  return slots_.size();
 }
 
 SealAhead::~SealAhead() {
@@ -87,13 +94,16 @@ struct OpenAhead::Slot final : CryptoPool::Job {
 
 OpenAhead::OpenAhead(RecordOpener& opener, CryptoPool& pool, CostMeter* cost)
     : opener_(opener), pool_(pool), cost_(cost) {
-  for (unsigned i = 0; i <= pool.threads(); ++i) slots_.push_back(std::make_unique<Slot>());
+  slots_.push_back(std::make_unique<Slot>());
 }
 
 OpenAhead::~OpenAhead() { (void)finish(); }
 
 Status OpenAhead::add(std::span<const std::byte> record, std::span<std::byte> out) {
   if (!broken_.ok()) return broken_;
+  while (under_way_ == 0 && slots_.size() <= pool_.threads()) {
+    slots_.push_back(std::make_unique<Slot>());
+  }
   Slot& slot = *slots_[(oldest_ + under_way_) % slots_.size()];
   if (record.size() > slot.record.size() || record.size() != sealed_bytes(out.size())) {
     return broken_ = Status(Code::kMalformed, "a record is not as long as its text");

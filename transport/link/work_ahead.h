@@ -27,8 +27,9 @@ class SealAhead {
   SealAhead(RecordSealer& sealer, CryptoPool& pool, Send send, CostMeter* cost = nullptr);
   ~SealAhead();
 
-  // Records that can be under way between two calls of add(), and one more.
-  std::size_t slots() const { return slots_.size(); }
+  // Records that can be under way between two calls of add(), and one more: as many as the pool has
+  // threads by now, for a payload that is about to begin.
+  std::size_t slots();
   // plain: borrowed until slots() further calls, or finish().  Errors: of the link; kSystem.
   Status add(RecordType type, std::span<const std::byte> plain);
   // Sends the rest. After an error of add(): waits for the helpers, sends nothing.

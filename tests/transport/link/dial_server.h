@@ -91,6 +91,8 @@ class TestServer {
   bool keep_serving = true;
   std::uint8_t stripes = 1;        // allowed
   std::uint8_t granted_least = 1;  // granted whatever the client asked for
+  LaneFloors floors{};             // granted
+  bool opens_no_lanes = false;     // the client is not going to take what is granted
   bool swap_stripes = false;       // the worker gets two in the other order
   std::unique_ptr<ControlConnection> control;
   std::unique_ptr<Session> session;
@@ -112,11 +114,11 @@ class TestServer {
     Handover gift;
     gift.session_id = make_session_id();
     const std::uint8_t granted = std::min(control->hello().stripes, stripes);
-    Result<SessionKeys> keys =
-        control->grant(gift.session_id, {CarrierKind::kTcp, "", std::max(granted, granted_least)});
+    Result<SessionKeys> keys = control->grant(
+        gift.session_id, {CarrierKind::kTcp, "", std::max(granted, granted_least), false, floors});
     if (!keys.ok()) return keys.status();
     gift.keys = std::move(keys).value();
-    if (granted_least > granted) return ok();  // the client opens no lane then
+    if (granted_least > granted || opens_no_lanes) return ok();  // the client opens no lane then
     gift.bulk.resize(granted);
     for (std::size_t i = 0; i < 1 + gift.bulk.size(); ++i) FARCALL_TRY(accept_lane(gift));
     if (swap_stripes) std::swap(gift.bulk[0], gift.bulk[1]);

@@ -20,7 +20,7 @@ namespace {
 using Room = std::array<std::byte, limits::kHelloBytesMax>;
 
 // Bytes of a client's hello behind its version text.
-constexpr std::size_t kAfterVersion = sizeof(CarrierSet) + 1 + sizeof(std::uint16_t);
+constexpr std::size_t kAfterVersion = sizeof(CarrierSet) + 1 + 4 + sizeof(std::uint16_t);
 
 ClientHello client_hello() {
   ClientHello hello;
@@ -29,6 +29,7 @@ ClientHello client_hello() {
   hello.version = "0.1.0";
   hello.carriers = only(CarrierKind::kTcp) | only(CarrierKind::kRdma);
   hello.stripes = 5;
+  hello.floors = {LaneFloor{Cipher::kAes256Gcm, 30}, LaneFloor{Cipher::kAes128Gcm, 24}};
   return hello;
 }
 
@@ -45,6 +46,7 @@ TEST_CASE("a client's hello survives the wire, and every truncation of it is ref
   CHECK(back->version == "0.1.0");
   CHECK(names_of(back->carriers) == "tcp, rdma");
   CHECK(back->stripes == 5);
+  CHECK(back->floors == client_hello().floors);
   for (std::size_t cut = 0; cut < bytes.value(); ++cut) {
     CHECK_FALSE(parse_client_hello(std::span(room).first(cut)).ok());
   }
@@ -126,7 +128,7 @@ TEST_CASE("a grant says what the lanes run over and where they are") {
   }
   hello.offer = {CarrierKind::kRdma, "host:1"};
   bytes = encode(hello, room);
-  room[bytes.value() - 2] = std::byte{0x0a};
+  room[bytes.value() - 6] = std::byte{0x0a};  // the last of the place
   CHECK_FALSE(parse_server_hello(std::span(room).first(bytes.value())).ok());
   hello.offer.place.assign(kPlaceBytesMax + 1, 'x');
   CHECK_FALSE(encode(hello, room).ok());
