@@ -42,6 +42,8 @@ def expect(holds, what):
 def main(cases):
     """Runs the case that the command line names: SCRIPT BUILD CASE [ARGUMENT…]."""
     build, case, *arguments = sys.argv[1:]
+    if case not in cases:
+        sys.exit(f"there is no case {case!r}, only: {' '.join(cases)}")
     # Ended from outside, a test still takes its servers down.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

@@ -165,6 +165,8 @@ def main():
     all_moves = list(enumerate(names(build)))
     unknown = (CONTROL | EVERYWHERE) - {name for _, name in all_moves}
     pools.expect(not unknown, f"no such moves: {unknown}")
+    pools.expect(any(options.move in name for _, name in all_moves),
+                 f"no move has {options.move!r} in its name")
     chosen = [(number, name) for number, name in all_moves
               if options.move in name and (not options.control or name in CONTROL)]
     bad = made = 0
