@@ -4,13 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
+
+#include "gpu_server/quarantine_file.h"
+#include "transport/base/log.h"
 
 namespace farcall::server {
 namespace {
-
-bool refuses(const QuarantineCase& one) {
-  return one.state == CaseState::kFrozen || one.state == CaseState::kEnded;
-}
 
 bool is_of(const QuarantineCase& one, const security::PeerIdentity& who, const std::string& lease) {
   if (!lease.empty() && one.lease == lease) return true;
@@ -18,6 +18,10 @@ bool is_of(const QuarantineCase& one, const security::PeerIdentity& who, const s
 }
 
 }  // namespace
+
+bool stands(const QuarantineCase& one) {
+  return one.state == CaseState::kFrozen || one.state == CaseState::kEnded;
+}
 
 std::string_view name_of(CaseState state) {
   switch (state) {
@@ -31,18 +35,21 @@ std::string_view name_of(CaseState state) {
 
 Quarantine::Ward::Ward(Quarantine& all, QuarantineCase facts) : all_(all) {
   Fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  auto entries = all_.entries_.lock();
-  const auto before = std::count_if(entries->begin(), entries->end(), [&](const Entry& each) {
-    return each.facts.session == facts.session;
-  });
-  facts.id = facts.session;
-  if (before != 0) facts.id += "-" + std::to_string(before + 1);
-  if (entries->size() >= limits::kQuarantineCasesMax) {
-    const auto over = std::find_if(entries->begin(), entries->end(),
-                                   [](const Entry& each) { return !refuses(each.facts); });
-    if (over != entries->end()) entries->erase(over);
+  {
+    auto entries = all_.entries_.lock();
+    const auto before = std::count_if(entries->begin(), entries->end(), [&](const Entry& each) {
+      return each.facts.session == facts.session;
+    });
+    facts.id = facts.session;
+    if (before != 0) facts.id += "-" + std::to_string(before + 1);
+    if (entries->size() >= limits::kQuarantineCasesMax) {
+      const auto over = std::find_if(entries->begin(), entries->end(),
+                                     [](const Entry& each) { return !stands(each.facts); });
+      if (over != entries->end()) entries->erase(over);
+    }
+    at_ = entries->insert(entries->end(), Entry{std::move(facts), std::move(wake), Order::kNone});
   }
-  at_ = entries->insert(entries->end(), Entry{std::move(facts), std::move(wake), Order::kNone});
+  all_.save();
 }
 
 Quarantine::Ward::~Ward() {
@@ -56,18 +63,22 @@ std::string Quarantine::Ward::id() const { return at_->facts.id; }
 int Quarantine::Ward::fd() const { return at_->wake.get(); }
 
 Quarantine::Order Quarantine::Ward::take_order() {
-  auto entries = all_.entries_.lock();
-  std::uint64_t count = 0;
-  static_cast<void>(!::read(at_->wake.get(), &count, sizeof count));
-  const Order order = std::exchange(at_->order, Order::kNone);
-  if (order == Order::kRelease) at_->facts.state = CaseState::kReleased;
+  Order order;
+  {
+    auto entries = all_.entries_.lock();
+    std::uint64_t count = 0;
+    static_cast<void>(!::read(at_->wake.get(), &count, sizeof count));
+    order = std::exchange(at_->order, Order::kNone);
+    if (order == Order::kRelease) at_->facts.state = CaseState::kReleased;
+  }
+  if (order == Order::kRelease) all_.save();
   return order;
 }
 
 Status Quarantine::admits(const security::PeerIdentity& who, const std::string& lease) const {
   auto entries = entries_.lock();
   for (const Entry& each : *entries) {
-    if (!refuses(each.facts) || !is_of(each.facts, who, lease)) continue;
+    if (!stands(each.facts) || !is_of(each.facts, who, lease)) continue;
     return {Code::kDenied, "this client is in quarantine here since a session of it (case " +
                                each.facts.id +
                                ") behaved as none should; ask the server's operator to look at it"};
@@ -76,6 +87,13 @@ Status Quarantine::admits(const security::PeerIdentity& who, const std::string& 
 }
 
 Status Quarantine::order(const std::string& id, Order what) {
+  bool is_closed = false;
+  Status done = give_order(id, what, &is_closed);
+  if (is_closed) save();
+  return done;
+}
+
+Status Quarantine::give_order(const std::string& id, Order what, bool* is_closed) {
   auto entries = entries_.lock();
   const auto found = std::find_if(entries->begin(), entries->end(),
                                   [&](const Entry& each) { return each.facts.id == id; });
@@ -83,6 +101,7 @@ Status Quarantine::order(const std::string& id, Order what) {
   QuarantineCase& facts = found->facts;
   if (facts.state == CaseState::kEnded && what == Order::kRelease) {
     facts.state = CaseState::kClosed;
+    *is_closed = true;
     return ok();
   }
   if (facts.state != CaseState::kFrozen) {
@@ -95,6 +114,38 @@ Status Quarantine::order(const std::string& id, Order what) {
   }
   found->order = what;
   return ok();
+}
+
+Status Quarantine::keep_in(const std::string& path) {
+  Result<std::vector<QuarantineCase>> kept = load_cases(path);
+  if (!kept.ok()) return kept.status();
+  auto entries = entries_.lock();
+  for (QuarantineCase& one : kept.value()) entries->push_back({std::move(one), Fd(), Order::kNone});
+  path_ = path;
+  return ok();
+}
+
+void Quarantine::save() {
+  if (path_.empty()) return;
+  {
+    auto saving = saving_.lock();
+    saving->is_due = true;
+    if (std::exchange(saving->is_under_way, true)) return;
+  }
+  for (;;) {
+    {
+      auto saving = saving_.lock();
+      if (!std::exchange(saving->is_due, false)) {
+        saving->is_under_way = false;
+        return;
+      }
+    }
+    const Status saved = save_cases(path_, cases());
+    if (!saved.ok()) {
+      FARCALL_LOG_WARN("who is in quarantine is not kept for the server's next start: %s",
+                       saved.text().c_str());
+    }
+  }
 }
 
 std::vector<QuarantineCase> Quarantine::cases() const {

@@ -12,9 +12,9 @@
 // As long as a case stands, its client (by name: a renewed certificate does not help) and its lease
 // start no session here; other sessions of that client that run go on, each watched for itself. A
 // case stands until it is released: also when its session has ended meanwhile, be it that its
-// client went away. What is kept of it are names and numbers, no payload; with the server they are
-// gone, but from the audit log.
-// Owner: the supervisor, who outlives every Ward.  Threads: any; one lock, a leaf.
+// client went away, and when the server starts again (quarantine_file.h). What is kept of it are
+// names and numbers, no payload.
+// Owner: the supervisor, who outlives every Ward.  Threads: any; both locks are leaves.
 #pragma once
 #include <cstdint>
 #include <list>
@@ -54,6 +54,9 @@ struct QuarantineCase {
   CaseState state = CaseState::kFrozen;
 };
 
+// Is its client let in no more?
+bool stands(const QuarantineCase& one);
+
 class Quarantine {
  public:
   enum class Order : std::uint8_t { kNone, kRelease, kEnd };
@@ -84,6 +87,9 @@ class Quarantine {
     std::list<Entry>::iterator at_;
   };
 
+  // From now on cases that stand are kept in that file; those that are there already stand again.
+  // Before any session.  Errors: those of load_cases.
+  Status keep_in(const std::string& path);
   // Errors: kDenied, in words for the client.
   Status admits(const security::PeerIdentity& who, const std::string& lease) const;
   // Errors: kNotFound; kBusy (nothing to do: it is over, or released).
@@ -91,7 +97,16 @@ class Quarantine {
   std::vector<QuarantineCase> cases() const;
 
  private:
+  struct Saving {
+    bool is_due = false;
+    bool is_under_way = false;
+  };
+  // What is in the file is never older than the last change once nobody saves any more.
+  void save();
+  Status give_order(const std::string& id, Order what, bool* is_closed);
+  std::string path_;  // empty: cases are kept nowhere
   mutable Guarded<std::list<Entry>> entries_;
+  Guarded<Saving> saving_;
 };
 
 }  // namespace farcall::server

@@ -206,6 +206,9 @@ Status Supervisor::open_control() {
         "does, it is only told of (--control PATH names a place)");
     return ok();
   }
+  // Where the audit log is, which outlives this machine's start.
+  const std::string& kept = options_.audit.folder;
+  FARCALL_TRY(quarantine_.keep_in(kept.empty() ? path + ".cases" : kept + "/quarantine.json"));
   auto control = ControlSocket::open(
       path, [this](const std::string& request, uid_t uid) { return answer_control(request, uid); });
   if (!control.ok() && !usual) return control.status();

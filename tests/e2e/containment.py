@@ -112,14 +112,30 @@ def ended(build):
 
 
 def stopped(build):
-    """A server that is told to end ends what is frozen as well, wiped."""
+    """A server that is told to end ends what is frozen as well, wiped; as it starts again, killed or
+    not, it still refuses whose case stands, and nobody else."""
     with WatchedPool(build) as pool:
-        pool.frozen()
+        case = pool.frozen()[1]
         pool.server.terminate()
         pool.server.wait(100)
         scrub = pool.records("scrub")
         expect(len(scrub) == 1 and scrub[0]["outcome"] == "ok", str(scrub))
         expect(not pool.control.exists(), "the control socket is left")
+        pool.start_server()
+        left = pool.cases()
+        done = run([pool.farcall, "audit", "verify", pool.folder / "audit"], clean_environment())
+        expect(done.returncode in (0, 3), f"the audit log is in doubt: {done.stdout}{done.stderr}")
+        expect(len(left) == 1 and left[0]["case"] == case["case"] and left[0]["state"] == "ended",
+               str(left))
+        expect(left[0]["evidence"] == case["evidence"] and left[0]["why"] == case["why"], str(left))
+        expect(refused(pool), "its client is let in again by a restart")
+        neighbour = pool.authority.client("neighbour")
+        expect(pool.farcall_run(["true"], client=neighbour).returncode == 0, "the neighbour is not")
+        pool.quarantine("release", case["case"])
+        pool.server.kill()
+        pool.server.wait(100)
+        pool.start_server()
+        expect(pool.cases() == [] and not refused(pool), "a release is forgotten")
 
 
 def detailed(build):

@@ -205,7 +205,8 @@ def removed(build):
             expect(join("gpu5").returncode == 125, "a PIN was tried again")
         finally:
             process.send_signal(signal.SIGTERM)
-            expect(process.wait(60) == 0, f"farcall ca serve ended with {process.returncode}")
+            expect(process.wait(60) == 0, f"farcall ca serve ended with {process.returncode}: "
+                                          f"{log.read_text()}")
             process.stdout.close()
         recorded = run([pool.farcall, "audit", "search", pool.ca / "ca-audit"],
                        pool.environment).stdout

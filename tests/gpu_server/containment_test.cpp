@@ -4,11 +4,16 @@
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 
+#include <array>
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <string>
 
 #include "gpu_server/containment_file.h"
 #include "gpu_server/control_socket.h"
 #include "gpu_server/quarantine.h"
+#include "gpu_server/quarantine_file.h"
 #include "tests/support/temporary_folder.h"
 
 namespace farcall::server {
@@ -141,6 +146,48 @@ QuarantineCase case_of(const std::string& session, const security::PeerIdentity&
   facts.who = who;
   facts.lease = lease;
   return facts;
+}
+
+TEST_CASE("cases that stand outlive their server, in a file that is checked as it is read") {
+  std::array<char, 64> pattern{"/tmp/farcall-test-XXXXXX"};
+  REQUIRE(::mkdtemp(pattern.data()) != nullptr);
+  const std::string path = std::string(pattern.data()) + "/quarantine.json";
+  QuarantineCase facts = case_of("aa", person("ann\xff"), "lease 1");
+  facts.hit = {.feature = Feature::kBytesOut, .value = 9, .most = 5, .window_s = 60};
+  facts.evidence.values[static_cast<std::size_t>(Tally::kRefusedMemory)] = 3;
+  facts.evidence.values[static_cast<std::size_t>(Tally::kBytesOut)] = 1ull << 60;
+  {
+    Quarantine all;
+    REQUIRE(all.keep_in(path).ok());
+    { Quarantine::Ward ended(all, facts); }
+    Quarantine::Ward frozen(all, case_of("bb", person("bob"), ""));
+    { Quarantine::Ward over(all, case_of("cc", person("cid"), "")); }
+    CHECK(all.order("cc", Quarantine::Order::kRelease).ok());
+  }
+  Quarantine next;
+  REQUIRE(next.keep_in(path).ok());
+  const auto cases = next.cases();
+  REQUIRE(cases.size() == 2);
+  CHECK(cases[0].state == CaseState::kEnded);
+  CHECK(cases[0].hit.to_text() == facts.hit.to_text());
+  CHECK(features_of(cases[0].evidence) == features_of(facts.evidence));
+  CHECK_FALSE(next.admits(person("dan"), "lease 1").ok());
+  CHECK_FALSE(next.admits(person("bob"), "").ok());
+  CHECK(next.admits(person("cid"), "").ok());
+  CHECK(next.order("bb", Quarantine::Order::kRelease).ok());
+  CHECK(load_cases(path)->size() == 1);
+  // What is damaged is not taken for nobody.
+  const std::string text = cases_text(cases);
+  for (std::size_t cut : {std::size_t{0}, std::size_t{1}, text.size() / 2}) {
+    CHECK_FALSE(cases_in(text.substr(0, cut)).ok());
+  }
+  for (const char* wrong : {"{}", "{\"version\":2,\"cases\":[]}", "{\"version\":1,\"cases\":[3]}",
+                            "{\"version\":1,\"cases\":[{}]}"}) {
+    CHECK(cases_in(wrong).status().code() == Code::kDenied);
+    std::ofstream(path) << wrong;
+    CHECK(Quarantine().keep_in(path).text().find("move it away") != std::string::npos);
+  }
+  std::filesystem::remove_all(pattern.data());
 }
 
 TEST_CASE("while a case stands its client and its lease are let in no more, nobody else is hit") {

@@ -94,6 +94,7 @@ Result<security::AuthorityService::Settings> settings_of(const ServeOptions& opt
       .folder = options.folder,
       .life_seconds = life.value(),
       .names = options.names,
+      .keys = authority_keys(),
       .attestation = {.need = need.value(),
                       .golden_path = options.golden,
                       .life_seconds = attested_life.value()}};
