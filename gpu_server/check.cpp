@@ -6,6 +6,7 @@
 #include <climits>
 #include <cstdio>
 
+#include "gpu_server/check_code.h"
 #include "gpu_server/check_host.h"
 #include "gpu_server/check_memory.h"
 #include "gpu_server/check_sandbox.h"
@@ -119,6 +120,7 @@ bool check(const SupervisorOptions& options) {
   Status worker = find_worker(&command);
   fine = say("worker", worker, command.worker_path) && fine;
   if (worker.ok()) fine = print_sandbox(command, try_sandbox(command)) && fine;
+  if (worker.ok()) fine = print_code(options.code, command) && fine;
   Result<Fd> listener = link::listen_tcp(options.host, options.port);
   std::string address = options.host + ":";
   if (listener.ok()) address += std::to_string(link::bound_port(listener.value()));

@@ -11,6 +11,7 @@
 #include "gpu_server/check.h"
 #include "gpu_server/check_sandbox.h"
 #include "gpu_server/containment_file.h"
+#include "gpu_server/manifest_options.h"
 #include "gpu_server/supervisor.h"
 #include "security/tpm.h"
 #include "transport/api/dispatch.h"
@@ -175,6 +176,7 @@ void declare(CLI::App& app, Arguments& a) {
   declare_folders(app, a);
   declare_traffic(app, a);
   declare_containment(app, a);
+  declare_manifest(app, &a.server.code);
   app.add_option("--scrub", a.server.worker.scrub,
                  "device memory given back: off, free (overwrite it), verify (and read leftovers)")
       ->check(CLI::IsMember({"off", "free", "verify"}))

@@ -79,7 +79,9 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorOptions options) 
   }
   if (Status ready = do_not_block(server->listener_); !ready.ok()) return ready;
   if (Status ready = do_not_block(server->local_listener_); !ready.ok()) return ready;
+  if (Status known = server->open_code(); !known.ok()) return known;
   if (Status noted = server->record_start(); !noted.ok()) return noted;
+  if (server->code_) server->code_->use_log(server->audit_->log());
   if (Status opened = server->open_control(); !opened.ok()) return opened;
   return server;
 }
@@ -117,6 +119,7 @@ Status Supervisor::run(int signal_fd) {
                 (wait[3].revents == 0 || accept_one(local_listener_, link::CarrierKind::kShm));
     join_ended();
     look_at_files();
+    look_at_code();
   }
   listener_.reset();
   local_listener_.reset();

@@ -22,6 +22,7 @@
 #include "gpu_server/admission.h"
 #include "gpu_server/audit_events.h"
 #include "gpu_server/cache_folder.h"
+#include "gpu_server/code_guard.h"
 #include "gpu_server/containment.h"
 #include "gpu_server/control_socket.h"
 #include "gpu_server/detail_watch.h"
@@ -60,6 +61,7 @@ struct SupervisorOptions {
   Admission::Options admission;  // whether clients need a lease; they do not by default
   CacheSettings module_cache;  // where images are kept from session to session; nowhere by default
   TrafficPolicy traffic;       // what records are sealed with at least
+  std::optional<security::CodeOptions> code;    // by which manifest; not looked after by default
   std::optional<ContainmentRules> containment;  // whose sessions are frozen; none's by default
   // Where an operator asks: a path, kUsualControl, or nowhere. Without it nobody is frozen.
   std::string control;
@@ -147,14 +149,27 @@ class Supervisor {
   link::CarrierOffer offer_of(link::CarrierKind kind, const link::ClientHello& client,
                               const Admitted& lease) const;
   // Starts the session's worker and says what its lanes run over.
+  //   code  how far this server's code is known; null: nobody looks
   Result<WorkerProcess> start_worker(const link::ControlConnection& control, const Admitted& lease,
-                                     const Seated& seated, link::CarrierOffer* offer);
+                                     const Seated& seated, link::CarrierOffer* offer,
+                                     const CodeGuard::Start* code);
   Result<WorkerProcess> spawn_worker(WorkerProcess::Command command,
                                      const security::PeerIdentity& peer);
   // Grants, and hands the session over to its worker.
   //   kept  duplicates of its lanes' sockets, where sessions are contained
   Status give(link::ControlConnection& control, const link::CarrierOffer& offer,
               const link::SessionId& id, WorkerProcess& worker, std::vector<Fd>* kept);
+
+  // --- whether this server's code is what it should be: supervisor_code.cpp
+  Status open_code();
+  // start_worker(), where every file of it is known.  Errors: kDenied, kBusy, what to tell a
+  // client.
+  Result<WorkerProcess> start_known_worker(const link::ControlConnection& control,
+                                           const Admitted& lease, const Seated& seated,
+                                           link::CarrierOffer* offer);
+  // The first that a worker says: what it runs.  Errors: likewise.
+  Status check_loaded(const WorkerProcess& worker, const CodeGuard::Start& code);
+  void look_at_code();  // of run()'s thread
 
   // --- a session that runs: supervisor_watch.cpp
   // Until it is to end: ok, or why its client is to be told.
@@ -215,6 +230,8 @@ class Supervisor {
   std::unique_ptr<WorkerGroups> groups_;  // null: workers have no limits
   std::unique_ptr<Admission> admission_;
   Quarantine quarantine_;
+  std::unique_ptr<CodeGuard> code_;     // null: nobody looks
+  std::int64_t code_looked_ms_ = 0;     // of run()'s thread
   std::unique_ptr<AuditEvents> audit_;  // always there; records nothing where it is not to
   Guarded<Tls> tls_;
   Guarded<Tls> peer_tls_;  // as one that dials others; null when there are none

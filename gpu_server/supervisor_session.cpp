@@ -161,10 +161,13 @@ link::CarrierOffer Supervisor::offer_of(link::CarrierKind kind, const link::Clie
 
 Result<WorkerProcess> Supervisor::start_worker(const link::ControlConnection& control,
                                                const Admitted& lease, const Seated& seated,
-                                               link::CarrierOffer* offer) {
+                                               link::CarrierOffer* offer,
+                                               const CodeGuard::Start* code) {
   const link::CarrierSet wanted = control.hello().carriers;
   auto both = static_cast<link::CarrierSet>(wanted & options_.carriers);
   WorkerProcess::Command command = options_.worker;
+  command.tells_code = code != nullptr;
+  if (code != nullptr) command.program = code->program.get();
   command.ledger = seated.seat.ledger_fd();
   command.ledger_slot = seated.seat.slot();
   command.facts_page = seated.facts.page_fd();
@@ -183,6 +186,7 @@ Result<WorkerProcess> Supervisor::start_worker(const link::ControlConnection& co
     FARCALL_LOG_ERROR("%s", worker.status().text().c_str());
     return Status(Code::kSystem, "the server could not start a worker");
   }
+  if (code != nullptr) FARCALL_TRY(check_loaded(worker.value(), *code));
   *offer = offer_of(*best, control.hello(), lease);
   if (*best != link::CarrierKind::kRdma) return worker;
   Result<std::string> place = link::receive_place(
@@ -249,7 +253,7 @@ void Supervisor::serve_session(link::ControlConnection& control, const std::stri
   // Started before the yes, so that the driver loads while the client opens its lanes.
   link::CarrierOffer offer;
   Result<WorkerProcess> worker =
-      start_worker(control, lease, {seat.value(), *facts.value()}, &offer);
+      start_known_worker(control, lease, {seat.value(), *facts.value()}, &offer);
   if (!worker.ok()) {
     FARCALL_LOG_WARN("client at %s: %s", from.c_str(), worker.status().text().c_str());
     audit_->refused(&peer, from, worker.status());

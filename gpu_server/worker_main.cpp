@@ -30,10 +30,12 @@
 #include "gpu_server/executor.h"
 #include "gpu_server/launch_gate.h"
 #include "gpu_server/ledger_driver.h"
+#include "gpu_server/loaded_code.h"
 #include "gpu_server/module_cache.h"
 #include "gpu_server/printed_output.h"
 #include "gpu_server/scrub.h"
 #include "gpu_server/wiped_end.h"
+#include "gpu_server/worker_arguments.h"
 #include "security/sandbox.h"
 #include "transport/base/key_memory.h"
 #include "transport/base/limits_wipe.h"
@@ -53,81 +55,6 @@ constexpr int kLedger = 5;
 constexpr int kFactsPage = 6;
 constexpr int kFactsPipe = 7;
 constexpr int kDoorbell = 8;
-
-struct Arguments {
-  const char* driver = nullptr;
-  const char* rdma_address = nullptr;
-  Scrub::Mode scrub = Scrub::Mode::kVerify;
-  std::uint64_t cache_bytes = 0;  // 0: there is no kCacheFolder
-  int ledger_slot = -1;           // -1: there is no kLedger
-  bool tells_facts = false;       // there are kFactsPage and kFactsPipe
-  bool takes_turns = false;       // false: there is no kDoorbell
-  std::uint64_t families = ~std::uint64_t{0};
-  std::string server_name;
-  std::vector<std::string> peers;  // servers that this one talks to
-  security::SandboxPlan sandbox;
-  bool only_report = false;  // of the sandbox, to the supervisor
-
-  bool read(int count, char** words) {
-    for (int i = 1; i < count; i += 2) {
-      if (i + 1 == count || !take(words[i], words[i + 1])) return false;
-    }
-    return driver != nullptr;
-  }
-
- private:
-  bool take(std::string_view name, const char* word) {
-    if (name == "--driver") {
-      driver = word;
-    } else if (name == "--rdma") {
-      rdma_address = word;
-    } else if (name == "--module-cache") {
-      cache_bytes = std::strtoull(word, nullptr, 10);
-    } else if (name == "--families") {
-      families = std::strtoull(word, nullptr, 10);
-    } else if (name == "--scrub") {
-      return take_scrub(word);
-    } else if (name == "--ledger") {
-      ledger_slot = static_cast<int>(std::strtol(word, nullptr, 10));
-    } else if (name == "--facts") {
-      tells_facts = true;
-    } else if (name == "--turns") {
-      takes_turns = true;
-    } else if (name == "--name") {
-      server_name = word;
-    } else if (name == "--peers") {
-      add_peers(word);
-    } else if (name == "--uid") {
-      sandbox.uid = static_cast<std::uint32_t>(std::strtoul(word, nullptr, 10));
-    } else if (name == "--only-report") {
-      only_report = true;
-    } else {
-      return take_sandbox(name, word);
-    }
-    return true;
-  }
-  bool take_scrub(const char* word) {
-    Result<Scrub::Mode> mode = Scrub::parse(word);
-    if (mode.ok()) scrub = mode.value();
-    return mode.ok();
-  }
-  bool take_sandbox(std::string_view name, const char* word) {
-    if (name == "--no-namespaces") {
-      sandbox.namespaces = Status(Code::kUnsupported, word);
-      return true;
-    }
-    Result<security::SandboxMode> mode = security::parse_sandbox_mode(word);
-    if (mode.ok()) sandbox.mode = mode.value();
-    return name == "--namespaces" || (name == "--sandbox" && mode.ok());
-  }
-  void add_peers(std::string_view list) {
-    for (std::size_t end = 0; end != std::string_view::npos; list.remove_prefix(end + 1)) {
-      end = list.find(',');
-      peers.emplace_back(list.substr(0, end));
-      if (end == std::string_view::npos) return;
-    }
-  }
-};
 
 // The log keeps the supervisor's stderr; descriptor 2 itself is going to be the tenant's, because a
 // kernel's failed assert is printed there.
@@ -152,6 +79,8 @@ void tell_workers_apart() {
 // What is done before the driver is loaded, which may start threads.
 Status prepare() {
   tell_workers_apart();
+  // Executed by a descriptor, a process has the name of that.
+  (void)::prctl(PR_SET_NAME, "farcall-worker");
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return Status::system("tie to the supervisor");
   ::signal(SIGPIPE, SIG_IGN);
   // When memory runs out, a worker goes before the supervisor, which has everybody's sessions.
@@ -174,7 +103,7 @@ bool is_nvidias(const api::Driver& driver) {
 }
 
 // The server has said at its start what this machine lacks; once is enough, unless it must not.
-Status confine(const Arguments& arguments, const api::Driver& driver) {
+Status confine(const WorkerArguments& arguments, const api::Driver& driver) {
   security::SandboxPlan plan = arguments.sandbox;
   if (arguments.rdma_address != nullptr) {
     plan.profile = security::SandboxProfile::kRdma;
@@ -290,14 +219,14 @@ void log_scrub(const Scrub::Outcome& outcome) {
 }
 
 // Without a lease what is taken is counted all the same, and nothing limits it.
-Result<std::unique_ptr<Ledger>> ledger_of(const Arguments& arguments) {
+Result<std::unique_ptr<Ledger>> ledger_of(const WorkerArguments& arguments) {
   if (arguments.ledger_slot < 0) return Ledger::create(LeaseLimits{});
   ::fcntl(kLedger, F_SETFD, FD_CLOEXEC);
   return Ledger::join(Fd(kLedger), static_cast<unsigned>(arguments.ledger_slot));
 }
 
 // Without a page they are counted for nobody.
-Result<std::unique_ptr<Facts>> facts_of(const Arguments& arguments) {
+Result<std::unique_ptr<Facts>> facts_of(const WorkerArguments& arguments) {
   if (!arguments.tells_facts) return std::make_unique<Facts>();
   ::fcntl(kFactsPage, F_SETFD, FD_CLOEXEC);
   ::fcntl(kFactsPipe, F_SETFD, FD_CLOEXEC);
@@ -305,16 +234,24 @@ Result<std::unique_ptr<Facts>> facts_of(const Arguments& arguments) {
 }
 
 // Null without a folder for it.
-std::unique_ptr<ModuleCache> cache_of(const Arguments& arguments) {
+std::unique_ptr<ModuleCache> cache_of(const WorkerArguments& arguments) {
   if (arguments.cache_bytes == 0) return nullptr;
   ::fcntl(kCacheFolder, F_SETFD, FD_CLOEXEC);
   return std::make_unique<ModuleCache>(Fd(kCacheFolder), arguments.cache_bytes);
 }
 
-int serve(const Arguments& arguments) {
+// And tells what it runs, now that all of it is there.
+Result<std::unique_ptr<DriverLibrary>> load_driver(const WorkerArguments& arguments) {
+  auto library = DriverLibrary::open(arguments.driver);
+  if (!library.ok() || !arguments.tells_code) return library;
+  FARCALL_TRY(send_code(kSupervisorSocket, own_code()));
+  return library;
+}
+
+int serve(const WorkerArguments& arguments) {
   const Status rdma_loaded =
       arguments.rdma_address != nullptr ? link::RdmaPlugin::load_libraries() : ok();
-  auto library = DriverLibrary::open(arguments.driver);
+  auto library = load_driver(arguments);
   if (!library.ok()) return fail("load the driver", library.status());
   auto ledger = ledger_of(arguments);
   if (!ledger.ok()) return fail("open the ledger of the lease", ledger.status());
@@ -383,7 +320,7 @@ int main(int argc, char** argv) {
   farcall::set_log_name("farcall-worker");
   farcall::use_secret_memory();
   farcall::log_from_environment(farcall::LogLevel::kInfo);
-  farcall::server::Arguments arguments;
+  farcall::server::WorkerArguments arguments;
   if (!arguments.read(argc, argv)) {
     std::fprintf(stderr, "farcall-worker is started by farcall-server, once per client.\n");
     return 2;

@@ -47,6 +47,7 @@ std::vector<std::string> words_of(const WorkerProcess::Command& command) {
   }
   words.insert(words.end(), {"--sandbox", std::string(name_of(command.sandbox))});
   if (command.uid != 0) words.insert(words.end(), {"--uid", std::to_string(command.uid)});
+  if (command.tells_code) words.insert(words.end(), {"--code", "yes"});
   if (command.only_report) words.insert(words.end(), {"--only-report", "yes"});
   return words;
 }
@@ -64,6 +65,7 @@ void show_devices(const std::string& visible, std::vector<std::string>* environm
 security::SpawnOrder order_of(const WorkerProcess::Command& command, int socket) {
   security::SpawnOrder order;
   order.path = command.worker_path;
+  order.program = command.program;
   order.words = words_of(command);
   order.environment = worker_environment(environ);
   if (!command.visible_devices.empty()) show_devices(command.visible_devices, &order.environment);

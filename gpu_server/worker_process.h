@@ -47,6 +47,8 @@ class WorkerProcess {
     std::uint64_t families = ~std::uint64_t{0};  // of calls that it carries out (capabilities.h)
     std::string visible_devices{};               // for its driver; empty: as the server's own
     security::SandboxMode sandbox = security::SandboxMode::kBest;
+    int program = -1;          // the worker, open: executed in the place of what is at its path
+    bool tells_code = false;   // tells first what it runs (loaded_code.h)
     std::uint32_t uid = 0;     // whom the worker is to run as; 0: the server's own user
     std::string group{};       // folder of its control group; empty: the server's own
     bool only_report = false;  // confine itself, write the report to its socket, and end

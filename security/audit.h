@@ -65,6 +65,10 @@ inline constexpr std::string_view kSessionDetail = "session.detail";
 inline constexpr std::string_view kQuarantineFreeze = "quarantine.freeze";
 inline constexpr std::string_view kQuarantineRelease = "quarantine.release";
 inline constexpr std::string_view kQuarantineEnd = "quarantine.end";
+inline constexpr std::string_view kManifestLoad = "manifest.load";
+inline constexpr std::string_view kCodeVerified = "code.verified";  // all as the manifest says
+inline constexpr std::string_view kCodeRefused = "code.refused";    // a file that is not
+inline constexpr std::string_view kCodeApproved = "code.approved";  // such a file, let pass
 // The log's own:
 inline constexpr std::string_view kOpen = "audit.open";
 inline constexpr std::string_view kFile = "audit.file";  // the first of a further file

@@ -1,5 +1,5 @@
-// The bytes of leases and of their lists, put and taken with bounds checked; for the .cpp files of
-// this folder.
+// The bytes of leases, of their lists and of manifests, put and taken with bounds checked; for the
+// .cpp files of this folder.
 //
 //   Taken in(bytes);  auto serial = in.get<std::uint32_t>();  if (!in.done()) return malformed;
 //
@@ -33,6 +33,14 @@ class Put {
     const auto bytes = std::as_bytes(std::span(text.data(), text.size()));
     bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
   }
+  // At most 65535 bytes, behind their number.
+  void long_text(std::string_view text) {
+    value(static_cast<std::uint16_t>(text.size()));
+    bytes(std::as_bytes(std::span(text.data(), text.size())));
+  }
+  void bytes(std::span<const std::byte> bytes) {
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+  }
   std::vector<std::byte> take() { return std::move(bytes_); }
 
  private:
@@ -50,14 +58,15 @@ class Taken {
     if (!bytes.empty()) std::memcpy(&value, bytes.data(), sizeof(T));
     return value;
   }
-  std::string text() {
-    const auto bytes = some(get<std::uint8_t>());
-    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  }
+  std::string text() { return text_of(some(get<std::uint8_t>())); }
+  std::string long_text() { return text_of(some(get<std::uint16_t>())); }
   bool failed() const { return failed_; }
   bool done() const { return !failed_ && left_.empty(); }
 
  private:
+  static std::string text_of(std::span<const std::byte> bytes) {
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
   std::span<const std::byte> some(std::size_t count) {
     if (failed_ || count > left_.size()) {
       failed_ = true;

@@ -1,14 +1,11 @@
 #include "security/lease_file.h"
 
-#include <openssl/pem.h>
-
 #include <algorithm>
 #include <array>
 
-#include "security/crypto.h"
+#include "security/armour.h"
 #include "security/file.h"
 #include "security/lease_bytes.h"
-#include "security/x509.h"
 
 namespace farcall::security {
 namespace {
@@ -19,63 +16,21 @@ constexpr std::array<char, 4> kMagic = {'F', 'C', 'L', 'R'};
 constexpr std::uint8_t kVersion = 1;
 constexpr std::size_t kKeyIdAt = kMagic.size() + 1;
 
-// The next block of PEM that has this label; false when there is none.
-bool next_block(BIO* bio, const char* label, std::vector<std::byte>* bytes) {
-  for (;;) {
-    char* name = nullptr;
-    char* header = nullptr;
-    unsigned char* data = nullptr;
-    long length = 0;
-    if (PEM_read_bio(bio, &name, &header, &data, &length) != 1) return false;
-    const bool is_it = std::string_view(name) == label && *header == 0;
-    const auto block = std::as_bytes(std::span(data, static_cast<std::size_t>(length)));
-    if (is_it) bytes->assign(block.begin(), block.end());
-    OPENSSL_free(name);
-    OPENSSL_free(header);
-    OPENSSL_free(data);
-    if (is_it) return true;
-  }
-}
-
-Result<std::string> armoured(const char* label, std::span<const std::byte> bytes) {
-  init_crypto();
-  BioPtr bio(BIO_new(BIO_s_mem()));
-  const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
-  if (PEM_write_bio(bio.get(), label, "", data, static_cast<long>(bytes.size())) <= 0) {
-    return Status(Code::kSystem, "write PEM: " + take_crypto_error());
-  }
-  char* text = nullptr;
-  const long length = BIO_get_mem_data(bio.get(), &text);
-  return std::string(text, static_cast<std::size_t>(length));
-}
-
-Result<BioPtr> opened(const std::string& path) {
-  Result<SecureBuffer> file = read_file(path);
-  if (!file.ok()) return file.status();
-  init_crypto();
-  BioPtr bio(BIO_new(BIO_s_mem()));
-  if (BIO_write(bio.get(), file->data(), static_cast<int>(file->size())) <= 0) {
-    return Status(Code::kSystem, "read " + path + ": " + take_crypto_error());
-  }
-  return bio;
-}
-
 bool is_before(const RevokedLeases::Entry& entry, const LeaseId& id) { return entry.id < id; }
 
 }  // namespace
 
 Result<std::vector<LeaseBytes>> load_leases(const std::string& path) {
-  Result<BioPtr> bio = opened(path);
-  if (!bio.ok()) return bio.status();
+  auto file = ArmourReader::open(path, kLeaseArmour);
+  if (!file.ok()) return file.status();
   std::vector<LeaseBytes> all;
-  for (LeaseBytes token; next_block(bio.value().get(), kLeaseArmour, &token);) {
+  for (LeaseBytes token; file->next(&token);) {
     if (all.size() == limits::kLeasesPerFileMax) {
       return Status(Code::kOverQuota, path + " holds more than " +
                                           std::to_string(limits::kLeasesPerFileMax) + " leases");
     }
     all.push_back(std::move(token));
   }
-  take_crypto_error();  // the end of the file is one, to OpenSSL
   if (!all.empty()) return all;
   return Status(Code::kDenied, path +
                                    " holds no lease: farcall lease issue, or the scheduler, "
@@ -160,11 +115,10 @@ Result<RevokedLeases> verify_revoked(std::span<const std::byte> bytes, const Lea
 }
 
 Result<RevokedLeases> load_revoked(const std::string& path, const LeaseKeys& keys) {
-  Result<BioPtr> bio = opened(path);
-  if (!bio.ok()) return bio.status();
+  auto file = ArmourReader::open(path, kRevokedArmour);
+  if (!file.ok()) return file.status();
   std::vector<std::byte> bytes;
-  if (!next_block(bio.value().get(), kRevokedArmour, &bytes)) {
-    take_crypto_error();
+  if (!file->next(&bytes)) {
     return Status(Code::kDenied, path +
                                      " holds no list of revoked leases: farcall lease revoke "
                                      "writes one");

@@ -39,13 +39,14 @@ struct Failure {
 // All a child needs, made before it is.
 struct Birth {
   const char* path = nullptr;
+  int program = -1;  // to execute in its place
   char* const* argv = nullptr;
   char* const* envp = nullptr;
   std::array<SpawnOrder::Descriptor, kDescriptorsMax> descriptors{};
   std::size_t descriptor_count = 0;
   int channel = -1;  // a byte comes when we may go on; a Failure goes
-  // The channel and what `descriptors` are copied from, in order.
-  std::array<int, kDescriptorsMax + 1> kept{};
+  // The channel, the program and what `descriptors` are copied from, in order.
+  std::array<int, kDescriptorsMax + 2> kept{};
   std::size_t kept_count = 0;
   bool raise_rights = false;
 };
@@ -106,7 +107,11 @@ void close_others(const Birth& birth) {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::execve(birth.path, birth.argv, birth.envp);
+  if (birth.program >= 0) {
+    ::execveat(birth.program, "", birth.argv, birth.envp, AT_EMPTY_PATH);
+  } else {
+    ::execve(birth.path, birth.argv, birth.envp);
+  }
   give_up(birth, Step::kExecute);
 }
 
@@ -208,6 +213,7 @@ Result<SpawnedProcess> spawn_isolated(const SpawnOrder& order) {
   birth.raise_rights = order.own_namespaces;
   birth.channel = out_of_the_way(theirs.get());
   theirs.reset();
+  if (order.program >= 0) birth.program = out_of_the_way(order.program);
   for (const SpawnOrder::Descriptor& each : order.descriptors) {
     if (birth.descriptor_count == kDescriptorsMax) break;
     birth.descriptors[birth.descriptor_count++] = {out_of_the_way(each.here), each.there};

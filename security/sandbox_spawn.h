@@ -30,6 +30,8 @@ struct SpawnOrder {
     int there = -1;  // 3 … 9
   };
   std::string path;
+  // Open, to be executed in the place of whatever is at `path`; borrowed. -1: that.
+  int program = -1;
   std::vector<std::string> words;        // argv
   std::vector<std::string> environment;  // "NAME=value"
   // What the program gets beside standard error; its standard input and output are /dev/null, and

@@ -22,6 +22,7 @@ void add_attest(CLI::App& app, Act* act);
 void add_audit(CLI::App& app, Act* act);
 void add_ca(CLI::App& app, Act* act);
 void add_lease(CLI::App& app, Act* act);
+void add_manifest(CLI::App& app, Act* act);
 void add_quarantine(CLI::App& app, Act* act);
 
 }  // namespace farcall::cli

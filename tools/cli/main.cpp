@@ -246,6 +246,7 @@ int run(int argc, char** argv) {
   add_audit(app, &act);
   add_ca(app, &act);
   add_lease(app, &act);
+  add_manifest(app, &act);
   add_quarantine(app, &act);
   add_demo(app, &demo_options);
   add_explain(app, &explain_options);
