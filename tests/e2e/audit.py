@@ -15,6 +15,7 @@ import subprocess
 from pool import Authority, Pool, clean_environment, expect, main, run, skip
 
 TAMPERED, USAGE, IN_DOUBT, FAILED = 1, 2, 3, 125
+SHARED_BYTES = 32 * 1024
 
 
 def farcall(pool, *words, code=0):
@@ -148,8 +149,11 @@ def tampered(build):
 
 
 def fill(pool):
-    """Lets no file of the server's grow further than the log is now."""
-    size = (pool.folder / "audit" / "audit-000001.log").stat().st_size
+    """Lets no file of the server's grow further than the log is now, which is made longer than any
+    memory it shares with a worker: that is a file, too."""
+    log = pool.folder / "audit" / "audit-000001.log"
+    while (size := log.stat().st_size) < SHARED_BYTES:
+        expect(pool.farcall_run(["true"]).returncode == 0, "no session to write down")
     resource.prlimit(pool.server.pid, resource.RLIMIT_FSIZE, (size + 10, resource.RLIM_INFINITY))
 
 

@@ -121,7 +121,8 @@ def raw_refusal(pool, certificate, key):
 def say_hello(pool, protocol, fingerprint, version=b"9.9"):
     """A client's hello by hand (transport/README.md), and the text of the server's refusal."""
     hello = struct.pack("<IHHQIH", 0x31484346, protocol, 0, fingerprint, 1, len(version)) + version
-    hello += struct.pack("<HBH", 1, 1, 0)  # carriers: tcp; connections for payloads; no lease
+    # Carriers: tcp; connections for payloads; AES-256, a key for 64 GiB, on each lane; no lease.
+    hello += struct.pack("<HBBBBBH", 1, 1, 0, 36, 0, 36, 0)
     with socket.create_connection(("127.0.0.1", pool.port)) as plain, \
          tls_context(pool, *pool.client).wrap_socket(plain, server_hostname="127.0.0.1") as channel:
         channel.sendall(struct.pack("<I", len(hello)) + hello)
@@ -137,7 +138,7 @@ def other_version(build):
         fingerprint = int(re.search(r"table ([0-9a-f]{16})", printed).group(1), 16)
         said = say_hello(pool, 77, fingerprint)
         expect("77" in said and "9.9" in said and "same version" in said, said)
-        said = say_hello(pool, 5, fingerprint ^ 1)
+        said = say_hello(pool, 6, fingerprint ^ 1)
         for value in (fingerprint, fingerprint ^ 1):
             expect(f"{value:016x}" in said, said)
         expect(not pool.workers(), "a worker was started for a client of another version")
