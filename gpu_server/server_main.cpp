@@ -45,7 +45,6 @@ struct Arguments {
   std::string worker_limits;
   std::string renew_from;  // empty: nobody renews by himself
   std::string tpm;         // TCTI; empty: certificates are renewed without a quote
-  std::string tpm_manifest;
   SupervisorOptions server;
   bool check = false;
 };
@@ -147,9 +146,8 @@ void declare(CLI::App& app, Arguments& a) {
   app.add_option(
       "--tpm", a.tpm,
       "this machine's TPM, as tpm2-tss names it (device:/dev/tpmrm0): each renewal brings "
-      "its quote of how the machine was started (farcall ca serve --attest)");
-  app.add_option("--tpm-manifest", a.tpm_manifest,
-                 "a file whose SHA-256 the quotes are to say, too, such as a manifest of binaries");
+      "its quote of how the machine was started, and of the --manifest (farcall ca serve "
+      "--attest)");
   declare_admission(app, a);
   app.add_option("--driver", a.server.worker.driver_path,
                  "the CUDA driver to offer: NVIDIA's or the software GPU's libcuda.so.1")
@@ -311,9 +309,6 @@ Status choose_peers(Arguments& a) {
 }
 
 Status choose_tpm(const Arguments& a) {
-  if (a.tpm.empty() && !a.tpm_manifest.empty()) {
-    return {Code::kUnsupported, "--tpm-manifest needs --tpm, the TPM that is to sign it"};
-  }
   if (a.tpm.empty() || !a.renew_from.empty()) return ok();
   return {Code::kUnsupported, "--tpm needs --renew-from, the authority that its quotes are for"};
 }
@@ -324,7 +319,8 @@ Result<std::unique_ptr<link::CertificateKeeper>> keep_certificate(const Argument
   Result<link::AuthorityPlace> place = link::parse_authority(a.renew_from);
   if (!place.ok()) return Status(place.status().code(), "--renew-from: " + place.status().text());
   link::Member member{.files = a.server.identity, .side = security::TlsContext::Side::kPeer};
-  if (!a.tpm.empty()) member.attester = security::attester_of(a.tpm, a.tpm_manifest);
+  const std::string manifest = a.server.code ? a.server.code->manifest : "";
+  if (!a.tpm.empty()) member.attester = security::attester_of(a.tpm, manifest);
   return link::CertificateKeeper::start(place.value(), std::move(member));
 }
 

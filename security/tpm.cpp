@@ -14,6 +14,7 @@
 
 #include "security/digest.h"
 #include "security/file.h"
+#include "security/manifest_file.h"
 
 namespace farcall::security {
 namespace {
@@ -261,21 +262,15 @@ Result<Quote> make_quote(const std::string& tcti, const QuoteBinding& binding) {
 Attester attester_of(std::string tcti, std::string manifest_path) {
   return [tcti = std::move(tcti),
           path = std::move(manifest_path)](QuoteBinding binding) -> Result<std::vector<std::byte>> {
-    Result<Sha256> manifest = manifest_digest(path);
-    if (!manifest.ok()) return manifest.status();
-    binding.manifest = manifest.value();
+    if (!path.empty()) {
+      Result<FileDigest> manifest = digest_of_manifest(path);
+      if (!manifest.ok()) return manifest.status();
+      binding.manifest = manifest.value();
+    }
     Result<Quote> quote = make_quote(tcti, binding);
     if (!quote.ok()) return quote.status();
     return encode_quote(quote.value());
   };
-}
-
-Result<Sha256> manifest_digest(const std::string& path) {
-  if (path.empty()) return Sha256{};
-  constexpr std::size_t kManifestBytesMax = 4 * 1024 * 1024;
-  Result<SecureBuffer> bytes = read_file(path, kManifestBytesMax);
-  if (!bytes.ok()) return bytes.status();
-  return sha256(bytes->bytes());
 }
 
 }  // namespace farcall::security

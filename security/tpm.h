@@ -30,10 +30,8 @@ inline constexpr std::uint32_t kQuotedPcrs = 0x1fbff;
 // Errors, with what to do: kNotFound (tpm2-tss is not here), kSystem (no TPM there, or it refuses).
 Result<Quote> make_quote(const std::string& tcti, const QuoteBinding& binding);
 
-//   manifest_path  a file whose SHA-256 the quote says, read each time; empty: none
+//   manifest_path  the signed manifest whose digest the quote says (manifest_file.h), read each
+//                  time; empty: none
 Attester attester_of(std::string tcti, std::string manifest_path);
-
-// SHA-256 of a file; of none, where the path is empty.  Errors: kNotFound, kSystem.
-Result<Sha256> manifest_digest(const std::string& path);
 
 }  // namespace farcall::security

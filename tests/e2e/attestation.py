@@ -6,6 +6,7 @@ Usage: attestation.py BUILD CASE      CASE is one of the functions below
 import contextlib
 import hashlib
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -88,6 +89,25 @@ def attested(build):
             yield pool, tpm, place
 
 
+def manifest(pool, *words):
+    done = run([pool.farcall, "manifest", *words], clean_environment())
+    expect(done.returncode == 0, done)
+    return done.stdout
+
+
+def manifest_in(pool, tpm):
+    """The digest of a manifest that a quote says, as farcall attest verify prints it."""
+    code, quote = pool.folder / "code", pool.folder / "with_manifest"
+    manifest(pool, "keygen", "--out", pool.folder / "ana")
+    manifest(pool, "make", "--driver", pool.driver, "--sign", pool.folder / "ana.key", "--out", code)
+    done = attest(pool, "quote", "--tpm", tpm.tcti, "--manifest", code, "--out", quote)
+    expect(done.returncode == 0, done)
+    done = attest(pool, "verify", quote)
+    found = re.search(r"^manifest +([0-9a-f]{64})$", done.stdout, re.M)
+    expect(found, done)
+    return found[1]
+
+
 def lives(build):
     """A server joins and renews against quotes; with another kernel it gets no certificate any
     more, is told what differs, and within minutes nobody talks to it."""
@@ -138,6 +158,7 @@ def refused(build):
         golden = ("--golden", pool.authority.folder / "golden.toml", "--server", "gpu7")
         done = attest(pool, "verify", quote, *asked, *golden)
         expect(done.returncode == 0 and "key  " in done.stdout, done)
+        expect(manifest_in(pool, tpm) in manifest(pool, "show", pool.folder / "code"), "another digest")
 
         def is_refused(why, *words):
             no = attest(pool, "verify", *words)

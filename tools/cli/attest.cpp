@@ -220,7 +220,8 @@ void add_quote(CLI::App& attest, Act* act) {
   auto* quote = attest.add_subcommand("quote", "Have this machine's TPM sign how it was started");
   add_tcti(quote, &options->tcti);
   add_asked(quote, &options->asked);
-  quote->add_option("--manifest", options->manifest, "a file whose SHA-256 the quote is to say");
+  quote->add_option("--manifest", options->manifest,
+                    "the signed manifest that the quote is to say, too");
   quote->add_option("--out", options->out, "the quote; replaced")->required();
   quote->footer(
       "farcall-server --tpm and farcall ca join --tpm do this by themselves, for the authority's "

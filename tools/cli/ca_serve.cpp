@@ -49,7 +49,7 @@ struct JoinOptions {
   std::string authority;
   std::string out = ".";
   std::string tpm;       // TCTI; empty: no quote
-  std::string manifest;  // whose SHA-256 the quote is to say
+  std::string manifest;  // whose digest the quote is to say
 };
 
 // Signals are read from a descriptor, so that nothing of ours runs in a handler.
@@ -240,8 +240,9 @@ void add_join(CLI::App& ca, Act* act) {
   join->add_option("--tpm", options->tpm,
                    "this machine's TPM, as tpm2-tss names it (device:/dev/tpmrm0): its key is "
                    "registered for the server, which needs it from then on (farcall-server --tpm)");
-  join->add_option("--tpm-manifest", options->manifest,
-                   "a file whose SHA-256 the TPM is to sign, too, such as a manifest of binaries");
+  join->add_option(
+      "--manifest", options->manifest,
+      "the signed manifest that farcall-server will go by, for the TPM to sign as well");
   join->footer(
       "The key is made here and stays here. The authority proves itself by the hash in the token\n"
       "before that is shown to it. Exit status: 0 joined, 2 wrong usage, 125 not.\n"
