@@ -38,19 +38,36 @@ find_cuda() {
   return 1
 }
 
-# configure_and_build PRESET TARGET…: both steps, quiet when all is well, loud when not.
-configure_and_build() {
-  local preset=$1 log
-  shift
-  log="$ROOT/build/$preset.log"
-  mkdir -p "$ROOT/build"
-  if ! (cd "$ROOT" && cmake --preset "$preset") >"$log" 2>&1; then
+# configure_preset PRESET LOG [SETTING]: dies with the end of its output when it fails.
+configure_preset() {
+  local preset=$1 log=$2
+  shift 2
+  if ! (cd "$ROOT" && cmake --preset "$preset" "$@") >"$log" 2>&1; then
     tail -n 40 "$log" >&2
     die "configuring '$preset' failed; the whole output is in $log"
   fi
+}
+
+# configure_and_build PRESET TARGET…: both steps, quiet when all is well, loud when not.
+# Fresh builds with sanitizers compile several sources as one file: half the work (tests/README.md). A
+# folder that is there already keeps its way: it may be somebody's who edits one file at a time.
+configure_and_build() {
+  local preset=$1 log batch=()
+  shift
+  log="$ROOT/build/$preset.log"
+  mkdir -p "$ROOT/build"
+  [ "$preset" = release ] || [ -f "$ROOT/build/$preset/CMakeCache.txt" ] || batch=(-DFARCALL_BATCH=8)
+  configure_preset "$preset" "$log" "${batch[@]}"
+  local build=(cmake --build "$ROOT/build/$preset" --parallel "$(nproc)" --target "$@")
   # Progress goes to the terminal only; the log keeps every line.
-  if ! cmake --build "$ROOT/build/$preset" --parallel "$(nproc)" --target "$@" >>"$log" 2>&1; then
-    grep -nE 'error|FAILED|undefined reference' "$log" | tail -n 40 >&2
-    die "building '$preset' failed; the whole output is in $log"
+  "${build[@]}" >>"$log" 2>&1 && return
+  if [ ${#batch[@]} -gt 0 ]; then
+    # A new file may not get on with its batch, which is no fault of the file's.
+    mv "$log" "$log.batches"
+    say "build: $preset again, each file by itself: it failed in batches ($log.batches)"
+    configure_preset "$preset" "$log" -DFARCALL_BATCH=1
+    "${build[@]}" >>"$log" 2>&1 && return
   fi
+  grep -nE 'error|FAILED|undefined reference' "$log" | tail -n 40 >&2
+  die "building '$preset' failed; the whole output is in $log"
 }

@@ -1,4 +1,4 @@
-// This file does not include cuda.h: only names and addresses matter here, and declaring every
+// Compiled by itself, without cuda.h: only names and addresses matter here, and declaring every
 // function without parameters is what keeps the table one line per name.
 #include "gpu_server/software_gpu/symbol_table.h"
 

@@ -86,12 +86,38 @@ def a_program_that_ends_before_it_is_killed_has_ended():
             llm_kernels.end(over, signal.SIGKILL)
 
 
+def files_in_a_batch_share_no_name_of_their_own():
+    batches = load("tools/cmake/batches.py")
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+
+        def source(file, text):
+            (folder / file).write_text(text)
+            return batches.Source(folder, folder / file)
+
+        one = source("one.cpp", "namespace farcall { namespace { int sum(int a) { return a; } } }")
+        calls = source("calls.cpp", "#define HALF 2\nint seen() { return farcall::sum(1) + sum(2); }")
+        member = source("member.cpp", "// sum\nint size(const Text& t) { return t.sum(); }")
+        (folder / "alike.h").write_text("struct sum {};\nusing api::Kind;")
+        knows = source("knows.cpp", '#include "alike.h"\nint nothing(Kind);')
+        alias = source("alias.cpp", "namespace { using Kind = Finding::Kind; }")
+        alone = source("alone.cpp", "// Compiled by itself: for a reason.\nint other();")
+    made = [[s.path.name for s in batch]
+            for batch in batches.batches([one, calls, member, knows, alone, alias], 8)]
+    assert made == [["one.cpp", "member.cpp", "alias.cpp"], ["calls.cpp", "knows.cpp"],
+                    ["alone.cpp"]], made
+    text = batches.text_of([calls, knows]).splitlines()
+    assert [line.split("/")[-1] for line in text] == [
+        'alike.h"', 'calls.cpp"', "#undef HALF", 'knows.cpp"'], text
+
+
 def main():
     for test in (leaves_out_what_the_end_to_end_tests_leave_out,
                  reviewed_differences_are_of_the_software_gpu,
                  an_alias_needs_its_row,
                  the_worst_run_of_a_sample_decides,
                  nothing_built_is_nothing_run,
+                 files_in_a_batch_share_no_name_of_their_own,
                  a_program_that_ends_before_it_is_killed_has_ended):
         test()
         print(f"{test.__name__.replace('_', ' ')}: as it should be")
