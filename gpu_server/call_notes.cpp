@@ -20,7 +20,9 @@ std::string function_name(std::uint16_t id) {
 std::string result_name(std::uint32_t result) {
   if (result == kCallUnderWay) return "under way";
   if (result == kCallBroken) return "it broke the protocol";
-  const char* name = cuda::error_name(static_cast<CUresult>(result));
+  // A claim may be any number, and beyond the last error there is no CUresult.
+  const bool is_one = result <= CUDA_ERROR_UNKNOWN;
+  const char* name = is_one ? cuda::error_name(static_cast<CUresult>(result)) : nullptr;
   return name != nullptr ? name : "result " + std::to_string(result);
 }
 

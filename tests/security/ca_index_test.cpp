@@ -267,7 +267,8 @@ TEST_CASE("lines of certificates that are over move out of the index, others sta
   add(IndexEvent::kRevoked, "ad", kNow - 3 * kDay, kNow - 2 * kDay - 900, "superseded");
   const auto serials = [](const std::string& path) {
     std::string all;
-    for (const IndexLine& one : read_index(path).value()) all += one.who.serial + " ";
+    const auto lines = read_index(path);
+    for (const IndexLine& one : lines.value()) all += one.who.serial + " ";
     return all;
   };
   REQUIRE(archive_index(index, over, kNow).ok());
