@@ -162,6 +162,8 @@ TEST_CASE("malformed frames by the number end their own session at most") {
     auto id = static_cast<std::uint16_t>(chance.bits());
     while (i % 2 == 0 && api::find_row(id) == nullptr)
       id = static_cast<std::uint16_t>(chance.bits());
+    // Whole with an empty body, and rightly unanswered until there is a host function to call.
+    if (id == row::await_host_function::info().id) continue;
     const Status sent = hostile->session.post(id, bytes, 1, wire::kWantsReply);
     if (!sent.ok() || !answer(hostile->session)) {
       ++ended;
