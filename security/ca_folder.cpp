@@ -272,6 +272,14 @@ Status CaFolder::sign_deny_list(std::span<const PeerIdentity> who, const std::st
     if (!facts.ok()) return facts.status();
     if (has_key(at) && facts->not_after > std::time(nullptr)) issuers.insert(facts->key_id);
   }
+  // An authority that is revoked signs for the last time: by its list servers know what it issued.
+  for (const Pair& at : all_pairs()) {
+    Result<CertificateFacts> facts = describe_certificate(at.certificate);
+    if (!facts.ok()) return facts.status();
+    const bool is_revoked = std::ranges::any_of(
+        who, [&](const PeerIdentity& one) { return one.serial == facts->who.serial; });
+    if (is_revoked && has_key(at)) issuers.insert(facts->key_id);
+  }
   Result<std::string> root = key_id_of(root_pair());
   if (!root.ok()) return root.status();
   Result<std::vector<IssuedIdentity>> signers = authorities(issuers);
@@ -330,7 +338,10 @@ Result<std::vector<std::string>> CaFolder::differences() const {
   for (const Issued& one : all.value()) {
     const bool alive = one.who.not_after > std::time(nullptr);
     const bool revoked = one.revoked_at != 0;
-    if (alive && revoked != find_denial(lists, one.who).has_value()) {
+    const auto of_issuer = lists.find(one.who.issuer);
+    // Its authority's line says it for all that it issued.
+    const bool by_issuer = of_issuer != lists.end() && of_issuer->second.itself.has_value();
+    if (alive && !by_issuer && revoked != find_denial(lists, one.who).has_value()) {
       found.push_back(one.who.serial + (revoked ? " is revoked, and not on the deny list"
                                                 : " is on the deny list, and not revoked"));
     }

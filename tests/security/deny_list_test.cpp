@@ -176,6 +176,29 @@ TEST_CASE("a file that is worse than the one in force is refused, and that stays
   CHECK(says(list.value()->reload(), "leaves out"));
 }
 
+TEST_CASE("what a revoked authority issued is denied by the first list there is, and agrees") {
+  TestPool pool;
+  const std::string folder = pool.path("first");
+  REQUIRE(CaFolder::create(folder, {.pool = "lab"}).ok());
+  auto ca = CaFolder::open(folder);
+  REQUIRE(ca.ok());
+  auto issued = ca->issue(TestPool::client_options());
+  REQUIRE_MESSAGE(issued.ok(), issued.status().to_string());
+  REQUIRE(save(issued.value(), folder + "/ann.crt", folder + "/ann.key").ok());
+  const PeerIdentity authority = who(folder + "/issuing.crt");
+  const Status done = ca->revoke(std::span(&authority, 1), "authority-compromise");
+  REQUIRE_MESSAGE(done.ok(), done.to_string());
+  auto list = DenyList::open(ca->deny_list_path(), ca->root_path());
+  REQUIRE_MESSAGE(list.ok(), list.status().to_string());
+  CHECK(list.value()->find(who(folder + "/ann.crt")));
+  CHECK(ca->differences()->empty());
+  // Nor does its successor's first list contradict the index.
+  REQUIRE(ca->make_issuing().ok());
+  CHECK(ca->differences()->empty());
+  REQUIRE(list.value()->reload().ok());
+  CHECK(list.value()->find(who(folder + "/ann.crt")));
+}
+
 TEST_CASE("a folder revokes by the authority that issued, and the root revokes that one") {
   TestPool pool;
   const std::string folder = pool.path("two");

@@ -53,8 +53,8 @@ int ca_make_issuing(const std::string& folder, const security::KeyPlaces& keys) 
   auto facts = security::describe_certificate(folder + "/issuing.crt");
   if (!facts.ok()) return fail(facts.status());
   std::printf(
-      "%s/issuing.crt: issues from now on, until %s; what its predecessor issued stays good, and\n"
-      "  no host needs another ca.crt. Take the root's key offline again\n",
+      "%s/issuing.crt: issues from now on, until %s; what its predecessor issued stays as good as\n"
+      "  it was, and no host needs another ca.crt. Take the root's key offline again\n",
       folder.c_str(), security::date_text(facts->not_after).c_str());
   return 0;
 }
