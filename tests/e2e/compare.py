@@ -46,8 +46,9 @@ def same_as_alone(build, path, run_through, folder):
         figures = json.loads(stats.read_text())
         expect(figures["round_trips"] > 0 and figures["wire_bytes_out"] > 0,
                f"nothing went through Farcall: {figures}")
+        # The two counts are read one after the other, and a thread for host functions may send between.
         cost = figures["security"]
-        expect(cost["sealed"]["records"] == figures["records_out"] and
+        expect(abs(cost["sealed"]["records"] - figures["records_out"]) <= 2 and
                cost["opened"]["processor_seconds"] > 0 and cost["percent_of_time"] > 0,
                f"the cost of encryption is not told, or wrong: {cost}")
     expect(expected.returncode == 0, f"both alike, but wrong: {describe(expected)}")
