@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <string_view>
+
+#include "gpu_server/kernel_text.h"
 
 namespace farcall::server {
 namespace {
@@ -19,11 +19,6 @@ constexpr const char* kSecureBoot =
     "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
 
 // Empty when it cannot be read.
-std::string text_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
 bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
 // Whether the processor's line of flags has that word.
@@ -49,7 +44,7 @@ struct ConfidentialState {
 }  // namespace
 
 HostFact look_at_tpm(const std::string& root) {
-  const std::string major = text_of(root + "/sys/class/tpm/tpm0/tpm_version_major");
+  const std::string major = kernel_text(root + "/sys/class/tpm/tpm0/tpm_version_major");
   if (!exists(root + "/sys/class/tpm/tpm0") && !exists(root + kTpmDevice)) {
     return {"tpm", State::kMissing,
             "no TPM here: nothing but this machine itself says how it was started"};
@@ -68,7 +63,7 @@ HostFact look_at_tpm(const std::string& root) {
 }
 
 HostFact look_at_secure_boot(const std::string& root) {
-  const std::string variable = text_of(root + kSecureBoot);
+  const std::string variable = kernel_text(root + kSecureBoot);
   if (variable.size() != 5) {
     return {"secure boot", State::kUnknown,
             "cannot be told: this system shows no variables of UEFI"};
@@ -80,7 +75,7 @@ HostFact look_at_secure_boot(const std::string& root) {
 }
 
 HostFact look_at_guest_memory(const std::string& root) {
-  const std::string cpuinfo = text_of(root + "/proc/cpuinfo");
+  const std::string cpuinfo = kernel_text(root + "/proc/cpuinfo");
   const bool is_snp = exists(root + "/dev/sev-guest") || has_flag(cpuinfo, "sev_snp_guest");
   const bool is_tdx = exists(root + "/dev/tdx_guest") || has_flag(cpuinfo, "tdx_guest");
   if (is_snp || is_tdx) {

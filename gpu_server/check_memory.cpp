@@ -3,29 +3,23 @@
 #include <sys/utsname.h>
 
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <string>
 
+#include "gpu_server/kernel_text.h"
 #include "transport/base/key_memory.h"
 
 namespace farcall::server {
 namespace {
 
 // Empty when it cannot be read.
-std::string text_of(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
 std::string kernel_config() {
   utsname kernel{};
   if (::uname(&kernel) != 0) return {};
-  return text_of(std::string("/boot/config-") + kernel.release);
+  return kernel_text(std::string("/boot/config-") + kernel.release);
 }
 
 bool is_swap_on() {
-  const std::string swaps = text_of("/proc/swaps");
+  const std::string swaps = kernel_text("/proc/swaps");
   const std::size_t head = swaps.find('\n');
   return head != std::string::npos && head + 1 < swaps.size();
 }
@@ -53,7 +47,7 @@ bool clears_freed_pages(std::string_view command_line, std::string_view config) 
 }
 
 void print_memory() {
-  const bool clears = clears_freed_pages(text_of("/proc/cmdline"), kernel_config());
+  const bool clears = clears_freed_pages(kernel_text("/proc/cmdline"), kernel_config());
   say("freed pages", clears,
       clears ? "the kernel clears them: nothing is left of a worker that is killed"
              : "the kernel does not clear them: what a worker held that is killed or crashes stays "

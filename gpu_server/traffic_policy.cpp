@@ -1,50 +1,39 @@
 #include "gpu_server/traffic_policy.h"
 
-#include <fcntl.h>
-#include <toml++/toml.h>
-#include <unistd.h>
-
 #include <bit>
 #include <optional>
 
 #include "gpu_server/lease_limits.h"
-#include "transport/base/unique.h"
+#include "security/toml_file.h"
 
 namespace farcall::server {
 namespace {
 
+using security::wrong_toml;
+
 constexpr std::string_view kNames[] = {"control", "parameters", "activations", "bulk"};
 static_assert(std::size(kNames) == kTraffics);
 
-struct Place {
-  std::string name;
-  Status wrong(const toml::node& at, const std::string& what) const {
-    return {Code::kUnsupported,
-            name + " line " + std::to_string(at.source().begin.line) + ": " + what};
-  }
-};
-
-Status take_rekey(const Place& place, const toml::node& node, link::LaneFloor* floor) {
+Status take_rekey(const toml::node& node, link::LaneFloor* floor) {
   const auto* text = node.as_string();
   const Result<std::uint64_t> bytes =
       text != nullptr ? parse_bytes(text->get()) : Status(Code::kUnsupported, "");
   const int log2 = bytes.ok() ? static_cast<int>(std::bit_width(bytes.value())) - 1 : -1;
   if (log2 < limits::kRekeyLog2Min || log2 > limits::kRekeyLog2Max) {
-    return place.wrong(node, "rekey is a size from \"16MiB\" to \"64GiB\"");
+    return wrong_toml(node, "rekey is a size from \"16MiB\" to \"64GiB\"");
   }
   floor->rekey_log2 = static_cast<std::uint8_t>(log2);
   return ok();
 }
 
-Status take_word(const Place& place, std::string_view key, const toml::node& node,
-                 link::LaneFloor* floor) {
-  if (key == "rekey") return take_rekey(place, node, floor);
+Status take_word(std::string_view key, const toml::node& node, link::LaneFloor* floor) {
+  if (key == "rekey") return take_rekey(node, floor);
   if (key != "cipher") {
-    return place.wrong(node, "there is cipher and rekey, and no '" + std::string(key) + "'");
+    return wrong_toml(node, "there is cipher and rekey, and no '" + std::string(key) + "'");
   }
   const auto* text = node.as_string();
   const auto cipher = text != nullptr ? link::cipher_named(text->get()) : std::nullopt;
-  if (!cipher) return place.wrong(node, "cipher is \"aes-256-gcm\" or \"aes-128-gcm\"");
+  if (!cipher) return wrong_toml(node, "cipher is \"aes-256-gcm\" or \"aes-128-gcm\"");
   floor->cipher = *cipher;
   return ok();
 }
@@ -64,6 +53,25 @@ link::Cipher least_of(const security::LeaseToken* token) {
   return may_be_less ? link::Cipher::kAes128Gcm : link::Cipher::kAes256Gcm;
 }
 
+Result<TrafficPolicy> read_traffic(const toml::table& table) {
+  TrafficPolicy policy;
+  for (const auto& [key, value] : table) {
+    const auto which = parse_traffic_name(key.str());
+    const auto* words = value.as_table();
+    if (!which || words == nullptr) {
+      return wrong_toml(value,
+                        "there are [control], [parameters], [activations] and [bulk], and "
+                        "no '" +
+                            std::string(key.str()) + "'");
+    }
+    for (const auto& [word, node] : *words) {
+      Status taken = take_word(word.str(), node, &policy.least[*which]);
+      if (!taken.ok()) return taken;
+    }
+  }
+  return policy;
+}
+
 }  // namespace
 
 std::string_view name_of(Traffic traffic) { return kNames[static_cast<std::size_t>(traffic)]; }
@@ -77,43 +85,15 @@ link::LaneFloors floors_of(const TrafficPolicy& policy, const security::LeaseTok
 }
 
 Result<TrafficPolicy> parse_traffic(std::string_view text, const std::string& name) {
-  const Place place{name};
-  toml::table table;
-  try {
-    table = toml::parse(text, name);
-  } catch (const toml::parse_error& wrong) {
-    return Status(Code::kUnsupported, name + " line " + std::to_string(wrong.source().begin.line) +
-                                          ": " + std::string(wrong.description()));
-  }
-  TrafficPolicy policy;
-  for (const auto& [key, value] : table) {
-    const auto which = parse_traffic_name(key.str());
-    const auto* words = value.as_table();
-    if (!which || words == nullptr) {
-      return place.wrong(value,
-                         "there are [control], [parameters], [activations] and [bulk], and "
-                         "no '" +
-                             std::string(key.str()) + "'");
-    }
-    for (const auto& [word, node] : *words) {
-      Status taken = take_word(place, word.str(), node, &policy.least[*which]);
-      if (!taken.ok()) return taken;
-    }
-  }
-  return policy;
+  Result<toml::table> table = security::parse_toml(text, name);
+  if (!table.ok()) return table.status();
+  return read_traffic(table.value());
 }
 
 Result<TrafficPolicy> load_traffic(const std::string& path) {
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return Status::system("open " + path);
-  std::string text(limits::kTrafficFileBytesMax, '\0');
-  const ssize_t bytes = ::read(file.get(), text.data(), text.size());
-  if (bytes < 0) return Status::system("read " + path);
-  if (static_cast<std::size_t>(bytes) == text.size()) {
-    return Status(Code::kUnsupported, path + " is longer than any such file need be");
-  }
-  text.resize(static_cast<std::size_t>(bytes));
-  return parse_traffic(text, path);
+  Result<toml::table> table = security::load_toml(path, limits::kTrafficFileBytesMax);
+  if (!table.ok()) return table.status();
+  return read_traffic(table.value());
 }
 
 }  // namespace farcall::server

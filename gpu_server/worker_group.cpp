@@ -10,12 +10,11 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <sstream>
 #include <utility>
 #include <vector>
 
+#include "gpu_server/kernel_text.h"
 #include "gpu_server/lease_limits.h"
 #include "transport/base/unique.h"
 
@@ -30,11 +29,6 @@ constexpr const char* kAdvice =
     "Delegate=yes (or systemd-run --scope -p Delegate=yes farcall-server …)";
 
 // Empty when it cannot be read.
-std::string text_of(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
 // In one call, which is what the kernel takes for one value.
 Status write_value(const std::string& path, const std::string& value) {
   const Fd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
@@ -82,7 +76,7 @@ void remove_leftovers(const std::string& own) {
     if (!is_gone || ::rmdir(entry.path().c_str()) != 0) is_shared = true;
   }
   std::string off;
-  for (const std::string& each : words_of(text_of(own + "/cgroup.subtree_control"))) {
+  for (const std::string& each : words_of(kernel_text(own + "/cgroup.subtree_control"))) {
     off += (off.empty() ? "-" : " -") + each;
   }
   if (is_shared || off.empty()) return;
@@ -91,7 +85,7 @@ void remove_leftovers(const std::string& own) {
 
 // The number behind a word in a file of "word number" lines.
 std::uint64_t count_in(const std::string& path, const std::string& word) {
-  const std::vector<std::string> words = words_of(text_of(path));
+  const std::vector<std::string> words = words_of(kernel_text(path));
   const auto at = std::find(words.begin(), words.end(), word);
   std::uint64_t count = 0;
   if (at == words.end() || at + 1 == words.end()) return 0;
@@ -150,7 +144,7 @@ std::string WorkerGroup::excess() const {
 Result<std::unique_ptr<WorkerGroups>> WorkerGroups::open(const WorkerLimits& limits,
                                                          const std::string& own) {
   std::unique_ptr<WorkerGroups> groups(new WorkerGroups(limits, own));
-  const std::string there = text_of(own + "/cgroup.controllers");
+  const std::string there = kernel_text(own + "/cgroup.controllers");
   const std::vector<std::string> known = words_of(there);
   std::string wanted;
   for (const std::string& each : controllers_for(limits)) {
@@ -171,7 +165,7 @@ Result<std::unique_ptr<WorkerGroups>> WorkerGroups::open(const WorkerLimits& lim
 
 Result<std::unique_ptr<WorkerGroups>> WorkerGroups::open_here(const WorkerLimits& limits) {
   Result<std::string> own =
-      own_group_in(text_of("/proc/self/cgroup"), text_of("/proc/self/mountinfo"));
+      own_group_in(kernel_text("/proc/self/cgroup"), kernel_text("/proc/self/mountinfo"));
   if (!own.ok()) return own.status();
   return open(limits, own.value());
 }

@@ -47,20 +47,7 @@ std::string times(std::uint32_t count) {
 }  // namespace
 
 Result<std::vector<AttestedServer>> parse_attested(std::string_view text) {
-  std::vector<AttestedServer> servers;
-  for (std::size_t number = 1; !text.empty() || number == 1; ++number) {
-    const std::size_t end = text.find('\n');
-    AttestedServer parsed;
-    const bool good = end != text.npos && (number == 1 ? text.substr(0, end) == kFirstLine
-                                                       : parse_line(text.substr(0, end), &parsed));
-    if (!good) {
-      return Status(Code::kDenied,
-                    "line " + std::to_string(number) + " of the list of attested servers is none");
-    }
-    text.remove_prefix(end + 1);
-    if (number > 1) servers.push_back(std::move(parsed));
-  }
-  return servers;
+  return parse_lines<AttestedServer>(text, {kFirstLine, "list of attested servers"}, parse_line);
 }
 
 std::string attested_text(const std::vector<AttestedServer>& servers) {
@@ -87,13 +74,12 @@ std::string since_then(const QuoteClock& before, const QuoteClock& now) {
 }
 
 Result<std::vector<AttestedServer>> AttestedServers::all() const {
-  Result<SecureBuffer> bytes = read_file(path_, limits::kAttestedBytesMax);
-  if (!bytes.ok() && bytes.status().code() == Code::kNotFound) {
+  Result<std::string> text = read_text(path_, limits::kAttestedBytesMax);
+  if (!text.ok() && text.status().code() == Code::kNotFound) {
     return std::vector<AttestedServer>();
   }
-  if (!bytes.ok()) return bytes.status();
-  Result<std::vector<AttestedServer>> servers =
-      parse_attested(std::string_view(reinterpret_cast<const char*>(bytes->data()), bytes->size()));
+  if (!text.ok()) return text.status();
+  Result<std::vector<AttestedServer>> servers = parse_attested(text.value());
   if (servers.ok()) return servers;
   return Status(Code::kDenied, path_ + ": " + servers.status().text());
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "security/bytes_left.h"
 #include "transport/base/limits_authority.h"
 #include "transport/base/limits_quote.h"
 
@@ -54,10 +55,9 @@ class Writer {
   std::vector<std::byte> bytes_;
 };
 
-// Sticky: after the first byte that is not there nothing is.
-class Reader {
+class Reader : public BytesLeft {
  public:
-  explicit Reader(std::span<const std::byte> bytes) : left_(bytes) {}
+  using BytesLeft::BytesLeft;
   std::size_t number(std::size_t bytes) {
     const std::span<const std::byte> at = take(bytes);
     std::size_t value = 0;
@@ -68,24 +68,8 @@ class Reader {
   }
   std::span<const std::byte> field(std::size_t bytes_max) {
     const std::size_t bytes = number(2);
-    if (bytes > bytes_max) bad_ = true;
-    return take(bytes);
+    return take(bytes > bytes_max ? SIZE_MAX : bytes);
   }
-  bool is_done() const { return !bad_ && left_.empty(); }
-  bool has_more() const { return !bad_ && !left_.empty(); }
-
- private:
-  std::span<const std::byte> take(std::size_t bytes) {
-    if (bad_ || bytes > left_.size()) {
-      bad_ = true;
-      return {};
-    }
-    const std::span<const std::byte> taken = left_.first(bytes);
-    left_ = left_.subspan(bytes);
-    return taken;
-  }
-  std::span<const std::byte> left_;
-  bool bad_ = false;
 };
 
 std::string text_of(std::span<const std::byte> bytes) {

@@ -21,12 +21,6 @@ namespace {
 
 bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
-Result<std::string> text_of(const std::string& path, std::size_t bytes_max) {
-  Result<SecureBuffer> bytes = read_file(path, bytes_max);
-  if (!bytes.ok()) return bytes.status();
-  return std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size());
-}
-
 const Issued* find(const std::vector<Issued>& all, const std::string& serial) {
   const auto at = std::find_if(all.begin(), all.end(),
                                [&](const Issued& one) { return one.who.serial == serial; });
@@ -162,7 +156,7 @@ Result<IssuedIdentity> CaFolder::issue_now(const LeafOptions& options) const {
 
 Result<IssuedIdentity> CaFolder::renew(const std::string& certificate_path, int days,
                                        bool new_key) const {
-  Result<std::string> former = text_of(certificate_path, kPemBytesMax);
+  Result<std::string> former = read_text(certificate_path, kPemBytesMax);
   if (!former.ok()) return former.status();
   return renew({.certificate_pem = former.value(), .signers = {}, .days = days, .new_key = new_key},
                certificate_path);
@@ -180,7 +174,7 @@ Result<IssuedIdentity> CaFolder::renew(RenewOptions how, const std::string& name
                                      "; if its holder may have one again, issue one");
   }
   for (const Pair& at : all_pairs()) {
-    Result<std::string> signer = text_of(at.certificate, kPemBytesMax);
+    Result<std::string> signer = read_text(at.certificate, kPemBytesMax);
     if (!signer.ok()) return signer.status();
     how.signers.push_back(std::move(signer).value());
   }
@@ -286,7 +280,7 @@ Status CaFolder::sign_deny_list(std::span<const PeerIdentity> who, const std::st
   if (!signers.ok()) return signers.status();
   std::string list;
   if (exists(deny_list_path())) {
-    Result<std::string> before = text_of(deny_list_path(), limits::kDenyListBytesMax);
+    Result<std::string> before = read_text(deny_list_path(), limits::kDenyListBytesMax);
     if (!before.ok()) return before.status();
     list = std::move(before).value();
   }
@@ -302,7 +296,7 @@ Status CaFolder::sign_deny_list(std::span<const PeerIdentity> who, const std::st
     list = std::move(longer).value();
   }
   // Read as a server will.
-  Result<std::string> trusted = text_of(root_path(), kPemBytesMax);
+  Result<std::string> trusted = read_text(root_path(), kPemBytesMax);
   if (!trusted.ok()) return trusted.status();
   Result<DeniedByIssuer> readable =
       parse_deny_list(bytes_of(list), bytes_of(trusted.value()), std::time(nullptr));
@@ -324,9 +318,9 @@ Result<std::vector<std::string>> CaFolder::differences() const {
   if (!all.ok()) return all.status();
   DeniedByIssuer lists;
   if (exists(deny_list_path())) {
-    Result<std::string> text = text_of(deny_list_path(), limits::kDenyListBytesMax);
+    Result<std::string> text = read_text(deny_list_path(), limits::kDenyListBytesMax);
     if (!text.ok()) return text.status();
-    Result<std::string> root = text_of(root_path(), kPemBytesMax);
+    Result<std::string> root = read_text(root_path(), kPemBytesMax);
     if (!root.ok()) return root.status();
     Result<DeniedByIssuer> read =
         parse_deny_list(bytes_of(text.value()), bytes_of(root.value()), std::time(nullptr));

@@ -14,12 +14,6 @@ constexpr std::size_t kUriBytesMax = 4096;
 
 bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
-Result<std::string> text_of(const std::string& path, std::size_t bytes_max) {
-  Result<SecureBuffer> bytes = read_file(path, bytes_max);
-  if (!bytes.ok()) return bytes.status();
-  return std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size());
-}
-
 }  // namespace
 
 bool CaFolder::has_key(const Pair& at) { return exists(at.key) || exists(at.key_uri()); }
@@ -30,9 +24,9 @@ Result<IssuedIdentity> CaFolder::load_pair(const Pair& at) const {
     return Status(Code::kNotFound, "the key of " + at.certificate + " is not here: bring " +
                                        at.key + " back for as long as this takes");
   }
-  Result<std::string> certificate = text_of(at.certificate, kPemBytesMax);
+  Result<std::string> certificate = read_text(at.certificate, kPemBytesMax);
   if (!certificate.ok()) return certificate.status();
-  Result<std::string> uri = text_of(at.key_uri(), kUriBytesMax);
+  Result<std::string> uri = read_text(at.key_uri(), kUriBytesMax);
   if (!uri.ok()) return uri.status();
   uri->erase(uri->find_last_not_of(" \r\n") + 1);
   Result<std::shared_ptr<HeldKey>> key = key_at(uri.value(), true);

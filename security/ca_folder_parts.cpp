@@ -91,11 +91,7 @@ Status CaFolder::make_issuing(const KeyPlaces& keys) const {
   return exists(deny_list_path()) ? sign_deny_list({}, "", kDenyListDays) : ok();
 }
 
-Result<std::string> CaFolder::root_pem() const {
-  Result<SecureBuffer> bytes = read_file(root_path());
-  if (!bytes.ok()) return bytes.status();
-  return std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size());
-}
+Result<std::string> CaFolder::root_pem() const { return read_text(root_path()); }
 
 Result<std::string> CaFolder::make_token(JoinGrant grant, std::int64_t valid_seconds) const {
   Result<Fd> held = lock();

@@ -36,8 +36,8 @@ Result<SecureBuffer> read_file(const std::string& path, std::size_t bytes_max) {
   if (::fstat(fd.get(), &facts) != 0) return Status::system("stat " + path);
   const auto bytes = static_cast<std::size_t>(facts.st_size);
   if (!S_ISREG(facts.st_mode) || bytes == 0 || bytes > bytes_max) {
-    return Status(Code::kDenied, path + " is not a PEM file of up to " +
-                                     std::to_string(bytes_max / 1024) + " KiB");
+    return Status(Code::kDenied, path + " is no plain file of 1 to " + std::to_string(bytes_max) +
+                                     " bytes, as this one must be");
   }
   Result<SecureBuffer> buffer =
       bytes <= kKeyFileBytesMax ? make_key_buffer(bytes) : SecureBuffer::make(bytes);
@@ -49,6 +49,12 @@ Result<SecureBuffer> read_file(const std::string& path, std::size_t bytes_max) {
     at += static_cast<std::size_t>(got);
   }
   return buffer;
+}
+
+Result<std::string> read_text(const std::string& path, std::size_t bytes_max) {
+  Result<SecureBuffer> bytes = read_file(path, bytes_max);
+  if (!bytes.ok()) return bytes.status();
+  return std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size());
 }
 
 Status write_all(const Fd& file, std::span<const std::byte> bytes, const std::string& path) {

@@ -28,6 +28,8 @@ std::span<const std::byte> bytes_of(std::string_view text);
 
 // A whole small file, wiped when dropped.  Errors: kNotFound, kDenied, kSystem.
 Result<SecureBuffer> read_file(const std::string& path, std::size_t bytes_max = kPemBytesMax);
+// The same of one that holds no secret.
+Result<std::string> read_text(const std::string& path, std::size_t bytes_max = kPemBytesMax);
 
 // Errors: kDenied when something of that name exists, kSystem.
 Status write_new_file(const std::string& path, std::span<const std::byte> bytes, mode_t mode);

@@ -1,12 +1,10 @@
 #include "security/golden.h"
 
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <charconv>
 
 #include "security/crypto.h"
-#include "security/file.h"
+#include "security/toml_file.h"
 #include "transport/base/limits_quote.h"
 
 namespace farcall::security {
@@ -16,104 +14,94 @@ constexpr std::string_view kAllOthers = "*";
 // Beyond these a refusal says how many more differ: one is enough to look at a machine.
 constexpr std::size_t kDifferencesTold = 3;
 
-struct Place {
-  std::string name;
-  Status wrong(const toml::node& at, const std::string& what) const {
-    return {Code::kUnsupported,
-            name + " line " + std::to_string(at.source().begin.line) + ": " + what};
-  }
-};
-
-Result<std::vector<std::string>> words_of(const Place& place, const toml::node& node,
-                                          std::size_t words_max) {
+Result<std::vector<std::string>> words_of(const toml::node& node, std::size_t words_max) {
   const auto* list = node.as_array();
-  if (list == nullptr || list->empty()) return place.wrong(node, "a list such as [\"…\"] is due");
-  if (list->size() > words_max) return place.wrong(node, "the list is too long");
+  if (list == nullptr || list->empty()) return wrong_toml(node, "a list such as [\"…\"] is due");
+  if (list->size() > words_max) return wrong_toml(node, "the list is too long");
   std::vector<std::string> words;
   for (const toml::node& each : *list) {
     const auto* text = each.as_string();
-    if (text == nullptr || text->get().empty()) return place.wrong(each, "a word in quotes");
+    if (text == nullptr || text->get().empty()) return wrong_toml(each, "a word in quotes");
     words.push_back(text->get());
   }
   return words;
 }
 
-Result<std::vector<Sha256>> values_of(const Place& place, const toml::node& node) {
-  Result<std::vector<std::string>> words = words_of(place, node, limits::kGoldenValuesMax);
+Result<std::vector<Sha256>> values_of(const toml::node& node) {
+  Result<std::vector<std::string>> words = words_of(node, limits::kGoldenValuesMax);
   if (!words.ok()) return words.status();
   std::vector<Sha256> values;
   for (const std::string& word : words.value()) {
     Result<Sha256> value = parse_sha256(word);
-    if (!value.ok()) return place.wrong(node, value.status().text());
+    if (!value.ok()) return wrong_toml(node, value.status().text());
     values.push_back(value.value());
   }
   return values;
 }
 
-Status take_pcrs(const Place& place, const toml::node& node, GoldenClass* one) {
+Status take_pcrs(const toml::node& node, GoldenClass* one) {
   const auto* table = node.as_table();
-  if (table == nullptr) return place.wrong(node, "PCRs stand below [class.pcr]");
+  if (table == nullptr) return wrong_toml(node, "PCRs stand below [class.pcr]");
   for (const auto& [key, value] : *table) {
     const std::string_view text = key.str();
     std::size_t index = kPcrs;
     const auto read = std::from_chars(text.data(), text.data() + text.size(), index);
     if (read.ec != std::errc() || read.ptr != text.data() + text.size() || index >= kPcrs) {
-      return place.wrong(value, "\"" + std::string(text) + "\" is no PCR; they are 0 to 23");
+      return wrong_toml(value, "\"" + std::string(text) + "\" is no PCR; they are 0 to 23");
     }
-    Result<std::vector<Sha256>> values = values_of(place, value);
+    Result<std::vector<Sha256>> values = values_of(value);
     if (!values.ok()) return values.status();
     if (!one->pcrs.emplace(index, std::move(values).value()).second) {
-      return place.wrong(value, "PCR " + std::to_string(index) + " stands there twice");
+      return wrong_toml(value, "PCR " + std::to_string(index) + " stands there twice");
     }
   }
   return ok();
 }
 
-Status take_word(const Place& place, std::string_view key, const toml::node& node,
-                 GoldenClass* one) {
-  if (key == "pcr") return take_pcrs(place, node, one);
+Status take_word(std::string_view key, const toml::node& node, GoldenClass* one) {
+  if (key == "pcr") return take_pcrs(node, one);
   if (key == "name") {
     const auto* text = node.as_string();
-    if (text == nullptr) return place.wrong(node, "a name stands in quotes");
+    if (text == nullptr) return wrong_toml(node, "a name stands in quotes");
     one->name = text->get();
     return ok();
   }
   if (key == "servers") {
-    Result<std::vector<std::string>> words = words_of(place, node, limits::kGoldenServersMax);
+    Result<std::vector<std::string>> words = words_of(node, limits::kGoldenServersMax);
     if (words.ok()) one->servers = std::move(words).value();
     return words.status();
   }
   if (key == "manifest") {
-    Result<std::vector<Sha256>> values = values_of(place, node);
+    Result<std::vector<Sha256>> values = values_of(node);
     if (values.ok()) one->manifests = std::move(values).value();
     return values.status();
   }
-  return place.wrong(node, "a class has no '" + std::string(key) + "'");
+  return wrong_toml(node, "a class has no '" + std::string(key) + "'");
 }
 
 bool names(const GoldenClass& one, std::string_view server) {
   return std::ranges::find(one.servers, server) != one.servers.end();
 }
 
-Status take_classes(const Place& place, const toml::node& node, GoldenSet* set) {
+Status take_classes(const toml::node& node, GoldenSet* set) {
   const auto* list = node.as_array();
-  if (list == nullptr) return place.wrong(node, "classes are written [[class]]");
-  if (list->size() > limits::kGoldenClassesMax) return place.wrong(node, "too many classes");
+  if (list == nullptr) return wrong_toml(node, "classes are written [[class]]");
+  if (list->size() > limits::kGoldenClassesMax) return wrong_toml(node, "too many classes");
   for (const toml::node& each : *list) {
     const auto* table = each.as_table();
-    if (table == nullptr) return place.wrong(each, "classes are written [[class]]");
+    if (table == nullptr) return wrong_toml(each, "classes are written [[class]]");
     GoldenClass one;
     for (const auto& [key, value] : *table) {
-      FARCALL_TRY(take_word(place, key.str(), value, &one));
+      FARCALL_TRY(take_word(key.str(), value, &one));
     }
     if (one.servers.empty())
-      return place.wrong(each, "servers = [\"…\"] is missing: for whom is it?");
+      return wrong_toml(each, "servers = [\"…\"] is missing: for whom is it?");
     // A class without any would let every machine in.
     if (one.pcrs.empty())
-      return place.wrong(each, "[class.pcr] is missing: nothing would be checked");
+      return wrong_toml(each, "[class.pcr] is missing: nothing would be checked");
     for (const GoldenClass& other : set->classes) {
       for (const std::string& server : one.servers) {
-        if (names(other, server)) return place.wrong(each, server + " is in another class as well");
+        if (names(other, server)) return wrong_toml(each, server + " is in another class as well");
       }
     }
     set->classes.push_back(std::move(one));
@@ -159,6 +147,19 @@ std::vector<std::string> differences(const GoldenClass& one, const Quote& quote)
   return found;
 }
 
+Result<GoldenSet> read_golden(const toml::table& table) {
+  GoldenSet set;
+  for (const auto& [key, value] : table) {
+    Status taken = wrong_toml(value, "there is no '" + std::string(key.str()) + "'");
+    if (key == "class") taken = take_classes(value, &set);
+    if (!taken.ok()) return taken;
+  }
+  if (set.classes.empty()) {
+    return wrong_toml(table, "there is no [[class]]");
+  }
+  return set;
+}
+
 }  // namespace
 
 Result<Sha256> parse_sha256(std::string_view text) {
@@ -179,33 +180,18 @@ Result<Sha256> parse_sha256(std::string_view text) {
 }
 
 Result<GoldenSet> parse_golden(std::string_view text, const std::string& name) {
-  const Place place{name};
-  toml::table table;
-  try {
-    table = toml::parse(text, name);
-  } catch (const toml::parse_error& wrong) {
-    return Status(Code::kUnsupported, name + " line " + std::to_string(wrong.source().begin.line) +
-                                          ": " + std::string(wrong.description()));
-  }
-  GoldenSet set;
-  for (const auto& [key, value] : table) {
-    Status taken = place.wrong(value, "there is no '" + std::string(key.str()) + "'");
-    if (key == "class") taken = take_classes(place, value, &set);
-    if (!taken.ok()) return taken;
-  }
-  if (set.classes.empty()) {
-    return Status(Code::kUnsupported, name + ": there is no [[class]] in it");
-  }
-  return set;
+  Result<toml::table> table = parse_toml(text, name);
+  if (!table.ok()) return table.status();
+  return read_golden(table.value());
 }
 
 Result<GoldenSet> load_golden(const std::string& path) {
-  Result<SecureBuffer> bytes = read_file(path, limits::kGoldenBytesMax);
-  if (!bytes.ok()) {
-    return Status(bytes.status().code(),
-                  bytes.status().text() + " ('farcall attest golden' makes one)");
+  Result<toml::table> table = load_toml(path, limits::kGoldenBytesMax);
+  if (!table.ok()) {
+    return Status(table.status().code(),
+                  table.status().text() + " ('farcall attest golden' makes one)");
   }
-  return parse_golden({reinterpret_cast<const char*>(bytes->data()), bytes->size()}, path);
+  return read_golden(table.value());
 }
 
 std::string golden_text(const GoldenClass& one) {

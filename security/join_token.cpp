@@ -128,20 +128,7 @@ Result<JoinTokenText> parse_join_token(std::string_view token) {
 }
 
 Result<std::vector<JoinLine>> parse_join_tokens(std::string_view text) {
-  std::vector<JoinLine> lines;
-  for (std::size_t number = 1; !text.empty() || number == 1; ++number) {
-    const std::size_t end = text.find('\n');
-    JoinLine parsed;
-    const bool good = end != text.npos && (number == 1 ? text.substr(0, end) == kFirstLine
-                                                       : parse_line(text.substr(0, end), &parsed));
-    if (!good) {
-      return Status(Code::kDenied,
-                    "line " + std::to_string(number) + " of the list of tokens is none");
-    }
-    text.remove_prefix(end + 1);
-    if (number > 1) lines.push_back(std::move(parsed));
-  }
-  return lines;
+  return parse_lines<JoinLine>(text, {kFirstLine, "list of tokens"}, parse_line);
 }
 
 std::string join_tokens_text(const std::vector<JoinLine>& lines) {
@@ -159,11 +146,10 @@ std::string join_tokens_text(const std::vector<JoinLine>& lines) {
 }
 
 Result<std::vector<JoinLine>> JoinTokens::read() const {
-  Result<SecureBuffer> bytes = read_file(path_, limits::kJoinTokensBytesMax);
-  if (!bytes.ok() && bytes.status().code() == Code::kNotFound) return std::vector<JoinLine>();
-  if (!bytes.ok()) return bytes.status();
-  Result<std::vector<JoinLine>> lines = parse_join_tokens(
-      std::string_view(reinterpret_cast<const char*>(bytes->data()), bytes->size()));
+  Result<std::string> text = read_text(path_, limits::kJoinTokensBytesMax);
+  if (!text.ok() && text.status().code() == Code::kNotFound) return std::vector<JoinLine>();
+  if (!text.ok()) return text.status();
+  Result<std::vector<JoinLine>> lines = parse_join_tokens(text.value());
   if (lines.ok()) return lines;
   return Status(Code::kDenied, path_ + ": " + lines.status().text() +
                                    "; move it away, and the tokens in it are no good any more");

@@ -15,6 +15,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "security/bytes_left.h"
+
 namespace farcall::security {
 
 static_assert(std::endian::native == std::endian::little, "numbers are copied, never swapped");
@@ -47,37 +49,26 @@ class Put {
   std::vector<std::byte> bytes_;
 };
 
-class Taken {
+class Taken : private BytesLeft {
  public:
-  explicit Taken(std::span<const std::byte> bytes) : left_(bytes) {}
+  using BytesLeft::BytesLeft;
   template <class T>
   T get() {
     static_assert(std::is_trivially_copyable_v<T>);
     T value{};
-    const auto bytes = some(sizeof(T));
+    const auto bytes = take(sizeof(T));
     if (!bytes.empty()) std::memcpy(&value, bytes.data(), sizeof(T));
     return value;
   }
-  std::string text() { return text_of(some(get<std::uint8_t>())); }
-  std::string long_text() { return text_of(some(get<std::uint16_t>())); }
-  bool failed() const { return failed_; }
-  bool done() const { return !failed_ && left_.empty(); }
+  std::string text() { return text_of(take(get<std::uint8_t>())); }
+  std::string long_text() { return text_of(take(get<std::uint16_t>())); }
+  bool failed() const { return is_bad(); }
+  bool done() const { return is_done(); }
 
  private:
   static std::string text_of(std::span<const std::byte> bytes) {
     return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
-  std::span<const std::byte> some(std::size_t count) {
-    if (failed_ || count > left_.size()) {
-      failed_ = true;
-      return {};
-    }
-    const auto taken = left_.first(count);
-    left_ = left_.subspan(count);
-    return taken;
-  }
-  std::span<const std::byte> left_;
-  bool failed_ = false;
 };
 
 }  // namespace farcall::security

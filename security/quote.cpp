@@ -10,6 +10,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "security/bytes_left.h"
 #include "security/crypto.h"
 #include "security/digest.h"
 #include "security/x509.h"
@@ -34,34 +35,19 @@ Status malformed(const char* what) { return {Code::kMalformed, std::string("the 
 
 Status denied(const char* what) { return {Code::kDenied, std::string("the quote ") + what}; }
 
-// Sticky: after the first byte that is not there nothing is. Numbers as TPMs write them.
-class Reader {
+// Numbers as TPMs write them.
+class Reader : public BytesLeft {
  public:
-  explicit Reader(std::span<const std::byte> bytes) : left_(bytes) {}
+  using BytesLeft::BytesLeft;
   std::uint64_t number(std::size_t bytes) {
     std::uint64_t value = 0;
     for (const std::byte one : take(bytes)) value = value << 8 | std::to_integer<unsigned>(one);
     return value;
   }
-  std::span<const std::byte> take(std::size_t bytes) {
-    if (bad_ || bytes > left_.size()) {
-      bad_ = true;
-      return {};
-    }
-    const std::span<const std::byte> taken = left_.first(bytes);
-    left_ = left_.subspan(bytes);
-    return taken;
-  }
   template <std::size_t kBytes>
   void fill(std::array<std::byte, kBytes>& room) {
     std::ranges::copy(take(kBytes), room.begin());
   }
-  bool is_bad() const { return bad_; }
-  bool is_done() const { return !bad_ && left_.empty(); }
-
- private:
-  std::span<const std::byte> left_;
-  bool bad_ = false;
 };
 
 // TPML_PCR_SELECTION with one bank, that of SHA-256.

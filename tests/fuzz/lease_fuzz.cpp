@@ -4,36 +4,22 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <filesystem>
 #include <span>
 #include <string>
 
 #include "security/lease_file.h"
-#include "security/lease_keys.h"
 #include "security/lease_token.h"
+#include "tests/fuzz/signer.h"
 
 using namespace farcall;
 using namespace farcall::security;
+using fuzz::new_key;
+using fuzz::require;
 
 namespace {
 
 constexpr std::size_t kKeyIdAt = 5;
 constexpr std::size_t kKeyIdEnd = kKeyIdAt + sizeof(LeaseKeyId);
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
-
-LeaseKey new_key() {
-  std::string folder = (std::filesystem::temp_directory_path() / "farcall-fuzz-XXXXXX").string();
-  require(::mkdtemp(folder.data()) != nullptr);
-  require(make_lease_key(folder + "/k.key", folder + "/k.pub").ok());
-  Result<LeaseKey> key = LeaseKey::load(folder + "/k.key");
-  std::filesystem::remove_all(folder);
-  require(key.ok());
-  return std::move(key).value();
-}
 
 void token(std::span<const std::byte> bytes, const LeaseKey& key, const LeaseKeys& keys) {
   require(!verify_lease(bytes, keys).ok());

@@ -3,34 +3,21 @@
 // encode to the same bytes, must not be believed, and is believed once it is signed.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <filesystem>
 #include <span>
 #include <string>
 
 #include "security/manifest.h"
 #include "security/measured_files.h"
+#include "tests/fuzz/signer.h"
 
 using namespace farcall;
 using namespace farcall::security;
+using fuzz::new_key;
+using fuzz::require;
 
 namespace {
 
 constexpr std::string_view kBoot = "boot";
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
-
-LeaseKey new_key() {
-  std::string folder = (std::filesystem::temp_directory_path() / "farcall-fuzz-XXXXXX").string();
-  require(::mkdtemp(folder.data()) != nullptr);
-  require(make_lease_key(folder + "/k.key", folder + "/k.pub").ok());
-  Result<LeaseKey> key = LeaseKey::load(folder + "/k.key");
-  std::filesystem::remove_all(folder);
-  require(key.ok());
-  return std::move(key).value();
-}
 
 void manifest(const Cosigned& text, const LeaseKey& key, const LeaseKeys& keys) {
   Result<Manifest> read = read_manifest(text.body);

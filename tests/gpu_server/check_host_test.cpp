@@ -3,10 +3,10 @@
 
 #include <doctest/doctest.h>
 
-#include <array>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+
+#include "tests/support/temporary_folder.h"
 
 namespace farcall::server {
 namespace {
@@ -16,20 +16,13 @@ using State = HostFact::State;
 // A folder with the files of a machine.
 class Machine {
  public:
-  Machine() {
-    std::array<char, 64> pattern{"/tmp/farcall-test-XXXXXX"};
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    root = pattern.data();
-  }
-  ~Machine() { std::filesystem::remove_all(root); }
-  Machine(const Machine&) = delete;
-  Machine& operator=(const Machine&) = delete;
   void put(const std::string& path, const std::string& text) const {
     const std::filesystem::path whole = root + path;
     std::filesystem::create_directories(whole.parent_path());
     std::ofstream(whole) << text;
   }
-  std::string root;
+  const testing::TemporaryFolder folder;
+  const std::string& root = folder.path();
 };
 
 }  // namespace

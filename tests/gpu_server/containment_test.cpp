@@ -149,9 +149,8 @@ QuarantineCase case_of(const std::string& session, const security::PeerIdentity&
 }
 
 TEST_CASE("cases that stand outlive their server, in a file that is checked as it is read") {
-  std::array<char, 64> pattern{"/tmp/farcall-test-XXXXXX"};
-  REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-  const std::string path = std::string(pattern.data()) + "/quarantine.json";
+  const testing::TemporaryFolder folder;
+  const std::string path = folder.path() + "/quarantine.json";
   QuarantineCase facts = case_of("aa", person("ann\xff"), "lease 1");
   facts.hit = {.feature = Feature::kBytesOut, .value = 9, .most = 5, .window_s = 60};
   facts.evidence.values[static_cast<std::size_t>(Tally::kRefusedMemory)] = 3;
@@ -187,7 +186,6 @@ TEST_CASE("cases that stand outlive their server, in a file that is checked as i
     std::ofstream(path) << wrong;
     CHECK(Quarantine().keep_in(path).text().find("move it away") != std::string::npos);
   }
-  std::filesystem::remove_all(pattern.data());
 }
 
 TEST_CASE("while a case stands its client and its lease are let in no more, nobody else is hit") {

@@ -5,12 +5,12 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
-#include <array>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
+
+#include "tests/support/temporary_folder.h"
 
 using namespace farcall;
 using namespace farcall::server;
@@ -21,9 +21,6 @@ namespace {
 class Groups {
  public:
   Groups() {
-    std::array<char, 64> pattern{"/tmp/farcall-test-XXXXXX"};
-    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-    own = pattern.data();
     write("cgroup.controllers", "cpuset cpu io memory pids\n");
     for (const char* file : {"cgroup.type", "cgroup.procs", "cgroup.subtree_control"})
       write(file, "");
@@ -32,13 +29,6 @@ class Groups {
       write(worker(file), "max");
     }
   }
-  ~Groups() {
-    std::error_code ignored;
-    std::filesystem::remove_all(own, ignored);
-  }
-  Groups(const Groups&) = delete;
-  Groups& operator=(const Groups&) = delete;
-
   static std::string pid() { return std::to_string(::getpid()); }
   static std::string server(const std::string& file) {
     return "farcall-server-" + pid() + "/" + file;
@@ -56,7 +46,8 @@ class Groups {
     return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
   }
 
-  std::string own;
+  const testing::TemporaryFolder folder;
+  const std::string& own = folder.path();
 };
 
 const WorkerLimits kAll{.memory_bytes = 8ull << 30, .threads_max = 512, .cpu_percent = 250};
